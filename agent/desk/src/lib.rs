@@ -1,0 +1,1 @@
+//! The pure desk of an agent: which order is accepted, refused, adopted, revoked, acknowledged.

@@ -1,0 +1,1 @@
+//! The agent: speaks for the ledger instances of its host and carries out orders.

@@ -1,0 +1,1 @@
+//! The storages of the ledger: identify, inventory, quiet, lock, recovery point, restore, digest.

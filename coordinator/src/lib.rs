@@ -1,0 +1,1 @@
+//! The control plane: settings, election, the loop of an upgrade, dispatch, gRPC services.
