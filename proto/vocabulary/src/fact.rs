@@ -1,0 +1,241 @@
+//! Facts: what happened, stored for good. An upgrade is the fold of its facts.
+//!
+//! The rule of this file: fields are only added, with defaults; new meaning is a new variant; a variant is never renamed
+//! or removed. One golden file a variant stands guard (`coordinator/core/tests/golden`).
+
+use crate::hold::{Choice, Hold, HoldId};
+use crate::order::{Epoch, StepId};
+use crate::phase::{Border, Stage};
+use crate::plan::{Approval, Plan};
+use crate::{
+    Digest, Elapsed, Evidence, Failure, InstanceName, OperatorName, Order, OrderId, Outcome, RequestId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who caused a fact.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A person or a tool that called the API.
+    Operator {
+        /// Who.
+        name: OperatorName,
+        /// With which call; the same call again changes nothing.
+        request: RequestId,
+    },
+    /// An agent's message.
+    Agent(crate::AgentName),
+    /// The machine itself: a barrier was reached, a deadline passed.
+    Machine,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact {
+    /// The plan was started. From here its members, storage, release and approvals are frozen.
+    Started {
+        /// The plan.
+        plan: Box<Plan>,
+        /// The approval, where the plan needed one.
+        approval: Option<Approval>,
+    },
+    /// A stage was entered.
+    StageEntered {
+        /// Its number.
+        number: u16,
+        /// How often it was entered, this time included.
+        run: u16,
+        /// Which stage.
+        stage: Stage,
+    },
+    /// A border was crossed: an authorisation, stored before any order that needs it leaves.
+    BorderCrossed {
+        /// Which.
+        border: Border,
+    },
+    /// An order exists from now on, until it is settled.
+    AttemptOpened {
+        /// The order, frozen.
+        order: Box<Order>,
+    },
+    /// A step was done; its order is settled.
+    StepSucceeded {
+        /// Which order.
+        order: OrderId,
+        /// What shows it.
+        evidence: Evidence,
+    },
+    /// An attempt failed; its order is settled.
+    StepFailed {
+        /// Which order.
+        order: OrderId,
+        /// How.
+        failure: Failure,
+    },
+    /// An order is being withdrawn; it stays unsettled until its agent answers.
+    RevokeAsked {
+        /// Which order.
+        order: OrderId,
+    },
+    /// An agent answered a revoke; the order is settled.
+    Revoked {
+        /// Which order.
+        order: OrderId,
+        /// What the agent did with it.
+        settlement: Settlement,
+    },
+    /// An outcome that came after its order was settled; kept, because it may show an effect.
+    LateOutcome {
+        /// Which order.
+        order: OrderId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// The upgrade waits for a person.
+    Held {
+        /// Why, and what can be chosen.
+        hold: Box<Hold>,
+    },
+    /// A person decided.
+    HoldDecided {
+        /// Which hold.
+        hold: HoldId,
+        /// What.
+        choice: Choice,
+        /// In their words.
+        reason: String,
+    },
+    /// A hold's cause went away by itself.
+    HoldLifted {
+        /// Which hold.
+        hold: HoldId,
+    },
+    /// Something was seen that contradicts an instance's proof of being down.
+    ProofVoided {
+        /// Which instance.
+        instance: InstanceName,
+        /// What was seen.
+        seen: String,
+    },
+    /// From here the upgrade goes back: by the stages given.
+    TurnedBack {
+        /// Why, for people.
+        why: String,
+        /// The way back.
+        stages: Vec<Stage>,
+    },
+    /// No new orders until it is resumed.
+    Paused,
+    /// Orders are given again.
+    Resumed,
+    /// The end.
+    Ended {
+        /// Which.
+        ending: Ending,
+    },
+    /// An operator said that the recovery points are not needed any more. The last fact of an upgrade.
+    Closed,
+}
+
+impl Fact {
+    /// The variant's name as it is stored.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::StageEntered { .. } => "stage-entered",
+            Self::BorderCrossed { .. } => "border-crossed",
+            Self::AttemptOpened { .. } => "attempt-opened",
+            Self::StepSucceeded { .. } => "step-succeeded",
+            Self::StepFailed { .. } => "step-failed",
+            Self::RevokeAsked { .. } => "revoke-asked",
+            Self::Revoked { .. } => "revoked",
+            Self::LateOutcome { .. } => "late-outcome",
+            Self::Held { .. } => "held",
+            Self::HoldDecided { .. } => "hold-decided",
+            Self::HoldLifted { .. } => "hold-lifted",
+            Self::ProofVoided { .. } => "proof-voided",
+            Self::TurnedBack { .. } => "turned-back",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Ended { .. } => "ended",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What an agent did with an order that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settlement {
+    /// It was never begun, and never will be.
+    NeverBegun,
+    /// It was stopped; what is known of its effect is in the failure.
+    Stopped(Failure),
+    /// It had finished.
+    Finished(Outcome),
+}
+
+/// How an upgrade ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// All members answer on the target version.
+    Completed,
+    /// It went back before any data was touched.
+    Aborted,
+    /// It went back by restoring.
+    RolledBack,
+}
+
+/// A fact as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Version of this envelope.
+    pub v: u16,
+    /// Position in the upgrade, from 1, without gaps.
+    pub seq: u64,
+    /// When, by the leader's wall clock; for people.
+    pub at: Timestamp,
+    /// Under which leadership.
+    pub epoch: Epoch,
+    /// How long that leadership had lasted; deadlines count from here.
+    pub leading_for: Elapsed,
+    /// Who caused it.
+    pub by: Cause,
+    /// [`Recorded::hash`] of the fact before; of the first, the digest of nothing.
+    pub prev: Digest,
+    /// What happened.
+    pub fact: Fact,
+}
+impl Recorded {
+    /// Present version of the envelope.
+    pub const V: u16 = 1;
+    /// What the next fact's `prev` must be.
+    pub fn hash(&self) -> Digest {
+        Digest::of_json(self)
+    }
+    /// Which step a fact concerns, if one.
+    pub fn step(&self) -> Option<&StepId> {
+        match &self.fact {
+            Fact::AttemptOpened { order } => Some(&order.id.step),
+            Fact::StepSucceeded { order, .. }
+            | Fact::StepFailed { order, .. }
+            | Fact::RevokeAsked { order }
+            | Fact::Revoked { order, .. }
+            | Fact::LateOutcome { order, .. } => Some(&order.step),
+            Fact::Started { .. }
+            | Fact::StageEntered { .. }
+            | Fact::BorderCrossed { .. }
+            | Fact::Held { .. }
+            | Fact::HoldDecided { .. }
+            | Fact::HoldLifted { .. }
+            | Fact::ProofVoided { .. }
+            | Fact::TurnedBack { .. }
+            | Fact::Paused
+            | Fact::Resumed
+            | Fact::Ended { .. }
+            | Fact::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Instances as their agents report them.
+
+use crate::{DeploymentName, InstanceName, Timestamp, Version};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What runs an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manager {
+    /// A plain process that the agent starts and watches; for the sandbox. It has no guard.
+    Process,
+    /// A systemd unit.
+    Systemd,
+}
+
+/// Whether an instance runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// Its process exists.
+    Running {
+        /// Process id.
+        pid: u32,
+    },
+    /// No process of it exists.
+    Stopped,
+    /// It cannot be told.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running { pid } => write!(f, "running (pid {pid})"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Unknown { why } => write!(f, "unknown: {}", crate::name::shown(why)),
+        }
+    }
+}
+
+/// Telemetry: what an agent sees of an instance now. Never satisfies a step; may void a proof.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InstanceReport {
+    /// Which instance.
+    pub instance: InstanceName,
+    /// Of which deployment.
+    pub deployment: DeploymentName,
+    /// Whether it runs.
+    pub run: RunState,
+    /// The version that answers over HTTP.
+    pub running: Option<Version>,
+    /// The version that would start.
+    pub on_disk: Option<Version>,
+    /// Whether it is fenced.
+    pub fenced: bool,
+    /// The fence's generation.
+    pub fence: u64,
+    /// What runs it.
+    pub manager: Manager,
+    /// When this was seen.
+    pub at: Timestamp,
+}

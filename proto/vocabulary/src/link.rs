@@ -1,0 +1,130 @@
+//! What agents and coordinators say to each other.
+
+use crate::fact::Settlement;
+use crate::instance::InstanceReport;
+use crate::order::Epoch;
+use crate::survey::{HostSurvey, SurveyAsk};
+use crate::{AgentName, Digest, Order, OrderId, Outcome, RequestId};
+use serde::{Deserialize, Serialize};
+
+/// From an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// The first message of a link.
+    Hello(Hello),
+    /// Telemetry; may be dropped.
+    Report(Vec<InstanceReport>),
+    /// An outcome; sent again until it is acknowledged.
+    Outcome {
+        /// Of which order.
+        order: OrderId,
+        /// That order's content hash.
+        content: Digest,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// An answer to a revoke; sent again until it is acknowledged.
+    Revoked {
+        /// Which order.
+        order: OrderId,
+        /// What became of it.
+        settlement: Settlement,
+    },
+    /// An order was refused before it was begun; it is not in the journal.
+    Refused {
+        /// Which order.
+        order: OrderId,
+        /// Why.
+        why: Refusal,
+    },
+    /// An answer to a survey.
+    Surveyed {
+        /// Which survey.
+        request: RequestId,
+        /// What was seen.
+        survey: Box<HostSurvey>,
+    },
+    /// A person on this host took the upgrade out of our hands.
+    TakenOver {
+        /// Which upgrade.
+        upgrade: crate::UpgradeId,
+        /// What they noted.
+        note: String,
+    },
+}
+
+/// The first message of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who speaks.
+    pub agent: AgentName,
+    /// Made with the agent's journal: another one means another journal.
+    pub incarnation: String,
+    /// Machine id of the host.
+    pub machine: String,
+    /// Boot id of the host.
+    pub boot: String,
+    /// The highest epoch the agent has seen.
+    pub epoch: Epoch,
+    /// Orders begun and not acknowledged, with their content hashes.
+    pub in_hand: Vec<(OrderId, Digest)>,
+    /// Its instances.
+    pub instances: Vec<InstanceReport>,
+}
+
+/// Why an agent refuses an order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// It was sent under an older leadership.
+    #[error("sent under epoch {sent}, but epoch {known} is known here")]
+    OldEpoch {
+        /// Of the message.
+        sent: Epoch,
+        /// Known here.
+        known: Epoch,
+    },
+    /// Its id is known with other content.
+    #[error("this id is known here with other content")]
+    OtherContent,
+    /// It is addressed to another agent, or concerns an instance that is not here.
+    #[error("it does not concern this host: {0}")]
+    NotHere(String),
+    /// It was revoked before.
+    #[error("it was revoked here before")]
+    RevokedBefore,
+    /// It must not run beside an order that is in hand.
+    #[error("it must not run beside {0}")]
+    Conflicts(String),
+    /// A person took the upgrade over on this host.
+    #[error("a person took this upgrade over on this host: {0}")]
+    TakenOver(String),
+}
+
+/// From a coordinator. Every message carries the epoch it was sent under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordinatorMessage {
+    /// Under which leadership.
+    pub epoch: Epoch,
+    /// What is said.
+    pub say: Say,
+}
+
+/// What a coordinator says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Say {
+    /// The answer to a hello.
+    Welcome,
+    /// Please do this.
+    Do(Box<Order>),
+    /// Please do not, or stop.
+    Revoke(OrderId),
+    /// The outcome or the answer to a revoke is stored; it need not be sent again.
+    Acknowledge(OrderId),
+    /// Please look.
+    Survey {
+        /// Which survey.
+        request: RequestId,
+        /// At what.
+        ask: SurveyAsk,
+    },
+}

@@ -1,0 +1,207 @@
+//! Orders: what an agent is asked to do.
+
+use crate::release::StagedRelease;
+use crate::storage::{LedgerDigest, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use crate::{AgentName, Digest, Elapsed, LedgerName, Phase, Subject, UpgradeId, Version, release::Release};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The number of a leadership; the fencing token. A higher one fences every lower one off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which step of an upgrade. Stages are numbered through an upgrade, the way back included; a stage that is entered
+/// again has the next run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId {
+    /// The stage's number.
+    pub stage: u16,
+    /// How often the stage was entered, from 1.
+    pub run: u16,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// An order's name: the same for ever, whoever leads. Written `upgrade/stage.run/phase/subject/attempt`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OrderId {
+    /// Of which upgrade.
+    pub upgrade: UpgradeId,
+    /// Which step.
+    pub step: StepId,
+    /// The stage's phase, for people.
+    pub phase: Phase,
+    /// Which attempt at the step, from 1.
+    pub attempt: u16,
+}
+impl OrderId {
+    /// A name for files and process groups: readable in front, unique by digest, safe in any file system.
+    pub fn file_name(&self) -> String {
+        let full = self.to_string();
+        format!(
+            "{}-{:02}.{}-{}-{}-{}",
+            self.upgrade,
+            self.step.stage,
+            self.step.run,
+            self.phase,
+            self.attempt,
+            Digest::of(full.as_bytes()).short()
+        )
+    }
+}
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StepId { stage, run, subject } = &self.step;
+        write!(f, "{}/{stage:02}.{run}/{}/{subject}/{}", self.upgrade, self.phase, self.attempt)
+    }
+}
+
+/// What is to be done, with everything that shapes it frozen. No secret, no connection string, no command line.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Instance: report what runs, what lies on disk, which storage it uses. Changes nothing.
+    Inspect,
+    /// Instance: have the release unpacked beside the present one, its digest checked before unpacking. Idempotent.
+    StageRelease {
+        /// Which release.
+        release: Release,
+    },
+    /// Storage: copy it elsewhere, migrate the copy, start the target there with each instance's arguments. Touches
+    /// nothing but the copy, which it removes.
+    Rehearse {
+        /// The staged target.
+        target: StagedRelease,
+        /// Which ledgers.
+        ledgers: Vec<LedgerName>,
+    },
+    /// Instance: fence, out of rotation, wait for idle connections, stop. A stop that had to kill is a failure.
+    Drain {
+        /// How long to wait for connections to become idle, and then for a clean stop.
+        patience: Elapsed,
+    },
+    /// Instance: prove that it is down and fenced at this moment. Changes nothing.
+    Attest,
+    /// Storage: prove that nobody has it open, say what is in it. Changes nothing.
+    AttestStorage {
+        /// The storage that was planned for; any other is refused.
+        storage: StorageIdentity,
+    },
+    /// Ledger or storage: take a recovery point and prove that it restores. Idempotent by upgrade and item.
+    Secure {
+        /// What to keep.
+        item: RecoveryItem,
+        /// The storage that was planned for; any other is refused.
+        storage: StorageIdentity,
+        /// Whether the target's migration loses the known classes.
+        lossy: bool,
+    },
+    /// Storage: `storage scan` and `storage list`; the list must name exactly `ledgers`.
+    Register {
+        /// The staged target.
+        target: StagedRelease,
+        /// What the list must name.
+        ledgers: Vec<LedgerName>,
+        /// The storage that was planned for; any other is refused.
+        storage: StorageIdentity,
+    },
+    /// Ledger: `storage upgrade NAME`. Looks first: a ledger that records `expected` already is left in place.
+    Migrate {
+        /// The staged target.
+        target: StagedRelease,
+        /// The storage that was planned for; any other is refused.
+        storage: StorageIdentity,
+        /// Which migrations the ledger records afterwards.
+        expected: Migrations,
+    },
+    /// Ledger: compare what it holds with what it must hold. Changes nothing.
+    Prove {
+        /// The recovery point of this ledger: its `expected` digest decides, its copy explains a difference.
+        point: Box<RecoveryPoint>,
+        /// Which migrations it must record.
+        expected: Migrations,
+    },
+    /// Instance: make this release the one that starts. Idempotent.
+    Switch {
+        /// Which release.
+        to: StagedRelease,
+    },
+    /// Instance: make the release that was there before the upgrade the one that starts. Idempotent.
+    SwitchBack {
+        /// Its version, checked.
+        to: Version,
+    },
+    /// Instance: start a copy of the service on a loopback port of the agent's choice. Looks first.
+    StartClosed {
+        /// The staged target.
+        target: StagedRelease,
+    },
+    /// Instance: the closed copy has this version and reads these ledgers, the real port refuses; then end the copy.
+    Verify {
+        /// Expected version.
+        version: Version,
+        /// Ledgers to read; only these, because a read of an unknown name creates it.
+        ledgers: Vec<LedgerName>,
+    },
+    /// Instance: unfence, start with its own arguments, wait until it answers, back into rotation. Idempotent.
+    Open {
+        /// The version that must answer.
+        version: Version,
+    },
+    /// Ledger or storage: put back what the recovery point holds, if it changed. Idempotent; what was there is moved
+    /// aside and kept.
+    Restore {
+        /// From where.
+        point: Box<RecoveryPoint>,
+        /// The storage that was planned for; any other is refused.
+        storage: StorageIdentity,
+    },
+}
+impl Work {
+    /// What the ledger's digest must be after this work, for messages.
+    pub fn expected_digest(&self) -> Option<&LedgerDigest> {
+        match self {
+            Self::Prove { point, .. } => point.expected.as_ref(),
+            Self::Restore { point, .. } => point.digest.as_ref(),
+            Self::Inspect
+            | Self::StageRelease { .. }
+            | Self::Rehearse { .. }
+            | Self::Drain { .. }
+            | Self::Attest
+            | Self::AttestStorage { .. }
+            | Self::Secure { .. }
+            | Self::Register { .. }
+            | Self::Migrate { .. }
+            | Self::Switch { .. }
+            | Self::SwitchBack { .. }
+            | Self::StartClosed { .. }
+            | Self::Verify { .. }
+            | Self::Open { .. } => None,
+        }
+    }
+}
+
+/// One order to one agent. Its content hash is over its JSON; a known id with other content is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Order {
+    /// Its name.
+    pub id: OrderId,
+    /// Who is to do it.
+    pub agent: AgentName,
+    /// The deployment it concerns: an agent can speak for instances of several.
+    pub deployment: crate::DeploymentName,
+    /// What is to be done.
+    pub work: Work,
+}
+impl Order {
+    /// The content hash.
+    pub fn content(&self) -> Digest {
+        Digest::of_json(self)
+    }
+}

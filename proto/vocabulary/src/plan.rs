@@ -1,0 +1,186 @@
+//! Plans: what an upgrade would do.
+
+use crate::finding::{FindingCode, FindingSubject, Level};
+use crate::phase::Stage;
+use crate::release::Release;
+use crate::storage::{LedgerSurvey, Losses, Migrations, StorageIdentity};
+use crate::{
+    AgentName, DeploymentName, Digest, Elapsed, Finding, InstanceName, LedgerName, OperatorName, Timestamp, Version,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What an upgrade would do. `binding` is what is agreed to; `observed` is what was seen while it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Plan {
+    /// What the digest covers.
+    pub binding: Binding,
+    /// What may differ at the start without making the plan stale.
+    pub observed: Observed,
+}
+impl Plan {
+    /// Over the binding part.
+    pub fn digest(&self) -> PlanDigest {
+        PlanDigest(Digest::of_json(&self.binding))
+    }
+    /// The strictest level among the findings; none without findings.
+    pub fn level(&self) -> Option<Level> {
+        self.binding.findings.iter().map(|finding| finding.level).max()
+    }
+    /// Findings of one level, in the plan's order.
+    pub fn findings(&self, level: Level) -> impl Iterator<Item = &Finding> {
+        self.observed.findings.iter().filter(move |finding| finding.level == level)
+    }
+}
+
+/// A plan's digest: what an approval and a start name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanDigest(pub Digest);
+impl fmt::Display for PlanDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl fmt::Debug for PlanDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How the instances are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// All down, migrate, all up: strategy A of the ledger's manual, and C where there is one instance.
+    Downtime,
+    /// One wave after the other: strategy B.
+    Rolling,
+}
+
+/// What is agreed to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Binding {
+    /// Which deployment.
+    pub deployment: DeploymentName,
+    /// The lowest version that its members run.
+    pub from: Version,
+    /// The target.
+    pub target: Release,
+    /// How.
+    pub strategy: Strategy,
+    /// Who takes part.
+    pub members: BTreeMap<InstanceName, Member>,
+    /// Who touches the storage.
+    pub runner: AgentName,
+    /// Which storage.
+    pub storage: StorageIdentity,
+    /// The ledgers in it, each with the migrations it must record afterwards.
+    pub ledgers: BTreeMap<LedgerName, Migrations>,
+    /// Whether the migration loses the known classes of rows.
+    pub lossy: bool,
+    /// In which order.
+    pub stages: Vec<Stage>,
+    /// What was noticed: codes, levels and subjects.
+    pub findings: Vec<Noticed>,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// A finding as far as it binds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Noticed {
+    /// Its code.
+    pub code: FindingCode,
+    /// Its level.
+    pub level: Level,
+    /// Its subject.
+    pub subject: FindingSubject,
+}
+
+/// One instance that takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Its agent.
+    pub agent: AgentName,
+    /// The version it runs.
+    pub version: Version,
+    /// SHA-256 of the binary it runs.
+    pub binary: Digest,
+    /// SHA-256 over its effective settings.
+    pub settings: Digest,
+}
+
+/// How long things may take before a person is asked, and how often they are tried.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// For connections to become idle and for a clean stop, each.
+    pub drain: Elapsed,
+    /// For any order but a migration.
+    pub step: Elapsed,
+    /// For one ledger's migration.
+    pub migration: Elapsed,
+    /// An agent that was not heard for this long is lost.
+    pub agent_lost: Elapsed,
+    /// Attempts at a step that fails in a transient way.
+    pub attempts: u16,
+    /// How many ledgers migrate side by side.
+    pub lanes: u16,
+}
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            drain: Elapsed::from_secs(30),
+            step: Elapsed::from_secs(600),
+            // Measured: 160,000 transactions take 18 minutes, and time grows with the square.
+            migration: Elapsed::from_secs(24 * 3600),
+            agent_lost: Elapsed::from_secs(30),
+            attempts: 3,
+            lanes: 2,
+        }
+    }
+}
+
+/// What was seen while the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Observed {
+    /// When.
+    pub at: Timestamp,
+    /// Every finding in full.
+    pub findings: Vec<Finding>,
+    /// The ledgers.
+    pub ledgers: Vec<LedgerSurvey>,
+}
+impl Observed {
+    /// What a migration would lose of this ledger, as seen.
+    pub fn losses(&self, ledger: &LedgerName) -> Option<&Losses> {
+        self.ledgers.iter().find(|survey| survey.name == *ledger).map(|survey| &survey.losses)
+    }
+}
+
+/// A person's agreement to a plan's findings of level approve.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Approval {
+    /// To which plan.
+    pub plan: PlanDigest,
+    /// Who.
+    pub by: OperatorName,
+    /// When.
+    pub at: Timestamp,
+    /// In their words.
+    pub reason: String,
+    /// To which findings.
+    pub findings: Vec<Noticed>,
+    /// To losing exactly which rows: per ledger their number and the digest over them.
+    pub losses: BTreeMap<LedgerName, ApprovedLosses>,
+}
+
+/// The rows of one ledger whose loss is approved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ApprovedLosses {
+    /// How many.
+    pub count: u64,
+    /// Over all of them.
+    pub sha256: Digest,
+}

@@ -1,0 +1,290 @@
+//! What a storage is, what is in it, what was kept of it, and what a migration did to it.
+
+use crate::{Digest, Elapsed, LedgerName, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Which kind of storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// Files in one directory of one host.
+    Sqlite,
+    /// Schemas in one database.
+    Postgres,
+}
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        })
+    }
+}
+
+/// Which storage, told by what cannot be spelt in two ways: two services share a storage exactly when these are equal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageIdentity {
+    /// A directory on one machine.
+    Sqlite {
+        /// Machine id of the host: device and inode mean nothing elsewhere.
+        machine: String,
+        /// Canonical path, for people; not compared by anything that decides.
+        directory: String,
+        /// Device number of the directory.
+        device: u64,
+        /// Inode of the directory.
+        inode: u64,
+        /// `storage.sqlite.db_name`: the first part of every file's name.
+        db_name: String,
+    },
+    /// A database in a cluster.
+    Postgres {
+        /// `pg_control_system().system_identifier`, as text because it exceeds 53 bits.
+        system_identifier: String,
+        /// Timeline: a restored or promoted cluster has another.
+        timeline: u32,
+        /// Database name.
+        database: String,
+    },
+}
+impl StorageIdentity {
+    /// The kind of storage.
+    pub fn driver(&self) -> Driver {
+        match self {
+            Self::Sqlite { .. } => Driver::Sqlite,
+            Self::Postgres { .. } => Driver::Postgres,
+        }
+    }
+}
+impl fmt::Display for StorageIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { directory, db_name, .. } => {
+                write!(f, "sqlite {}/{}_*.db", crate::name::shown(directory), crate::name::shown(db_name))
+            }
+            Self::Postgres { system_identifier, database, .. } => {
+                write!(f, "postgres {} in cluster {system_identifier}", crate::name::shown(database))
+            }
+        }
+    }
+}
+
+/// The migrations that a ledger's table `migrations` records. Releases before 1.3 keep no such table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Migrations(pub Option<Vec<u32>>);
+
+/// The parts of a ledger's digest. Each has a digest of its own, so that a difference is found without a second pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Section {
+    /// Id, instant and reference of every transaction.
+    Transactions,
+    /// Every posting in its transaction's order.
+    Postings,
+    /// Sum of inputs and outputs per account and asset, from the postings.
+    Balances,
+    /// Metadata of transactions, the latest value per key.
+    TransactionMetadata,
+    /// Metadata of accounts, the latest value per key.
+    AccountMetadata,
+}
+
+/// Rows and SHA-256 of one section in digest v1's canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SectionDigest {
+    /// How many rows went in.
+    pub rows: u64,
+    /// SHA-256 over the rows in canonical order and form.
+    pub sha256: Digest,
+}
+
+/// What a ledger holds, independent of the layout of its tables. Equal digests mean equal content.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LedgerDigest {
+    /// Version of the canonical form; digests of different versions never compare equal.
+    pub version: u16,
+    /// All five sections.
+    pub sections: BTreeMap<Section, SectionDigest>,
+}
+impl LedgerDigest {
+    /// One digest over all sections.
+    pub fn root(&self) -> Digest {
+        Digest::of_json(self)
+    }
+    /// Rows of one section; none if the section is missing.
+    pub fn rows(&self, section: Section) -> u64 {
+        self.sections.get(&section).map_or(0, |digest| digest.rows)
+    }
+}
+
+/// A known way in which the ledger's own migration loses data, measured with the real binaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossClass {
+    /// Metadata of an account that appears in no posting. Both drivers, from below 1.3.2 to 1.3.2 or later.
+    AccountMetadataWithoutPosting,
+    /// The first metadata entry ever written in a ledger (`meta_id` 0). SQLite, from below 1.3.2 to 1.3.2 or later.
+    SqliteFirstMetadata,
+}
+impl LossClass {
+    /// The name in data files, findings and on the command line.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AccountMetadataWithoutPosting => "account-metadata-without-posting",
+            Self::SqliteFirstMetadata => "sqlite-first-metadata",
+        }
+    }
+}
+impl fmt::Display for LossClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What a metadata entry belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataTarget {
+    /// An account, by address.
+    Account(String),
+    /// A transaction, by id as the storage spells it.
+    Transaction(String),
+}
+impl fmt::Display for MetadataTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(address) => write!(f, "account {}", crate::name::shown(address)),
+            Self::Transaction(id) => write!(f, "transaction {}", crate::name::shown(id)),
+        }
+    }
+}
+
+/// One metadata entry that a migration would lose, or has lost.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LostRow {
+    /// Which known class it belongs to.
+    pub class: LossClass,
+    /// What it belonged to.
+    pub target: MetadataTarget,
+    /// The key.
+    pub key: String,
+    /// The value as canonical JSON, so that it can be written again afterwards.
+    pub value: String,
+}
+
+/// All that one ledger would lose: how many rows, a digest over all of them, and the rows up to a cap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Losses {
+    /// How many rows, listed or not.
+    pub count: u64,
+    /// SHA-256 over every row in canonical order; what an approval is bound to. None when nothing is lost.
+    pub sha256: Option<Digest>,
+    /// The rows, at most [`LISTED_ROWS`].
+    pub rows: Vec<LostRow>,
+}
+
+/// How many rows a survey, an outcome or a fact lists; all of them are in the recovery point's folder.
+pub const LISTED_ROWS: usize = 200;
+
+/// A difference between a ledger before and after that no approved loss explains.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Difference {
+    /// In which section.
+    pub section: Section,
+    /// What identifies the row: a transaction id, an account and asset, a metadata target and key.
+    pub row: String,
+    /// The row's content before; none when it was added.
+    pub before: Option<String>,
+    /// The row's content after; none when it is missing.
+    pub after: Option<String>,
+    /// The known class that explains it, if any.
+    pub class: Option<LossClass>,
+}
+
+/// A row that makes the ledger's migration fail.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BadRow {
+    /// What it is: a reference of a transaction or a metadata key.
+    pub what: String,
+    /// The offending text.
+    pub text: String,
+}
+
+/// One ledger as a look at the storage shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LedgerSurvey {
+    /// Its name.
+    pub name: LedgerName,
+    /// Which migrations it records.
+    pub migrations: Migrations,
+    /// Whether its tables are those of 1.3.1 or earlier.
+    pub legacy_layout: bool,
+    /// How many transactions.
+    pub transactions: u64,
+    /// Bytes on disk, write-ahead log included.
+    pub bytes: u64,
+    /// What a migration to 1.3.2 or later would lose.
+    pub losses: Losses,
+    /// Rows that would make a migration fail, at most [`LISTED_ROWS`].
+    pub bad_rows: Vec<BadRow>,
+    /// Where the storage disagrees with itself (volumes with postings, log with transactions), at most [`LISTED_ROWS`].
+    pub inconsistencies: Vec<String>,
+}
+
+/// Who else has the storage open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Opener {
+    /// Process id on the storage's host.
+    pub pid: u32,
+    /// Its command's name.
+    pub command: String,
+    /// What it has open.
+    pub file: String,
+}
+
+/// What is kept of one ledger, or of the system store, so that it can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryItem {
+    /// One ledger.
+    Ledger(LedgerName),
+    /// The system store. Where it did not exist, that it did not is what is kept.
+    System,
+}
+impl fmt::Display for RecoveryItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ledger(name) => write!(f, "ledger {name}"),
+            Self::System => f.write_str("system store"),
+        }
+    }
+}
+
+/// What a rollback restores one item from. Counts only after it was shown to restore with equal digests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecoveryPoint {
+    /// What it restores.
+    pub item: RecoveryItem,
+    /// Path of the copy on the runner's host; of its manifest beside it with `.manifest.json` appended.
+    pub place: String,
+    /// SHA-256 of the copy. None: the item did not exist when the point was taken.
+    pub sha256: Option<Digest>,
+    /// Bytes of the copy.
+    pub bytes: u64,
+    /// What the ledger held; none for the system store.
+    pub digest: Option<LedgerDigest>,
+    /// What the ledger must hold after a migration that loses exactly the rows in `losses`; none for the system store.
+    pub expected: Option<LedgerDigest>,
+    /// What the migration will lose, by the copy's own rows.
+    pub losses: Losses,
+    /// Which migrations the ledger recorded.
+    pub migrations: Migrations,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// How long a restore from it took when it was proved.
+    pub restore_took: Elapsed,
+}

@@ -1,0 +1,106 @@
+//! Surveys: what an agent answers when a plan is made. Read only; nothing of it is an order.
+
+use crate::instance::{InstanceReport, Manager};
+use crate::outcome::Inspection;
+use crate::release::Release;
+use crate::storage::{LedgerSurvey, Opener, StorageIdentity};
+use crate::{AgentName, DeploymentName, InstanceName, LedgerName, Version};
+use serde::{Deserialize, Serialize};
+
+/// What a plan asks of every agent of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SurveyAsk {
+    /// Of which deployment.
+    pub deployment: DeploymentName,
+    /// For which target.
+    pub target: Version,
+}
+
+/// One agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HostSurvey {
+    /// Who answers.
+    pub agent: AgentName,
+    /// Machine id of the host.
+    pub machine: String,
+    /// Every instance of the deployment on this host.
+    pub instances: Vec<InstanceSurvey>,
+    /// The target release as this host finds it.
+    pub target: Result<Release, ReleaseProblem>,
+}
+
+/// One instance, looked at closely.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InstanceSurvey {
+    /// Which instance.
+    pub instance: InstanceName,
+    /// How it runs.
+    pub report: InstanceReport,
+    /// Its version, binary, storage and settings; or what prevents telling them.
+    pub inspection: Result<Inspection, String>,
+    /// What is in its storage; or what prevents telling it.
+    pub storage: Result<StorageSurvey, String>,
+    /// What runs it.
+    pub manager: Manager,
+}
+
+/// A storage, looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StorageSurvey {
+    /// Which storage.
+    pub identity: StorageIdentity,
+    /// The ledgers in it.
+    pub ledgers: Vec<LedgerSurvey>,
+    /// What the system store has registered; none where there is no system store.
+    pub registered: Option<Vec<LedgerName>>,
+    /// Files or schemas that look like ledgers and cannot be upgraded as such, each with the reason.
+    pub skipped: Vec<(String, String)>,
+    /// Who has it open, the instance's own process apart.
+    pub strangers: Vec<Opener>,
+    /// Bytes that can still be written where recovery points go.
+    pub free_bytes: u64,
+    /// Bytes that recovery points and their proof need there.
+    pub needed_bytes: u64,
+    /// Why the storage could not be written to, if so.
+    pub read_only: Option<String>,
+}
+
+/// Why a release cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseProblem {
+    /// It is not where releases are.
+    #[error("release {version} was not found at {place}")]
+    Missing {
+        /// Which version.
+        version: Version,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// Its checksum file does not name it, or cannot be read.
+    #[error("release {version} has no usable checksum: {why}")]
+    NoChecksum {
+        /// Which version.
+        version: Version,
+        /// Why not.
+        why: String,
+    },
+    /// Its bytes are not what its checksum file says.
+    #[error("the file of release {version} is corrupt: its SHA-256 is {found}, its checksum file says {named}")]
+    Corrupt {
+        /// Which version.
+        version: Version,
+        /// What was found.
+        found: crate::Digest,
+        /// What should be.
+        named: crate::Digest,
+    },
+    /// Its archive holds what a release must not hold.
+    #[error("the archive of release {version} is refused: {why}")]
+    BadArchive {
+        /// Which version.
+        version: Version,
+        /// Why.
+        why: String,
+    },
+}
