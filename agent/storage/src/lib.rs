@@ -1,1 +1,15 @@
 //! The storages of the ledger: identify, inventory, quiet, lock, recovery point, restore, digest.
+//!
+//! Everything here is synchronous and runs inside a worker process, never in the daemon: a worker may be killed at any
+//! moment, so every function that changes something looks first, and says in its documentation what a half-done run
+//! leaves behind and what running it again does.
+//!
+//! [`digest`] knows nothing of SQL: it reads sorted streams of rows ([`digest::RowSource`]) that a driver provides.
+//! [`settings`] finds out which storage a service really uses. [`sqlite`] is the driver for SQLite.
+
+pub mod digest;
+pub mod error;
+
+pub mod sqlite;
+
+pub use error::StorageError;

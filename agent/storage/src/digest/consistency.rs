@@ -1,0 +1,137 @@
+//! Whether a storage agrees with itself. Past damage shows here: lost volumes, a log that knows other transactions.
+
+use super::compare::merge;
+use super::rows::{BalanceRow, Instant, LoggedTransaction, Row, RowSource};
+use crate::StorageError;
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::fmt;
+
+/// One place where a ledger contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inconsistency {
+    /// The table `volumes` and the sum over the postings differ for an account and asset.
+    Volumes {
+        /// Account and asset.
+        row: String,
+        /// What `volumes` says; none if it has no such row.
+        volumes: Option<String>,
+        /// What the postings add up to; none if there are none.
+        postings: Option<String>,
+    },
+    /// `log` and `transactions` differ in one transaction.
+    Log {
+        /// Which transaction.
+        row: String,
+        /// What `log` says; none if it has no such entry.
+        log: Option<String>,
+        /// What `transactions` says; none if it has no such row.
+        transactions: Option<String>,
+    },
+    /// A transaction whose postings cannot be read (an old server wrote beside a new one).
+    PostingsUnreadable {
+        /// Which transaction.
+        row: String,
+    },
+    /// A transaction whose time cannot be read.
+    TimeUnreadable {
+        /// Which transaction.
+        row: String,
+        /// What stands there.
+        text: String,
+    },
+}
+impl fmt::Display for Inconsistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_none = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
+        match self {
+            Self::Volumes { row, volumes, postings } => {
+                write!(f, "{row}: volumes say {}, the postings add up to {}", or_none(volumes), or_none(postings))
+            }
+            Self::Log { row, log, transactions } => {
+                write!(f, "{row}: log says {}, transactions say {}", or_none(log), or_none(transactions))
+            }
+            Self::PostingsUnreadable { row } => write!(f, "{row}: its postings cannot be read"),
+            Self::TimeUnreadable { row, text } => write!(f, "{row}: its time {text:?} cannot be read"),
+        }
+    }
+}
+
+/// Every contradiction counted, the first `cap` of them listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SelfCheck {
+    /// How many, listed or not.
+    pub count: u64,
+    /// The first ones.
+    pub listed: Vec<Inconsistency>,
+}
+
+/// Compares volumes with postings and `log` with transactions, by merge, in bounded memory. Changes nothing.
+///
+/// In the old layout there is no table `volumes` and no `log`; there only unreadable times and amounts can show.
+pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageError> {
+    let mut found = SelfCheck::default();
+    let mut note = |inconsistency: Inconsistency| {
+        found.count += 1;
+        if found.listed.len() < cap {
+            found.listed.push(inconsistency);
+        }
+    };
+    source.entered(&mut |rows| {
+        rows.advance()?;
+        while let Some(row) = rows.current() {
+            if row.postings.is_none() {
+                note(Inconsistency::PostingsUnreadable { row: row.transaction.name() });
+            }
+            if let Instant::Other(text) = &row.transaction.instant {
+                note(Inconsistency::TimeUnreadable { row: row.transaction.name(), text: text.clone() });
+            }
+            rows.advance()?;
+        }
+        Ok(())
+    })?;
+    if source.has_log() {
+        source.balances(&mut |volumes| {
+            source.balances_of_postings(&mut |sums| {
+                merge::<BalanceRow>(volumes, sums, &mut |volumes, sums| {
+                    let Some(either) = volumes.or(sums) else { return };
+                    note(Inconsistency::Volumes {
+                        row: either.name(),
+                        volumes: volumes.map(Row::content),
+                        postings: sums.map(Row::content),
+                    });
+                })
+            })
+        })?;
+        source.logged(&mut |log| {
+            source.entered(&mut |entered| {
+                merge::<LoggedTransaction>(log, entered, &mut |log, entered| {
+                    let Some(either) = log.or(entered) else { return };
+                    note(Inconsistency::Log {
+                        row: either.name(),
+                        log: log.map(Row::content),
+                        transactions: entered.map(Row::content),
+                    });
+                })
+            })
+        })?;
+    }
+    Ok(found)
+}
+
+impl Row for LoggedTransaction {
+    fn order(&self, other: &Self) -> Ordering {
+        self.transaction.id.cmp(&other.transaction.id)
+    }
+    fn name(&self) -> String {
+        self.transaction.name()
+    }
+    fn content(&self) -> String {
+        let postings = match &self.postings {
+            None => "postings that cannot be read".to_owned(),
+            Some(postings) => postings.iter().map(Row::content).collect::<Vec<_>>().join(", "),
+        };
+        format!("{}: {postings}", self.transaction.content())
+    }
+}
