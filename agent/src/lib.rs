@@ -1,1 +1,3 @@
 //! The agent: speaks for the ledger instances of its host and carries out orders.
+
+pub mod perform;

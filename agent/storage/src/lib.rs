@@ -7,6 +7,7 @@
 //! [`digest`] knows nothing of SQL: it reads sorted streams of rows ([`digest::RowSource`]) that a driver provides.
 //! [`settings`] finds out which storage a service really uses. [`sqlite`] is the driver for SQLite.
 
+pub mod clock;
 pub mod digest;
 pub mod error;
 

@@ -66,6 +66,14 @@ pub enum Fact {
         /// What shows it.
         evidence: Evidence,
     },
+    /// A step was done, but what shows it is not enough or shows something that a person must see; its order is settled,
+    /// the step is not done.
+    EvidenceRefused {
+        /// Which order.
+        order: OrderId,
+        /// What was shown.
+        evidence: Evidence,
+    },
     /// An attempt failed; its order is settled.
     StepFailed {
         /// Which order.
@@ -147,6 +155,7 @@ impl Fact {
             Self::BorderCrossed { .. } => "border-crossed",
             Self::AttemptOpened { .. } => "attempt-opened",
             Self::StepSucceeded { .. } => "step-succeeded",
+            Self::EvidenceRefused { .. } => "evidence-refused",
             Self::StepFailed { .. } => "step-failed",
             Self::RevokeAsked { .. } => "revoke-asked",
             Self::Revoked { .. } => "revoked",
@@ -220,6 +229,7 @@ impl Recorded {
         match &self.fact {
             Fact::AttemptOpened { order } => Some(&order.id.step),
             Fact::StepSucceeded { order, .. }
+            | Fact::EvidenceRefused { order, .. }
             | Fact::StepFailed { order, .. }
             | Fact::RevokeAsked { order }
             | Fact::Revoked { order, .. }

@@ -36,8 +36,8 @@ pub struct Status {
     pub stages: Vec<StageStatus>,
     /// Why it is not moving, if something is awaited.
     pub waiting_for: Option<WaitingFor>,
-    /// The hold, if it waits for a person.
-    pub hold: Option<Hold>,
+    /// What it waits for a person to decide; the oldest first.
+    pub holds: Vec<Hold>,
     /// Borders crossed.
     pub borders: Vec<(Border, Timestamp)>,
     /// Ledger by ledger.
