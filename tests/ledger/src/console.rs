@@ -1,0 +1,50 @@
+//! Standard output and standard error of the simulator, and how a Go program ends.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its behaviour")]
+
+use crate::clock;
+use std::io::Write;
+
+/// What tells a log line's level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// `level=info`.
+    Info,
+    /// `level=error`.
+    Error,
+}
+
+/// Prints as it is; the caller ends the line, because some of the ledger's lines end in CR LF and some in LF.
+pub fn out(text: &str) {
+    print!("{text}");
+    // A closed pipe is the reader's decision; the ledger does not care either.
+    let _ = std::io::stdout().flush();
+}
+
+/// Prints to standard error as it is.
+pub fn err(text: &str) {
+    eprint!("{text}");
+}
+
+/// A line of the ledger's logger. `fields` follow the message.
+pub fn log(level: Level, message: &str, fields: &str) {
+    let level = match level {
+        Level::Info => "info",
+        Level::Error => "error",
+    };
+    let message = if message.contains([' ', '"', '\'', '`', ':', '=']) { format!("{message:?}") } else { message.to_owned() };
+    let space = if fields.is_empty() { "" } else { " " };
+    err(&format!("time=\"{}\" level={level} msg={message}{space}{fields}\n", clock::seconds(clock::now())));
+}
+
+/// Ends as a Go panic does: a trace on standard error, exit status 2.
+pub fn panic_like_go(message: &str) -> ! {
+    err(&format!(
+        "panic: {message}\n\ngoroutine 1 [running]:\n\
+         github.com/numary/ledger/pkg/storage/sqlstorage.init.0.func1.1({{0xc0004f2000, 0x71}}, {{0xc0004f2080, 0x6c}})\n\
+         \t/home/runner/work/ledger/ledger/pkg/storage/sqlstorage/sqlite.go:36 +0x18c\n\
+         github.com/mattn/go-sqlite3.callbackTrampoline(0xc000010a20, 0x2, 0x7f50a80014a8)\n\
+         \t/home/runner/go/pkg/mod/github.com/mattn/go-sqlite3@v1.14.9/callback.go:34 +0xa5\n\
+         main.main()\n\t/home/runner/work/ledger/ledger/main.go:8 +0x17\n"
+    ));
+    std::process::exit(2)
+}

@@ -1,0 +1,288 @@
+//! Which route does what.
+
+use super::answers::Answer;
+use super::{App, auth, lock};
+use crate::console::{self, Level};
+use crate::model::{Draft, Metadata, Posting, Target};
+use crate::storage::{Cancel, StoreError, Stored};
+use axum::http::{HeaderMap, Uri};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+/// Rows on a page.
+const PAGE: u32 = 15;
+
+/// A request, read.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+impl Asked<'_> {
+    fn query(&self, name: &str) -> Option<String> {
+        let pairs = self.uri.query().unwrap_or_default().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+    }
+}
+
+#[derive(Deserialize)]
+struct PostingBody {
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    destination: String,
+    #[serde(default)]
+    amount: Value,
+    #[serde(default)]
+    asset: String,
+}
+
+#[derive(Deserialize)]
+struct TransactionBody {
+    #[serde(default)]
+    postings: Option<Vec<PostingBody>>,
+    #[serde(default)]
+    reference: Option<String>,
+    #[serde(default)]
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct BatchBody {
+    #[serde(default)]
+    transactions: Option<Vec<TransactionBody>>,
+}
+
+/// Why a body is refused.
+enum Refused {
+    Unreadable,
+    Invalid(usize, &'static str),
+}
+
+/// Answers a request; a panic of the ledger ends the process here.
+pub(super) fn answer(app: &App, asked: &Asked<'_>, cancel: &Cancel) -> Answer {
+    let path: Vec<String> = asked.uri.path().split('/').skip(1).map(decode).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let of_a_ledger = path.len() > 1;
+    if let Some(refusal) = auth::refuse(app, asked, of_a_ledger) {
+        return refusal;
+    }
+    let answered = match (asked.method, path.as_slice()) {
+        ("GET", ["_info"]) => info(app),
+        ("GET", ["_health"]) => Ok(match app.release.answers.health {
+            Some(driver) => Answer::json(200, &json!({ driver: "OK" })),
+            None => Answer::json(200, &json!({})),
+        }),
+        (_, [ledger, ..]) if of_a_ledger && !ledger.is_empty() && *ledger != "_system" => {
+            of_ledger(app, asked, ledger, &path[1..], cancel)
+        }
+        _ => Ok(not_found()),
+    };
+    answered.unwrap_or_else(|error| {
+        if let StoreError::Panic(message) = &error {
+            console::panic_like_go(message);
+        }
+        console::log(Level::Error, &error.to_string(), "");
+        Answer::of_error(app.release, &error)
+    })
+}
+
+fn not_found() -> Answer {
+    Answer::text(404, "404 page not found")
+}
+
+fn info(app: &App) -> Stored<Answer> {
+    let storage = json!({ "driver": "sqlite", "ledgers": app.info_ledgers()? });
+    // Written by hand for the order of its keys.
+    Ok(Answer::data(RawValue::from_string(format!(
+        "{{\"server\":\"numary-ledger\",\"version\":\"{}\",\"config\":{{\"storage\":{storage}}}}}",
+        app.release.version
+    ))
+    .map_err(|error| StoreError::Unreadable(error.to_string()))?))
+}
+
+fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: &Cancel) -> Stored<Answer> {
+    let head = app.release.answers.head;
+    match (asked.method, path) {
+        ("POST", ["transactions"]) => match serde_json::from_slice::<TransactionBody>(asked.body) {
+            Ok(body) => match draft(app, 0, body) {
+                Ok(draft) => write(app, ledger, &[draft], cancel),
+                Err(refused) => Ok(refusal(app, &refused)),
+            },
+            Err(_) => Ok(refusal(app, &Refused::Unreadable)),
+        },
+        ("POST", ["transactions", "batch"]) => batch(app, asked, ledger, cancel),
+        ("GET", ["transactions"]) => {
+            let after = asked.query("after").and_then(|after| after.parse().ok());
+            Ok(Answer::transactions(app.ledger(ledger, cancel)?.transactions(after, PAGE)?, PAGE))
+        }
+        ("HEAD", ["transactions"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.0)),
+        ("HEAD", ["accounts"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.1)),
+        ("GET", ["transactions", id]) => {
+            let store = app.ledger(ledger, cancel)?;
+            let found = id.parse().ok().map(|id| store.transaction(id)).transpose()?.flatten();
+            Ok(found.map_or_else(|| Answer::empty(404), Answer::data))
+        }
+        ("POST", ["transactions", id, "revert"]) => revert(app, ledger, id, cancel),
+        ("POST", ["transactions", id, "metadata"]) => match id.parse() {
+            Ok(id) => set_metadata(app, asked, ledger, &Target::Transaction(id), cancel),
+            Err(_) => Ok(Answer::empty(404)),
+        },
+        ("GET", ["accounts"]) => {
+            let page = app.ledger(ledger, cancel)?.accounts(asked.query("after").as_deref(), PAGE)?;
+            Ok(Answer::accounts(page, PAGE))
+        }
+        ("GET", ["accounts", address]) => {
+            let found = app.ledger(ledger, cancel)?.account(address)?;
+            Ok(Answer::account(app.release, address, found))
+        }
+        ("POST", ["accounts", address, "metadata"]) => {
+            set_metadata(app, asked, ledger, &Target::Account((*address).to_owned()), cancel)
+        }
+        ("GET", ["stats"]) => {
+            let (transactions, accounts) = app.ledger(ledger, cancel)?.stats()?;
+            Ok(Answer::data(RawValue::from_string(format!(
+                "{{\"transactions\":{transactions},\"accounts\":{accounts}}}"
+            ))
+            .map_err(|error| StoreError::Unreadable(error.to_string()))?))
+        }
+        _ => Ok(not_found()),
+    }
+}
+
+fn draft(app: &App, index: usize, body: TransactionBody) -> Result<Draft, Refused> {
+    let mut postings = Vec::new();
+    for posting in body.postings.unwrap_or_default() {
+        let amount = match posting.amount.as_i64() {
+            Some(amount) => amount,
+            None if app.release.answers.bad_amount_is_zero => 0,
+            None => return Err(Refused::Unreadable),
+        };
+        if amount < 0 {
+            return Err(Refused::Invalid(index, "negative amount"));
+        }
+        let PostingBody { source, destination, asset, .. } = posting;
+        postings.push(Posting { source, destination, amount, asset });
+    }
+    if postings.is_empty() {
+        return Err(Refused::Invalid(index, "transaction has no postings"));
+    }
+    Ok(Draft { postings, reference: body.reference.unwrap_or_default(), metadata: body.metadata })
+}
+
+fn refusal(app: &App, refused: &Refused) -> Answer {
+    match refused {
+        Refused::Unreadable if app.release.answers.bad_body_is_validation => {
+            Answer::error(400, "VALIDATION", "processing tx 0: transaction has no postings")
+        }
+        Refused::Unreadable => Answer::empty(500),
+        Refused::Invalid(index, message) => Answer::error(400, "VALIDATION", &format!("processing tx {index}: {message}")),
+    }
+}
+
+fn write(app: &App, ledger: &str, drafts: &[Draft], cancel: &Cancel) -> Stored<Answer> {
+    let mut store = app.ledger(ledger, cancel)?;
+    let writer = app.writer(ledger);
+    let _writing = lock(&writer);
+    let written = store.commit(drafts)?;
+    drop(store);
+    app.remember(ledger);
+    Ok(Answer::data(written))
+}
+
+fn batch(app: &App, asked: &Asked<'_>, ledger: &str, cancel: &Cancel) -> Stored<Answer> {
+    let Ok(body) = serde_json::from_slice::<BatchBody>(asked.body) else {
+        return Ok(refusal(app, &Refused::Unreadable));
+    };
+    let bodies = body.transactions.unwrap_or_default();
+    let drafts = bodies.into_iter().enumerate().map(|(index, body)| draft(app, index, body)).collect::<Result<Vec<_>, _>>();
+    let drafts = match drafts {
+        Ok(drafts) => drafts,
+        Err(refused) => return Ok(refusal(app, &refused)),
+    };
+    if drafts.is_empty() {
+        let fine = app.release.answers.empty_batch_is_fine;
+        return Ok(if fine { Answer::data(json!([])) } else { Answer::empty(500) });
+    }
+    match write(app, ledger, &drafts, cancel) {
+        Err(StoreError::Conflict { index, reference }) if app.release.answers.batch_errors_per_item => {
+            let message = format!("conflict error on reference '{reference}'");
+            Ok(Answer::batch_errors(&drafts, index, "CONFLICT", &message))
+        }
+        Err(StoreError::InsufficientFund { index, asset }) if app.release.answers.batch_errors_per_item => {
+            Ok(Answer::batch_errors(&drafts, index, "INSUFFICIENT_FUND", &format!("balance.insufficient.{asset}")))
+        }
+        other => other,
+    }
+}
+
+fn set_metadata(app: &App, asked: &Asked<'_>, ledger: &str, target: &Target, cancel: &Cancel) -> Stored<Answer> {
+    let Ok(metadata) = serde_json::from_slice::<Metadata>(asked.body) else {
+        return Ok(Answer::empty(400));
+    };
+    let mut store = app.ledger(ledger, cancel)?;
+    if let Target::Transaction(id) = target
+        && store.transaction(*id)?.is_none()
+    {
+        return Ok(Answer::empty(404));
+    }
+    let writer = app.writer(ledger);
+    let _writing = lock(&writer);
+    store.set_metadata(target, &metadata)?;
+    Ok(Answer::empty(204))
+}
+
+fn revert(app: &App, ledger: &str, id: &str, cancel: &Cancel) -> Stored<Answer> {
+    let mut store = app.ledger(ledger, cancel)?;
+    let found = id.parse().ok().map(|id| store.transaction(id)).transpose()?.flatten();
+    let Some(found) = found else { return Ok(Answer::empty(404)) };
+    let both = app.release.answers.revert_marks_both;
+    let last = store.transactions(None, 1)?.items.first().map_or(0, |last| last.txid);
+    let mark = if both { format!("\"{}\"", found.txid) } else { last.to_string() };
+    let reversed = found.postings.into_iter().flatten().rev().map(|posting| Posting {
+        source: posting.destination,
+        destination: posting.source,
+        amount: posting.amount,
+        asset: posting.asset,
+    });
+    let metadata = one("com.numary.spec/state/reverts", mark)?;
+    let draft = Draft { postings: reversed.collect(), reference: String::new(), metadata: Some(metadata) };
+    let writer = app.writer(ledger);
+    let _writing = lock(&writer);
+    let mut written = store.commit(std::slice::from_ref(&draft))?;
+    let Some(written) = written.pop() else { return Ok(Answer::empty(500)) };
+    if both {
+        let mark = one("com.numary.spec/state/reverted", json!({ "by": written.txid.to_string() }).to_string())?;
+        store.set_metadata(&Target::Transaction(found.txid), &mark)?;
+    }
+    app.remember(ledger);
+    Ok(Answer::data(written))
+}
+
+fn one(key: &str, json: String) -> Stored<Metadata> {
+    let value = RawValue::from_string(json).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    Ok(Metadata::from([(key.to_owned(), value)]))
+}
+
+/// `%XX` and nothing else: a `+` in a path is a plus.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = (first == b'%').then(|| after.get(..2)).flatten().and_then(|two| hex::decode(two).ok());
+        match hex {
+            Some(decoded) => {
+                bytes.extend(decoded);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
