@@ -41,8 +41,14 @@ fn read(path: &Path, scratch: &Path) {
     let transactions = reading.digest.rows(cutover_vocabulary::storage::Section::Transactions);
     let accounts = reading.digest.rows(cutover_vocabulary::storage::Section::Balances);
     let memory = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak: u64 =
-        memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    let peak: u64 = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .unwrap();
     println!(
         "digest {:?}: {transactions} transactions, {accounts} balances, {} lost rows: {took}, {} transactions/s, peak {:.1} MB",
         ledger.layout(),
@@ -58,8 +64,9 @@ fn build(path: &Path, count: i64) {
     connection.pragma_update(None, "synchronous", "OFF").unwrap();
     let batch = connection.transaction().unwrap();
     {
-        let mut entry =
-            batch.prepare("INSERT INTO transactions VALUES (?1, '2026-11-23T14:12:58Z', ?2, 'a64-digit-hash')").unwrap();
+        let mut entry = batch
+            .prepare("INSERT INTO transactions VALUES (?1, '2026-11-23T14:12:58Z', ?2, 'a64-digit-hash')")
+            .unwrap();
         let mut posting = batch.prepare(support::POSTING).unwrap();
         let mut metadata =
             batch.prepare("INSERT INTO metadata VALUES (?1, ?2, ?3, ?4, ?5, '2026-11-23T14:12:58Z')").unwrap();
