@@ -202,3 +202,16 @@ pub struct InstanceStatus {
     /// When it answered clients again, and with which version.
     pub up: Option<(Timestamp, Version)>,
 }
+
+/// What going back would mean now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhatIf {
+    /// Whether it is possible without loss.
+    pub allowed: bool,
+    /// What would happen, or why not; for people.
+    pub meaning: String,
+    /// By which stages.
+    pub stages: Vec<Stage>,
+    /// Which ledgers would be looked at and restored if they changed.
+    pub ledgers: Vec<LedgerName>,
+}

@@ -1,0 +1,234 @@
+//! `apply`: folds a fact. Total, and without judgement: what a fact means was decided before it was stored.
+
+use super::phases::rules;
+use super::state::{Drained, Happened, OpenOrder, SettledBy, StageState, StepState, Upgrade};
+use cutover_vocabulary::fact::{Cause, Fact, Settlement};
+use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
+use cutover_vocabulary::order::Epoch;
+use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::storage::RecoveryItem;
+use cutover_vocabulary::{Elapsed, Evidence, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+
+impl Upgrade {
+    /// Folds one fact.
+    pub fn apply(&mut self, happened: &Happened) {
+        self.apply_parts(happened.at, happened.epoch, happened.leading_for, &happened.by, &happened.fact);
+    }
+
+    pub(super) fn apply_parts(&mut self, at: Timestamp, epoch: Epoch, leading_for: Elapsed, by: &Cause, fact: &Fact) {
+        self.seq += 1;
+        self.epoch = epoch;
+        self.note_request(by);
+        match fact {
+            // Only ever first; `begin` folds it.
+            Fact::Started { .. } => {}
+            Fact::StageEntered { number, run, stage } => self.enter(*number, *run, *stage, at),
+            Fact::BorderCrossed { border } => {
+                self.borders.insert(*border, at);
+            }
+            Fact::AttemptOpened { order } => self.open(order, (epoch, leading_for)),
+            Fact::StepSucceeded { order, evidence } => {
+                self.settle_order(order, SettledBy::Outcome);
+                self.learn(&order.step.subject, evidence, at);
+                self.set_step(order, StepState::Done, at);
+            }
+            Fact::EvidenceRefused { order, evidence } => {
+                self.settle_order(order, SettledBy::Outcome);
+                self.learn(&order.step.subject, evidence, at);
+                self.set_step(order, StepState::Refused { attempt: order.attempt }, at);
+            }
+            Fact::StepFailed { order, failure } => {
+                self.settle_order(order, SettledBy::Outcome);
+                if let Some(stage) = self.stages.get_mut(usize::from(order.step.stage)) {
+                    stage.failures.push(failure.message.clone());
+                }
+                self.set_step(order, StepState::Ready { failed: order.attempt }, at);
+            }
+            Fact::RevokeAsked { order } => {
+                if let Some(open) = self.orders.get_mut(order) {
+                    open.revoked = true;
+                }
+            }
+            Fact::Revoked { order, settlement } => {
+                self.settle_order(order, SettledBy::Revoke);
+                self.set_step(order, StepState::Ready { failed: order.attempt }, at);
+                match settlement {
+                    Settlement::Finished(Outcome::Done(evidence)) => self.learn(&order.step.subject, evidence, at),
+                    Settlement::Finished(Outcome::Failed(_)) | Settlement::Stopped(_) | Settlement::NeverBegun => {}
+                }
+            }
+            Fact::LateOutcome { order, outcome } => {
+                self.settled.insert(order.clone(), SettledBy::Late);
+                match outcome {
+                    Outcome::Done(evidence) => self.learn(&order.step.subject, evidence, at),
+                    Outcome::Failed(_) => {}
+                }
+            }
+            Fact::Held { hold } => {
+                self.next_hold = hold.id.0 + 1;
+                if let HoldReason::AgentLost { agent, .. } = &hold.reason {
+                    self.lost.insert(agent.clone());
+                }
+                self.holds.insert(hold.id, (**hold).clone());
+            }
+            Fact::HoldDecided { hold, choice, .. } => self.decided(*hold, *choice, (epoch, leading_for), at),
+            Fact::HoldLifted { hold } => {
+                if let Some(hold) = self.holds.remove(hold)
+                    && let HoldReason::AgentLost { agent, .. } = hold.reason
+                {
+                    self.lost.remove(&agent);
+                }
+            }
+            Fact::ProofVoided { instance, .. } => {
+                if let Some(Drained::Proved { since, .. }) = self.drained.get(instance) {
+                    self.drained.insert(instance.clone(), Drained::Voided { since: *since });
+                }
+            }
+            Fact::TurnedBack { why, stages } => {
+                self.back_from = Some(self.stages.len().try_into().unwrap_or(u16::MAX));
+                self.turned_back = Some(why.clone());
+                self.stages.extend(stages.iter().copied().map(StageState::new));
+                self.holds.clear();
+                self.clear_steps();
+            }
+            Fact::Paused => self.paused = true,
+            Fact::Resumed => self.paused = false,
+            Fact::Ended { ending } => {
+                self.ended = Some((*ending, at));
+                self.clear_steps();
+            }
+            Fact::Closed => self.closed = true,
+        }
+    }
+
+    fn clear_steps(&mut self) {
+        self.steps.clear();
+        self.ready.clear();
+        self.open_steps = 0;
+    }
+
+    fn enter(&mut self, number: u16, run: u16, stage: cutover_vocabulary::phase::Stage, at: Timestamp) {
+        self.at = Some(number);
+        if stage.phase == Phase::Drain && !self.crossed(Border::MigrateAuthorised) {
+            // What was kept of a storage that may have been written to since is no recovery point any more.
+            self.points.clear();
+            self.storage = None;
+        }
+        let subjects = rules(stage.phase).subjects(self);
+        self.steps = subjects.iter().cloned().map(|subject| (subject, StepState::Ready { failed: 0 })).collect();
+        self.ready = subjects.into_iter().collect();
+        self.open_steps = self.steps.len().try_into().unwrap_or(u32::MAX);
+        let total = self.open_steps;
+        if let Some(state) = self.stages.get_mut(usize::from(number)) {
+            state.run = run;
+            state.entered = Some(at);
+            state.left = (total == 0).then_some(at);
+            state.steps = (0, total);
+        }
+    }
+
+    fn open(&mut self, order: &cutover_vocabulary::Order, since: (Epoch, Elapsed)) {
+        let subject = &order.id.step.subject;
+        match &order.work {
+            Work::Migrate { .. } => {
+                if let Subject::Ledger(name) = subject {
+                    self.touched.insert(RecoveryItem::Ledger(name.clone()));
+                }
+            }
+            Work::Register { .. } => {
+                self.touched.insert(RecoveryItem::System);
+            }
+            Work::Inspect
+            | Work::StageRelease { .. }
+            | Work::Rehearse { .. }
+            | Work::Drain { .. }
+            | Work::Attest
+            | Work::AttestStorage { .. }
+            | Work::Secure { .. }
+            | Work::Prove { .. }
+            | Work::Switch { .. }
+            | Work::SwitchBack { .. }
+            | Work::StartClosed { .. }
+            | Work::Verify { .. }
+            | Work::Open { .. }
+            | Work::Restore { .. } => {}
+        }
+        self.ready.remove(subject);
+        self.steps.insert(subject.clone(), StepState::Out { attempt: order.id.attempt });
+        let open = OpenOrder { order: Box::new(order.clone()), revoked: false, since };
+        self.orders.insert(order.id.clone(), open);
+    }
+
+    fn settle_order(&mut self, order: &OrderId, by: SettledBy) {
+        self.orders.remove(order);
+        self.settled.insert(order.clone(), by);
+    }
+
+    /// Only steps of the stage that is current; an order of a stage that was left changes no step.
+    fn set_step(&mut self, order: &OrderId, state: StepState, at: Timestamp) {
+        let current = self.at == Some(order.step.stage)
+            && self.current().is_some_and(|stage| stage.run == order.step.run)
+            && !self.between();
+        if current {
+            self.put_step(order.step.subject.clone(), state, at);
+        }
+    }
+
+    /// It turned back and has not entered the way back yet: what steps say does not count any more.
+    pub(super) fn between(&self) -> bool {
+        match (self.back_from, self.at) {
+            (Some(back), Some(at)) => at < back,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    fn put_step(&mut self, subject: Subject, state: StepState, at: Timestamp) {
+        let done = state == StepState::Done;
+        if matches!(state, StepState::Ready { .. }) {
+            self.ready.insert(subject.clone());
+        } else {
+            self.ready.remove(&subject);
+        }
+        let before = self.steps.insert(subject, state);
+        if done && before != Some(StepState::Done) {
+            self.open_steps = self.open_steps.saturating_sub(1);
+            let open = self.open_steps;
+            if let Some(stage) = self.at.and_then(|at| self.stages.get_mut(usize::from(at))) {
+                stage.steps.0 += 1;
+                if open == 0 {
+                    stage.left = Some(at);
+                }
+            }
+        }
+    }
+
+    fn decided(&mut self, id: HoldId, choice: Choice, since: (Epoch, Elapsed), at: Timestamp) {
+        // What a person took over stays theirs: that hold is never gone.
+        if self.holds.get(&id).is_some_and(|hold| matches!(hold.reason, HoldReason::TakenOver { .. })) {
+            return;
+        }
+        let Some(hold) = self.holds.remove(&id) else { return };
+        match choice {
+            Choice::Accept => {
+                if let Some(subject) = super::holds::subject_of(&hold.reason) {
+                    self.put_step(subject, StepState::Done, at);
+                }
+            }
+            Choice::Retry => {
+                if let Some(subject) = super::holds::subject_of(&hold.reason)
+                    && let Some(StepState::Refused { attempt }) = self.steps.get(&subject)
+                {
+                    let failed = *attempt;
+                    self.put_step(subject, StepState::Ready { failed }, at);
+                }
+            }
+            Choice::Wait => {
+                for open in self.orders.values_mut() {
+                    open.since = since;
+                }
+            }
+            Choice::Abort | Choice::Rollback => {}
+        }
+    }
+}

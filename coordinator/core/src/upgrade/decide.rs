@@ -1,0 +1,444 @@
+//! `decide`: judges inputs in turn against a draft of the upgrade, then lets it settle.
+
+use super::holds;
+use super::phases::{Verdict, rules};
+use super::state::{Drained, Happened, SettledBy, Upgrade};
+use cutover_vocabulary::fact::{Cause, Fact, Settlement};
+use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
+use cutover_vocabulary::instance::{InstanceReport, RunState};
+use cutover_vocabulary::link::Refusal;
+use cutover_vocabulary::order::Epoch;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
+use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::plan::{Approval, Plan};
+use cutover_vocabulary::{AgentName, Evidence, Failure, Now, OperatorName, OrderId, Outcome, Phase, RequestId};
+
+/// What the coordinator learnt since it last decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// An operator's call.
+    Asked {
+        /// Who.
+        by: OperatorName,
+        /// Which call; the same again changes nothing.
+        request: RequestId,
+        /// What.
+        ask: Ask,
+    },
+    /// An agent's outcome; that its content hash is the order's, the caller checked.
+    Outcome {
+        /// From whom.
+        agent: AgentName,
+        /// Of which order.
+        order: OrderId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// An agent's answer to a revoke.
+    Revoked {
+        /// From whom.
+        agent: AgentName,
+        /// Which order.
+        order: OrderId,
+        /// What became of it.
+        settlement: Settlement,
+    },
+    /// An agent refused an order; it has not begun it.
+    Refused {
+        /// From whom.
+        agent: AgentName,
+        /// Which order.
+        order: OrderId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Telemetry. Satisfies nothing; may void a proof.
+    Observed {
+        /// From whom.
+        agent: AgentName,
+        /// What was seen.
+        report: InstanceReport,
+    },
+    /// An agent has not been heard for as long as the plan allows.
+    Silent {
+        /// Which.
+        agent: AgentName,
+    },
+    /// An agent is heard again.
+    Heard {
+        /// Which.
+        agent: AgentName,
+    },
+    /// A person on a host took the upgrade over.
+    TakenOver {
+        /// On whose host.
+        agent: AgentName,
+        /// What they noted.
+        note: String,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// What an operator can ask of an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Decide a hold.
+    Decide {
+        /// Which.
+        hold: HoldId,
+        /// How.
+        choice: Choice,
+        /// In their words.
+        reason: String,
+    },
+    /// Go back while no data was touched.
+    Abort {
+        /// In their words.
+        reason: String,
+    },
+    /// Go back by restoring.
+    Rollback {
+        /// In their words.
+        reason: String,
+    },
+    /// Stop at the next safe point.
+    Pause,
+    /// Go on.
+    Resume,
+    /// The recovery points are not needed any more.
+    Close,
+}
+
+/// Why an input changed nothing. Meant to be shown to whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// No such order was ever given.
+    #[error("this upgrade never gave order {0}")]
+    UnknownOrder(OrderId),
+    /// The order was given to another agent.
+    #[error("order {order} was given to agent {to}, not to {from}")]
+    OtherAgent {
+        /// Which order.
+        order: OrderId,
+        /// To whom it was given.
+        to: AgentName,
+        /// Who answered.
+        from: AgentName,
+    },
+    /// No such hold is open.
+    #[error("hold {0} is not open; see `status` for what the upgrade waits for now")]
+    NoSuchHold(HoldId),
+    /// The hold does not offer that choice.
+    #[error("hold {hold} does not offer {choice}; it offers {offered}")]
+    NotOffered {
+        /// Which hold.
+        hold: HoldId,
+        /// What was chosen.
+        choice: Choice,
+        /// What it offers.
+        offered: String,
+    },
+    /// It has ended.
+    #[error("the upgrade has ended")]
+    Ended,
+    /// It has not ended.
+    #[error("the upgrade has not ended; it can be closed once it has")]
+    NotEnded,
+    /// There is no way back without loss.
+    #[error(
+        "clients may have written to the new version since it was opened; going back would lose what they wrote, \
+         so it is refused"
+    )]
+    OpenedAlready,
+    /// It goes back already.
+    #[error("the upgrade goes back already: {0}")]
+    GoesBackAlready(String),
+    /// Abort means something else from here on.
+    #[error("the storage may have been migrated already: ask for `rollback`, which restores it")]
+    MigratedAlready,
+    /// Nothing was migrated.
+    #[error("no data was touched yet: ask for `abort`, which only lets the instances in again")]
+    NothingMigrated,
+    /// Orders must be settled first.
+    #[error("{0} order(s) are still out; wait until they are settled")]
+    OrdersOut(usize),
+    /// It is paused or running already, or closed already.
+    #[error("nothing to do: {0}")]
+    NothingToDo(&'static str),
+}
+
+/// What comes of inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decision {
+    /// To be stored, in this order, in one batch; then to be applied.
+    pub facts: Vec<Happened>,
+    /// For each input, in their order: the reason why it changed nothing, if so. A call or outcome that was carried out
+    /// before is not rejected; it just changes nothing.
+    pub rejected: Vec<Option<Rejected>>,
+}
+
+/// The first fact of an upgrade. That the plan may start (digest, approval), the plan module says.
+pub fn start(
+    plan: Plan,
+    approval: Option<Approval>,
+    by: OperatorName,
+    request: RequestId,
+    epoch: Epoch,
+    now: Now,
+) -> Happened {
+    let by = Cause::Operator { name: by, request };
+    let fact = Fact::Started { plan: Box::new(plan), approval };
+    Happened { at: now.wall, epoch, leading_for: now.leading_for, by, fact }
+}
+
+/// Judges inputs in turn against a draft of the upgrade, then lets it settle. Changes nothing: the caller stores the
+/// facts, then applies them. A failed store means: forget the draft, load again, decide again.
+pub fn decide(upgrade: &Upgrade, epoch: Epoch, now: Now, inputs: &[Input]) -> Decision {
+    let mut draft = Draft { upgrade: upgrade.clone(), epoch, now, facts: Vec::new() };
+    draft.upgrade.epoch = epoch;
+    let rejected = inputs.iter().map(|input| draft.judge(input).err()).collect();
+    draft.settle();
+    Decision { facts: draft.facts, rejected }
+}
+
+pub(super) struct Draft {
+    pub(super) upgrade: Upgrade,
+    epoch: Epoch,
+    pub(super) now: Now,
+    facts: Vec<Happened>,
+}
+
+impl Draft {
+    pub(super) fn happen(&mut self, by: Cause, fact: Fact) {
+        let Now { wall, leading_for } = self.now;
+        let happened = Happened { at: wall, epoch: self.epoch, leading_for, by, fact };
+        self.upgrade.apply(&happened);
+        self.facts.push(happened);
+    }
+
+    fn settle(&mut self) {
+        while let Some(fact) = self.upgrade.settle(self.now) {
+            self.happen(Cause::Machine, fact);
+        }
+    }
+
+    fn judge(&mut self, input: &Input) -> Result<(), Rejected> {
+        match input {
+            Input::Asked { by, request, ask } => self.asked(by, request, ask),
+            Input::Outcome { agent, order, outcome } => self.outcome(agent, order, outcome),
+            Input::Revoked { agent, order, settlement } => self.revoked(agent, order, settlement),
+            Input::Refused { agent, order, why } => self.refused(agent, order, why),
+            Input::Observed { agent, report } => {
+                self.observed(agent, report);
+                Ok(())
+            }
+            Input::Silent { agent } => {
+                self.silent(agent);
+                Ok(())
+            }
+            Input::Heard { agent } => {
+                self.heard(agent);
+                Ok(())
+            }
+            Input::TakenOver { agent, note } => {
+                self.taken_over(agent, note);
+                Ok(())
+            }
+            Input::Tick => Ok(()),
+        }
+    }
+
+    pub(super) fn hold(&mut self, by: Cause, reason: HoldReason, phase: Phase) {
+        let hold = holds::make(&self.upgrade, reason, phase, self.now.wall);
+        self.happen(by, Fact::Held { hold: Box::new(hold) });
+    }
+
+    /// The order if it is open; `None` if it was settled before.
+    fn open_order(&self, agent: &AgentName, id: &OrderId) -> Result<Option<Phase>, Rejected> {
+        match self.upgrade.orders.get(id) {
+            Some(open) if open.order.agent != *agent => {
+                Err(Rejected::OtherAgent { order: id.clone(), to: open.order.agent.clone(), from: agent.clone() })
+            }
+            Some(_) => Ok(Some(id.phase)),
+            None if self.upgrade.settled.contains_key(id) => Ok(None),
+            None => Err(Rejected::UnknownOrder(id.clone())),
+        }
+    }
+
+    fn outcome(&mut self, agent: &AgentName, id: &OrderId, outcome: &Outcome) -> Result<(), Rejected> {
+        let by = Cause::Agent(agent.clone());
+        let Some(phase) = self.open_order(agent, id)? else {
+            // Settled before: a duplicate, or the late outcome of an order that was withdrawn.
+            if self.upgrade.settled.get(id) == Some(&SettledBy::Revoke) {
+                self.happen(by, Fact::LateOutcome { order: id.clone(), outcome: outcome.clone() });
+            }
+            return Ok(());
+        };
+        let current = self.upgrade.at == Some(id.step.stage) && !self.upgrade.between();
+        match outcome {
+            Outcome::Done(evidence) if current => self.done(by, phase, id, evidence),
+            // It turned back meanwhile: what was shown is learnt, and decides nothing any more.
+            Outcome::Done(evidence) => {
+                self.happen(by, Fact::StepSucceeded { order: id.clone(), evidence: evidence.clone() });
+            }
+            Outcome::Failed(failure) => {
+                self.happen(by.clone(), Fact::StepFailed { order: id.clone(), failure: failure.clone() });
+                if current {
+                    self.after_failure(by, phase, id, failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, by: Cause, phase: Phase, id: &OrderId, evidence: &Evidence) {
+        match rules(phase).judge(&self.upgrade, &id.step.subject, evidence) {
+            Verdict::Enough => {
+                self.happen(by, Fact::StepSucceeded { order: id.clone(), evidence: evidence.clone() });
+            }
+            Verdict::Hold(reason) => {
+                self.happen(by.clone(), Fact::EvidenceRefused { order: id.clone(), evidence: evidence.clone() });
+                self.hold(by, reason, phase);
+            }
+            Verdict::Wrong => {
+                let failure = Failure {
+                    kind: FailureKind::Refused,
+                    message: format!("the agent answered {id} with evidence that does not belong to it"),
+                    remedy: "update the agent: it and the coordinator must be of one version".to_owned(),
+                    effect: Effect::Unknown,
+                };
+                self.happen(by.clone(), Fact::StepFailed { order: id.clone(), failure: failure.clone() });
+                self.after_failure(by, phase, id, &failure);
+            }
+        }
+    }
+
+    /// What follows a failed attempt. Before `MigrateAuthorised` no data was touched, so going back is harmless and
+    /// happens by itself; after it a person decides. A stop that was not clean is always a person's to judge.
+    fn after_failure(&mut self, by: Cause, phase: Phase, id: &OrderId, failure: &Failure) {
+        let again = match failure.kind {
+            FailureKind::Transient | FailureKind::Interrupted => id.attempt < self.upgrade.plan.binding.limits.attempts,
+            FailureKind::Refused | FailureKind::Failed | FailureKind::Unclean | FailureKind::TimedOut => false,
+        };
+        if again {
+            return;
+        }
+        let instance = match &id.step.subject {
+            cutover_vocabulary::Subject::Instance(name) => Some(name.clone()),
+            cutover_vocabulary::Subject::Ledger(_) | cutover_vocabulary::Subject::Storage => None,
+        };
+        if let (FailureKind::Unclean, Some(instance), Phase::Drain) = (failure.kind, instance, phase) {
+            return self.hold(by, HoldReason::UncleanStop { instance, failure: failure.clone() }, phase);
+        }
+        let harmless = !self.upgrade.crossed(Border::MigrateAuthorised);
+        match self.upgrade.way_back_now() {
+            Some(stages) if harmless => {
+                let why = format!("{phase} of {} failed: {}", id.step.subject, failure.message);
+                self.happen(Cause::Machine, Fact::TurnedBack { why, stages });
+            }
+            Some(_) | None => {
+                self.hold(by, HoldReason::StepFailed { order: id.clone(), failure: failure.clone() }, phase);
+            }
+        }
+    }
+
+    fn revoked(&mut self, agent: &AgentName, id: &OrderId, settlement: &Settlement) -> Result<(), Rejected> {
+        if self.open_order(agent, id)?.is_some() {
+            let fact = Fact::Revoked { order: id.clone(), settlement: settlement.clone() };
+            self.happen(Cause::Agent(agent.clone()), fact);
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, agent: &AgentName, id: &OrderId, why: &Refusal) -> Result<(), Rejected> {
+        let Some(phase) = self.open_order(agent, id)? else { return Ok(()) };
+        let by = Cause::Agent(agent.clone());
+        let failure = |kind| Failure {
+            kind,
+            message: format!("agent {agent} refused {id}: {why}"),
+            remedy: "look at the agent's host: `cutover-agent local status`".to_owned(),
+            effect: Effect::None,
+        };
+        match why {
+            // It passes: another order is in hand there, or a newer leader speaks and this one will learn of it.
+            Refusal::Conflicts(_) | Refusal::OldEpoch { .. } => {}
+            Refusal::RevokedBefore => {
+                let settlement = Settlement::NeverBegun;
+                self.happen(by, Fact::Revoked { order: id.clone(), settlement });
+            }
+            Refusal::NotHere(_) => {
+                let failure = failure(FailureKind::Refused);
+                self.happen(by.clone(), Fact::StepFailed { order: id.clone(), failure: failure.clone() });
+                self.after_failure(by, phase, id, &failure);
+            }
+            Refusal::OtherContent => {
+                let failure = failure(FailureKind::Refused);
+                let known = self
+                    .upgrade
+                    .holds
+                    .values()
+                    .any(|hold| matches!(&hold.reason, HoldReason::StepFailed { order, .. } if order == id));
+                if !known {
+                    self.hold(by, HoldReason::StepFailed { order: id.clone(), failure }, phase);
+                }
+            }
+            Refusal::TakenOver(note) => self.taken_over(agent, note),
+        }
+        Ok(())
+    }
+
+    /// A proof ages: an instance that was proved down and is seen up voids it.
+    fn observed(&mut self, agent: &AgentName, report: &InstanceReport) {
+        let opening = matches!(self.upgrade.phase(), Some(Phase::Open | Phase::Reopen)) || self.upgrade.finished();
+        let Some(member) = self.upgrade.plan.binding.members.get(&report.instance) else { return };
+        let Some(Drained::Proved { proof, .. }) = self.upgrade.drained.get(&report.instance) else { return };
+        let newer = report.at > proof.at;
+        let RunState::Running { pid } = report.run else { return };
+        if opening || !newer || member.agent != *agent {
+            return;
+        }
+        let by = Cause::Agent(agent.clone());
+        let seen = format!("{} runs again (pid {pid})", report.instance);
+        let instance = report.instance.clone();
+        let phase = self.upgrade.phase().unwrap_or(Phase::Drain);
+        self.happen(by.clone(), Fact::ProofVoided { instance: instance.clone(), seen: seen.clone() });
+        // A new round of attestations comes anyway while it drains again; everywhere else a person must know.
+        if phase != Phase::Drain {
+            self.hold(by, HoldReason::ProofVoided { instance, seen }, phase);
+        }
+    }
+
+    fn silent(&mut self, agent: &AgentName) {
+        if self.upgrade.finished() || self.upgrade.lost.contains(agent) {
+            return;
+        }
+        let mine = self.upgrade.orders.iter().filter(|(_, open)| open.order.agent == *agent);
+        let orders: Vec<OrderId> = mine.map(|(id, _)| id.clone()).collect();
+        if let Some(first) = orders.first() {
+            let phase = first.phase;
+            self.hold(Cause::Machine, HoldReason::AgentLost { agent: agent.clone(), orders }, phase);
+        }
+    }
+
+    fn heard(&mut self, agent: &AgentName) {
+        let lost = self
+            .upgrade
+            .holds
+            .values()
+            .find(|hold| matches!(&hold.reason, HoldReason::AgentLost { agent: lost, .. } if lost == agent));
+        if let Some(hold) = lost.map(|hold| hold.id) {
+            self.happen(Cause::Machine, Fact::HoldLifted { hold });
+        }
+    }
+
+    fn taken_over(&mut self, agent: &AgentName, note: &str) {
+        let frozen = self.upgrade.holds.values().any(|hold| matches!(hold.reason, HoldReason::TakenOver { .. }));
+        if frozen || self.upgrade.finished() {
+            return;
+        }
+        let phase = self.upgrade.phase().unwrap_or(Phase::Preflight);
+        let reason = HoldReason::TakenOver { agent: agent.clone(), note: note.to_owned() };
+        self.hold(Cause::Agent(agent.clone()), reason, phase);
+    }
+}

@@ -1,0 +1,127 @@
+//! Holds: what can be chosen, what each choice costs, and which step a hold is about.
+
+use super::state::Upgrade;
+use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
+use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::{Phase, Subject, Timestamp};
+
+/// The step that a hold is about; none where it is about the whole upgrade.
+pub(super) fn subject_of(reason: &HoldReason) -> Option<Subject> {
+    match reason {
+        HoldReason::StepFailed { order, .. } => Some(order.step.subject.clone()),
+        HoldReason::UncleanStop { instance, .. } => Some(Subject::Instance(instance.clone())),
+        HoldReason::Strangers { .. } | HoldReason::OtherStorage { .. } | HoldReason::LedgersChanged { .. } => {
+            Some(Subject::Storage)
+        }
+        HoldReason::LossesChanged { ledger, .. }
+        | HoldReason::UnexplainedDifferences { ledger, .. }
+        | HoldReason::Inconsistent { ledger, .. } => Some(Subject::Ledger(ledger.clone())),
+        HoldReason::PlanDrifted { .. }
+        | HoldReason::AgentLost { .. }
+        | HoldReason::Overdue { .. }
+        | HoldReason::ProofVoided { .. }
+        | HoldReason::TakenOver { .. } => None,
+    }
+}
+
+fn offer(choice: Choice, cost: &str) -> Offer {
+    Offer { choice, cost: cost.to_owned() }
+}
+
+/// The way back as a choice, if there is one now.
+fn back(upgrade: &Upgrade) -> Option<Offer> {
+    if upgrade.going_back() || upgrade.crossed(Border::OpenAuthorised) {
+        None
+    } else if upgrade.crossed(Border::MigrateAuthorised) {
+        Some(offer(
+            Choice::Rollback,
+            "restore the ledgers that were migrated from their recovery points and start the former version; \
+             no acknowledged write is lost, because no client has written since",
+        ))
+    } else {
+        Some(offer(Choice::Abort, "let the instances in again on the former version; no data was touched"))
+    }
+}
+
+fn accept_cost(reason: &HoldReason) -> Option<&'static str> {
+    match reason {
+        HoldReason::UncleanStop { .. } => Some(
+            "go on although requests may have been cut off: clients that got no answer must look up their reference \
+             before they write again",
+        ),
+        HoldReason::LossesChanged { .. } => Some("lose these rows instead of the approved ones; they stay in `log`"),
+        HoldReason::UnexplainedDifferences { .. } => {
+            Some("go on with data that differs from before in the listed rows; only a restore brings them back")
+        }
+        HoldReason::Inconsistent { .. } => Some("go on with a storage that disagrees with itself as listed"),
+        HoldReason::StepFailed { .. }
+        | HoldReason::Strangers { .. }
+        | HoldReason::PlanDrifted { .. }
+        | HoldReason::OtherStorage { .. }
+        | HoldReason::LedgersChanged { .. }
+        | HoldReason::AgentLost { .. }
+        | HoldReason::Overdue { .. }
+        | HoldReason::ProofVoided { .. }
+        | HoldReason::TakenOver { .. } => None,
+    }
+}
+
+fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
+    match reason {
+        HoldReason::Overdue { .. } | HoldReason::AgentLost { .. } => None,
+        // What was migrated stays migrated; asking again would show the same.
+        HoldReason::UnexplainedDifferences { .. } | HoldReason::Inconsistent { .. } => {
+            Some("compare again; the same data gives the same answer")
+        }
+        HoldReason::ProofVoided { .. } if upgrade.crossed(Border::MigrateAuthorised) => {
+            Some("look again; if it is down now, go on: what it wrote meanwhile is not known to us")
+        }
+        HoldReason::ProofVoided { .. } => Some("drain again from the start, and take new recovery points"),
+        HoldReason::TakenOver { .. } => None,
+        HoldReason::StepFailed { .. }
+        | HoldReason::UncleanStop { .. }
+        | HoldReason::Strangers { .. }
+        | HoldReason::PlanDrifted { .. }
+        | HoldReason::OtherStorage { .. }
+        | HoldReason::LedgersChanged { .. }
+        | HoldReason::LossesChanged { .. } => Some("try again, beginning with a fresh look; clients wait meanwhile"),
+    }
+}
+
+/// A hold with its choices. Never without one.
+pub(super) fn make(upgrade: &Upgrade, reason: HoldReason, phase: Phase, since: Timestamp) -> Hold {
+    let mut choices = Vec::new();
+    if let Some(cost) = retry_cost(upgrade, &reason) {
+        choices.push(offer(Choice::Retry, cost));
+    }
+    if let Some(cost) = accept_cost(&reason) {
+        choices.push(offer(Choice::Accept, cost));
+    }
+    match &reason {
+        HoldReason::Overdue { .. } => {
+            choices.push(offer(Choice::Wait, "wait as long again; nothing was stopped"));
+        }
+        HoldReason::AgentLost { .. } => choices.push(offer(
+            Choice::Wait,
+            "wait until the agent is back; the hold lifts by itself when it is, and its orders are settled by it alone",
+        )),
+        HoldReason::TakenOver { .. } => choices.push(offer(
+            Choice::Wait,
+            "leave it frozen: a person works on the host; what they did is theirs to finish",
+        )),
+        HoldReason::StepFailed { .. }
+        | HoldReason::UncleanStop { .. }
+        | HoldReason::Strangers { .. }
+        | HoldReason::PlanDrifted { .. }
+        | HoldReason::OtherStorage { .. }
+        | HoldReason::LedgersChanged { .. }
+        | HoldReason::LossesChanged { .. }
+        | HoldReason::UnexplainedDifferences { .. }
+        | HoldReason::Inconsistent { .. }
+        | HoldReason::ProofVoided { .. } => {}
+    }
+    if !matches!(reason, HoldReason::TakenOver { .. }) {
+        choices.extend(back(upgrade));
+    }
+    Hold { id: HoldId(upgrade.next_hold), reason, phase, since, choices }
+}

@@ -1,0 +1,22 @@
+//! The machine of an upgrade.
+//!
+//! `decide` judges inputs, `settle` moves on by itself, `apply` folds facts without judgement, `orders` derives what
+//! should be worked on or withdrawn. Nothing else knows why an upgrade does what it does.
+
+mod apply;
+mod ask;
+mod conflict;
+mod decide;
+mod holds;
+mod phases;
+mod sequence;
+mod settle;
+mod state;
+mod status;
+
+pub use decide::{Ask, Decision, Input, Rejected, decide, start};
+pub use phases::{Rules, Verdict, rules};
+pub use sequence::{forward, way_back};
+pub use settle::Want;
+pub use state::{BrokenChain, Happened, StepState, Upgrade};
+pub use status::what_if;

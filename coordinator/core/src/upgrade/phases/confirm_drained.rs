@@ -1,0 +1,79 @@
+//! Confirm drained: a fresh round of attestations over all members and the storage. Stands before every stage that must
+//! not run beside a writer; what was proved earlier does not count here.
+
+use super::{Rules, Verdict};
+use crate::upgrade::state::Upgrade;
+use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::outcome::StorageAttestation;
+use cutover_vocabulary::{Evidence, LedgerName, Subject, Work};
+use std::collections::BTreeSet;
+
+pub(super) struct ConfirmDrained;
+
+impl Rules for ConfirmDrained {
+    fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
+        let mut subjects = upgrade.instances();
+        subjects.push(Subject::Storage);
+        subjects
+    }
+    /// The storage is looked at last: an instance that is not down would show there as a stranger.
+    fn may_begin(&self, upgrade: &Upgrade, subject: &Subject) -> bool {
+        match subject {
+            Subject::Instance(_) | Subject::Ledger(_) => true,
+            Subject::Storage => upgrade.open_steps == 1,
+        }
+    }
+    fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
+        Some(match subject {
+            Subject::Instance(_) | Subject::Ledger(_) => Work::Attest,
+            Subject::Storage => Work::AttestStorage { storage: upgrade.plan.binding.storage.clone() },
+        })
+    }
+    fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
+        match (evidence, subject) {
+            (Evidence::Drained(_), Subject::Instance(_)) => Verdict::Enough,
+            (Evidence::StorageAttested(attestation), Subject::Storage) => judge_storage(upgrade, attestation),
+            (
+                Evidence::Inspected(_)
+                | Evidence::Staged(_)
+                | Evidence::Rehearsed(_)
+                | Evidence::Drained(_)
+                | Evidence::StorageAttested(_)
+                | Evidence::Secured(_)
+                | Evidence::Registered { .. }
+                | Evidence::Migrated(_)
+                | Evidence::Proved(_)
+                | Evidence::Switched { .. }
+                | Evidence::StartedClosed { .. }
+                | Evidence::Verified { .. }
+                | Evidence::Opened { .. }
+                | Evidence::Restored(_),
+                Subject::Instance(_) | Subject::Ledger(_) | Subject::Storage,
+            ) => Verdict::Wrong,
+        }
+    }
+}
+
+fn judge_storage(upgrade: &Upgrade, attestation: &StorageAttestation) -> Verdict {
+    let binding = &upgrade.plan.binding;
+    if attestation.storage != binding.storage {
+        let (planned, found) = (binding.storage.clone(), attestation.storage.clone());
+        return Verdict::Hold(HoldReason::OtherStorage { planned, found });
+    }
+    if !attestation.openers.is_empty() || !attestation.not_visible.is_empty() {
+        return Verdict::Hold(HoldReason::Strangers {
+            openers: attestation.openers.clone(),
+            not_visible: attestation.not_visible.clone(),
+        });
+    }
+    let found: BTreeSet<&LedgerName> = attestation.ledgers.iter().collect();
+    let planned: BTreeSet<&LedgerName> = binding.ledgers.keys().collect();
+    if found == planned {
+        return Verdict::Enough;
+    }
+    let list = |names: BTreeSet<&&LedgerName>| names.into_iter().map(|name| (*name).clone()).collect();
+    Verdict::Hold(HoldReason::LedgersChanged {
+        appeared: list(found.difference(&planned).collect()),
+        vanished: list(planned.difference(&found).collect()),
+    })
+}

@@ -1,0 +1,37 @@
+//! Preflight: is every instance still what the plan froze?
+
+use super::{Rules, Verdict};
+use crate::upgrade::state::Upgrade;
+use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::{Evidence, Subject, Work};
+
+pub(super) struct Preflight;
+
+impl Rules for Preflight {
+    fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
+        upgrade.instances()
+    }
+    fn work(&self, _: &Upgrade, _: &Subject) -> Option<Work> {
+        Some(Work::Inspect)
+    }
+    fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
+        let (Evidence::Inspected(found), Subject::Instance(name)) = (evidence, subject) else { return Verdict::Wrong };
+        let Some(member) = upgrade.plan.binding.members.get(name) else { return Verdict::Wrong };
+        if found.storage != upgrade.plan.binding.storage {
+            let planned = upgrade.plan.binding.storage.clone();
+            return Verdict::Hold(HoldReason::OtherStorage { planned, found: found.storage.clone() });
+        }
+        let mut changes = Vec::new();
+        if found.running.as_ref() != Some(&member.version) {
+            let now = found.running.as_ref().map_or("nothing answers".to_owned(), ToString::to_string);
+            changes.push(format!("{name} ran {}, now {now}", member.version));
+        }
+        if found.binary != Some(member.binary) {
+            changes.push(format!("the binary of {name} is another one than when the plan was made"));
+        }
+        if found.settings != member.settings {
+            changes.push(format!("the settings of {name} are not those that the plan was made with"));
+        }
+        if changes.is_empty() { Verdict::Enough } else { Verdict::Hold(HoldReason::PlanDrifted { changes }) }
+    }
+}

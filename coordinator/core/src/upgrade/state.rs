@@ -1,0 +1,383 @@
+//! What is known of an upgrade: the fold of its facts.
+
+use cutover_vocabulary::fact::{Cause, Ending, Fact, Recorded};
+use cutover_vocabulary::hold::HoldId;
+use cutover_vocabulary::order::{Epoch, StepId};
+use cutover_vocabulary::outcome::{DrainProof, Evidence, Migrated, Proof, Restored, StorageAttestation};
+use cutover_vocabulary::phase::{Border, Stage};
+use cutover_vocabulary::plan::{Approval, Plan};
+use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
+use cutover_vocabulary::{
+    AgentName, Digest, Elapsed, Hold, InstanceName, LedgerName, OperatorName, Order, OrderId, Phase, RequestId,
+    Subject, Timestamp, UpgradeId, Version,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A fact with what the fold needs of its envelope; what `decide` returns and the loop seals into a [`Recorded`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Happened {
+    /// When, for people.
+    pub at: Timestamp,
+    /// Under which leadership.
+    pub epoch: Epoch,
+    /// How long that leadership had lasted.
+    pub leading_for: Elapsed,
+    /// Who caused it.
+    pub by: Cause,
+    /// What.
+    pub fact: Fact,
+}
+impl Happened {
+    /// Puts a fact into its envelope, at its place in the chain.
+    pub fn seal(self, seq: u64, prev: Digest) -> Recorded {
+        let Self { at, epoch, leading_for, by, fact } = self;
+        Recorded { v: Recorded::V, seq, at, epoch, leading_for, by, prev, fact }
+    }
+}
+
+/// Why facts are not an upgrade's facts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenChain {
+    /// There are none.
+    #[error("the upgrade has no facts")]
+    Empty,
+    /// The first is no start.
+    #[error("the first fact is {0}, not a start")]
+    NoStart(&'static str),
+    /// A number is missing, or the hash of the fact before does not match.
+    #[error("the chain of facts is broken at number {seq}")]
+    Broken {
+        /// The fact that does not follow.
+        seq: u64,
+    },
+}
+
+/// Where a step of the present stage stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum StepState {
+    /// It needs an order; so many attempts failed before.
+    Ready {
+        /// Failed attempts.
+        failed: u16,
+    },
+    /// An order is out for it; this is which attempt.
+    Out {
+        /// Which attempt.
+        attempt: u16,
+    },
+    /// Its evidence was refused; a person decides.
+    Refused {
+        /// Which attempt.
+        attempt: u16,
+    },
+    /// It is done.
+    Done,
+}
+
+/// A stage and what happened in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct StageState {
+    pub(super) stage: Stage,
+    pub(super) run: u16,
+    pub(super) entered: Option<Timestamp>,
+    pub(super) left: Option<Timestamp>,
+    pub(super) steps: (u32, u32),
+    pub(super) failures: Vec<String>,
+}
+impl StageState {
+    pub(super) fn new(stage: Stage) -> Self {
+        Self { stage, run: 0, entered: None, left: None, steps: (0, 0), failures: Vec::new() }
+    }
+}
+
+/// An order that is not settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct OpenOrder {
+    pub(super) order: Box<Order>,
+    pub(super) revoked: bool,
+    /// From when its deadline counts: a leadership, and how long that had lasted.
+    pub(super) since: (Epoch, Elapsed),
+}
+
+/// How an order was settled: decides what a late outcome means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum SettledBy {
+    /// By its outcome: the same again is a duplicate.
+    Outcome,
+    /// By a revoke: an outcome that comes after it may show an effect.
+    Revoke,
+    /// By a revoke, and its late outcome is stored.
+    Late,
+}
+
+/// Whether an instance is down.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Drained {
+    /// Proved, with the latest proof; `since` is when it first was.
+    Proved { proof: DrainProof, since: Timestamp },
+    /// Something was seen that contradicts the proof.
+    Voided { since: Timestamp },
+}
+
+/// An upgrade: the fold of its facts. `Clone + Eq + Hash`, so that a model checker can walk it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Upgrade {
+    pub(super) id: UpgradeId,
+    pub(super) plan: Box<Plan>,
+    pub(super) approval: Option<Approval>,
+    pub(super) started: (Timestamp, Option<OperatorName>),
+    pub(super) seq: u64,
+    pub(super) epoch: Epoch,
+
+    // Where it is.
+    pub(super) stages: Vec<StageState>,
+    pub(super) at: Option<u16>,
+    /// Number of the first stage of the way back, once it has turned.
+    pub(super) back_from: Option<u16>,
+    pub(super) turned_back: Option<String>,
+    pub(super) paused: bool,
+    pub(super) ended: Option<(Ending, Timestamp)>,
+    pub(super) closed: bool,
+    pub(super) borders: BTreeMap<Border, Timestamp>,
+    pub(super) holds: BTreeMap<HoldId, Hold>,
+    pub(super) next_hold: u32,
+
+    // The present stage.
+    pub(super) steps: BTreeMap<Subject, StepState>,
+    pub(super) ready: BTreeSet<Subject>,
+    pub(super) open_steps: u32,
+
+    // Orders.
+    pub(super) orders: BTreeMap<OrderId, OpenOrder>,
+    pub(super) settled: BTreeMap<OrderId, SettledBy>,
+    pub(super) lost: BTreeSet<AgentName>,
+
+    // What was learnt.
+    pub(super) staged: BTreeMap<InstanceName, StagedRelease>,
+    pub(super) drained: BTreeMap<InstanceName, Drained>,
+    pub(super) storage: Option<StorageAttestation>,
+    pub(super) points: BTreeMap<RecoveryItem, RecoveryPoint>,
+    pub(super) registered: bool,
+    /// Items that an order may have changed.
+    pub(super) touched: BTreeSet<RecoveryItem>,
+    pub(super) migrated: BTreeMap<LedgerName, Migrated>,
+    pub(super) proofs: BTreeMap<LedgerName, Proof>,
+    pub(super) restored: BTreeMap<RecoveryItem, Restored>,
+    pub(super) up: BTreeMap<InstanceName, (Timestamp, Version)>,
+
+    pub(super) requests: BTreeSet<RequestId>,
+}
+
+impl Upgrade {
+    /// The upgrade that a first fact begins.
+    pub fn begin(id: UpgradeId, first: &Happened) -> Result<Self, BrokenChain> {
+        let Fact::Started { plan, approval } = &first.fact else {
+            return Err(BrokenChain::NoStart(first.fact.kind()));
+        };
+        let by = match &first.by {
+            Cause::Operator { name, .. } => Some(name.clone()),
+            Cause::Agent(_) | Cause::Machine => None,
+        };
+        let mut upgrade = Self {
+            id,
+            plan: plan.clone(),
+            approval: approval.clone(),
+            started: (first.at, by),
+            seq: 1,
+            epoch: first.epoch,
+            stages: plan.binding.stages.iter().copied().map(StageState::new).collect(),
+            at: None,
+            back_from: None,
+            turned_back: None,
+            paused: false,
+            ended: None,
+            closed: false,
+            borders: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            next_hold: 1,
+            steps: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            open_steps: 0,
+            orders: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            staged: BTreeMap::new(),
+            drained: BTreeMap::new(),
+            storage: None,
+            points: BTreeMap::new(),
+            registered: false,
+            touched: BTreeSet::new(),
+            migrated: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            restored: BTreeMap::new(),
+            up: BTreeMap::new(),
+            requests: BTreeSet::new(),
+        };
+        upgrade.note_request(&first.by);
+        Ok(upgrade)
+    }
+
+    /// Folds stored facts. The numbers must be without gaps; the hash chain is the loader's to check
+    /// ([`Recorded::hash`]), because it costs more than the fold.
+    pub fn replay<'a>(id: UpgradeId, facts: impl IntoIterator<Item = &'a Recorded>) -> Result<Self, BrokenChain> {
+        let mut facts = facts.into_iter();
+        let first = facts.next().ok_or(BrokenChain::Empty)?;
+        if first.seq != 1 {
+            return Err(BrokenChain::Broken { seq: first.seq });
+        }
+        let opening = Happened {
+            at: first.at,
+            epoch: first.epoch,
+            leading_for: first.leading_for,
+            by: first.by.clone(),
+            fact: first.fact.clone(),
+        };
+        let mut upgrade = Self::begin(id, &opening)?;
+        for recorded in facts {
+            if recorded.seq != upgrade.seq + 1 {
+                return Err(BrokenChain::Broken { seq: recorded.seq });
+            }
+            upgrade.apply_parts(recorded.at, recorded.epoch, recorded.leading_for, &recorded.by, &recorded.fact);
+        }
+        Ok(upgrade)
+    }
+
+    pub(super) fn note_request(&mut self, by: &Cause) {
+        match by {
+            Cause::Operator { request, .. } => {
+                self.requests.insert(request.clone());
+            }
+            Cause::Agent(_) | Cause::Machine => {}
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &UpgradeId {
+        &self.id
+    }
+    /// What it carries out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+    /// The number of its last fact.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+    /// How it ended, if it did.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ended.map(|(ending, _)| ending)
+    }
+    /// Whether nothing more is to be done for it.
+    pub fn finished(&self) -> bool {
+        self.ended.is_some()
+    }
+    /// Whether a border was crossed.
+    pub fn crossed(&self, border: Border) -> bool {
+        self.borders.contains_key(&border)
+    }
+    /// What it waits for a person to decide.
+    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
+        self.holds.values()
+    }
+    /// The phase it is in; none before the first and when it ended without one.
+    pub fn phase(&self) -> Option<Phase> {
+        self.current().map(|stage| stage.stage.phase)
+    }
+    /// Whether it is on the way back.
+    pub fn going_back(&self) -> bool {
+        self.back_from.is_some()
+    }
+    /// Whether a call with this id was carried out.
+    pub fn knows_request(&self, request: &RequestId) -> bool {
+        self.requests.contains(request)
+    }
+    /// The agents that have unsettled orders.
+    pub fn awaited_agents(&self) -> BTreeSet<&AgentName> {
+        self.orders.values().map(|open| &open.order.agent).collect()
+    }
+
+    pub(super) fn current(&self) -> Option<&StageState> {
+        self.stages.get(usize::from(self.at?))
+    }
+    pub(super) fn agent_of(&self, subject: &Subject) -> &AgentName {
+        match subject {
+            Subject::Instance(name) => {
+                self.plan.binding.members.get(name).map_or(&self.plan.binding.runner, |member| &member.agent)
+            }
+            Subject::Ledger(_) | Subject::Storage => &self.plan.binding.runner,
+        }
+    }
+    /// The target as the runner staged it; what storage work runs.
+    pub(super) fn runner_staged(&self) -> Option<&StagedRelease> {
+        let members = &self.plan.binding.members;
+        self.staged
+            .iter()
+            .find(|(name, _)| members.get(*name).is_some_and(|member| member.agent == self.plan.binding.runner))
+            .map(|(_, staged)| staged)
+    }
+    pub(super) fn instances(&self) -> Vec<Subject> {
+        self.plan.binding.members.keys().cloned().map(Subject::Instance).collect()
+    }
+    /// The instance that starts closed: the first by name whose agent is the runner.
+    pub(super) fn first_instance(&self) -> Vec<Subject> {
+        let members = &self.plan.binding.members;
+        let mine = members.iter().find(|(_, member)| member.agent == self.plan.binding.runner);
+        mine.or_else(|| members.iter().next()).map(|(name, _)| Subject::Instance(name.clone())).into_iter().collect()
+    }
+    pub(super) fn step_id(&self, subject: &Subject) -> Option<StepId> {
+        let stage = self.at?;
+        let run = self.current()?.run;
+        Some(StepId { stage, run, subject: subject.clone() })
+    }
+    /// Learns what evidence shows; no judgement.
+    pub(super) fn learn(&mut self, subject: &Subject, evidence: &Evidence, at: Timestamp) {
+        match (evidence, subject) {
+            (Evidence::Staged(staged), Subject::Instance(name)) => {
+                self.staged.insert(name.clone(), staged.clone());
+            }
+            (Evidence::Drained(proof), Subject::Instance(name)) => {
+                let since = match self.drained.get(name) {
+                    Some(Drained::Proved { since, .. } | Drained::Voided { since }) => *since,
+                    None => at,
+                };
+                self.drained.insert(name.clone(), Drained::Proved { proof: proof.clone(), since });
+            }
+            (Evidence::StorageAttested(attestation), _) => self.storage = Some(attestation.clone()),
+            (Evidence::Secured(point), _) => {
+                self.points.insert(point.item.clone(), (**point).clone());
+            }
+            (Evidence::Registered { .. }, _) => self.registered = true,
+            (Evidence::Migrated(migrated), Subject::Ledger(name)) => {
+                self.migrated.insert(name.clone(), migrated.clone());
+            }
+            (Evidence::Proved(proof), Subject::Ledger(name)) => {
+                self.proofs.insert(name.clone(), proof.clone());
+            }
+            (Evidence::Opened { version, at }, Subject::Instance(name)) => {
+                self.up.insert(name.clone(), (*at, version.clone()));
+                self.drained.remove(name);
+            }
+            (Evidence::Restored(restored), Subject::Ledger(name)) => {
+                self.restored.insert(RecoveryItem::Ledger(name.clone()), restored.clone());
+            }
+            (Evidence::Restored(restored), Subject::Storage) => {
+                self.restored.insert(RecoveryItem::System, restored.clone());
+            }
+            (
+                Evidence::Inspected(_)
+                | Evidence::Staged(_)
+                | Evidence::Rehearsed(_)
+                | Evidence::Drained(_)
+                | Evidence::Migrated(_)
+                | Evidence::Proved(_)
+                | Evidence::Switched { .. }
+                | Evidence::StartedClosed { .. }
+                | Evidence::Verified { .. }
+                | Evidence::Opened { .. }
+                | Evidence::Restored(_),
+                Subject::Instance(_) | Subject::Ledger(_) | Subject::Storage,
+            ) => {}
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Where an upgrade stands, for people and tools.
+
+use super::state::{Drained, StageState, Upgrade};
+use cutover_vocabulary::fact::Ending;
+use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor, WhatIf};
+use cutover_vocabulary::storage::{Losses, RecoveryItem};
+use cutover_vocabulary::{Elapsed, LedgerName, Now, Phase};
+
+impl Upgrade {
+    /// Where it stands. The same facts give the same answer but for how long orders have been out.
+    pub fn status(&self, now: Now) -> Status {
+        let binding = &self.plan.binding;
+        Status {
+            id: self.id.clone(),
+            deployment: binding.deployment.clone(),
+            plan: self.plan.digest(),
+            from: binding.from.clone(),
+            target: binding.target.version.clone(),
+            strategy: binding.strategy,
+            state: self.state(),
+            started: self.started.clone(),
+            stages: self.stages.iter().enumerate().map(|(number, state)| stage_status(number, state)).collect(),
+            waiting_for: self.waiting_for(now),
+            holds: self.holds.values().cloned().collect(),
+            borders: self.borders.iter().map(|(border, at)| (*border, *at)).collect(),
+            ledgers: binding.ledgers.keys().map(|name| self.ledger_status(name)).collect(),
+            system: self.points.get(&RecoveryItem::System).cloned(),
+            instances: binding
+                .members
+                .iter()
+                .map(|(name, member)| InstanceStatus {
+                    name: name.clone(),
+                    agent: member.agent.clone(),
+                    down: match self.drained.get(name) {
+                        Some(Drained::Proved { since, .. } | Drained::Voided { since }) => Some(*since),
+                        None => None,
+                    },
+                    up: self.up.get(name).cloned(),
+                })
+                .collect(),
+            turned_back: self.turned_back.clone(),
+            seq: self.seq,
+            epoch: self.epoch,
+            ended: self.ended.map(|(_, at)| at),
+        }
+    }
+
+    fn state(&self) -> State {
+        match self.ended {
+            Some((ending, _)) => State::of(ending),
+            None if !self.holds.is_empty() => State::Held,
+            None if self.paused => State::Paused,
+            None if self.going_back() => State::GoingBack,
+            None => State::Running,
+        }
+    }
+
+    /// Why it is not moving; none when it has ended.
+    pub fn waiting_for(&self, now: Now) -> Option<WaitingFor> {
+        if self.ended.is_some() {
+            return None;
+        }
+        if let Some(hold) = self.holds.values().next() {
+            return Some(WaitingFor::Decision { hold: hold.id });
+        }
+        if self.orders.is_empty() {
+            return self.paused.then_some(WaitingFor::Resume);
+        }
+        if self.between() {
+            return Some(WaitingFor::Settlement { orders: self.orders.keys().cloned().collect() });
+        }
+        let out_for = |(epoch, since)| if epoch == self.epoch { now.leading_for.since(since) } else { now.leading_for };
+        let longest = self.orders.values().map(|open| out_for(open.since)).max().unwrap_or(Elapsed(0));
+        Some(WaitingFor::Orders { orders: self.orders.keys().cloned().collect(), longest })
+    }
+
+    fn ledger_status(&self, name: &LedgerName) -> LedgerStatus {
+        let item = RecoveryItem::Ledger(name.clone());
+        let point = self.points.get(&item);
+        let proof = self.proofs.get(name);
+        let restored = self.restored.contains_key(&item);
+        LedgerStatus {
+            name: name.clone(),
+            point: point.cloned(),
+            before: point.and_then(|point| point.digest.as_ref()).map(|digest| digest.root()),
+            after: proof.map(|proof| proof.digest.root()),
+            migrated: self.migrated.get(name).map(|migrated| migrated.took),
+            lost: match (point, proof, restored) {
+                (Some(point), Some(_), false) => point.losses.clone(),
+                (Some(_), Some(_), true) | (Some(_) | None, None, _) | (None, Some(_), _) => Losses::default(),
+            },
+            restored,
+        }
+    }
+}
+
+fn stage_status(number: usize, state: &StageState) -> StageStatus {
+    StageStatus {
+        number: number.try_into().unwrap_or(u16::MAX),
+        stage: state.stage,
+        run: state.run,
+        steps: state.steps,
+        entered: state.entered,
+        left: state.left,
+        failures: state.failures.clone(),
+    }
+}
+
+/// What going back would mean now.
+pub fn what_if(upgrade: &Upgrade) -> WhatIf {
+    let refused =
+        |meaning: &str| WhatIf { allowed: false, meaning: meaning.to_owned(), stages: Vec::new(), ledgers: Vec::new() };
+    if let Some(ending) = upgrade.ending() {
+        return refused(match ending {
+            Ending::Completed => "the upgrade is complete; going back would lose what was written since",
+            Ending::Aborted | Ending::RolledBack => "the upgrade has gone back already",
+        });
+    }
+    if upgrade.going_back() {
+        return refused("the upgrade goes back already");
+    }
+    let Some(stages) = upgrade.way_back_now() else {
+        return refused("traffic was let in on the new version; going back would lose what was written since");
+    };
+    let ledgers = upgrade.touched.iter().filter_map(|item| match item {
+        RecoveryItem::Ledger(name) => Some(name.clone()),
+        RecoveryItem::System => None,
+    });
+    let meaning = if upgrade.crossed(Border::MigrateAuthorised) {
+        "rollback: stop everything, restore the ledgers that changed from their recovery points, start the former \
+         version; no acknowledged write is lost"
+    } else if stages.iter().any(|stage| stage.phase == Phase::Reopen) {
+        "abort: let the instances in again on the former version; no data was touched"
+    } else {
+        "abort: no instance was stopped and no data was touched"
+    };
+    WhatIf { allowed: true, meaning: meaning.to_owned(), stages, ledgers: ledgers.collect() }
+}
