@@ -1,0 +1,106 @@
+//! Files that survive a power cut: copy, sync, rename, sync the folder.
+
+use crate::StorageError;
+use cutover_vocabulary::Digest;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// What SQLite may keep beside a database.
+pub(super) const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// The path with something appended to its last name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Flushes a file's content.
+pub(super) fn sync(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(StorageError::io("sync", path))
+}
+
+/// Flushes a folder, so that names made or changed in it survive.
+pub(super) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
+    match path.parent() {
+        Some(folder) => sync(folder),
+        None => Ok(()),
+    }
+}
+
+/// SHA-256 of a file. Never call it for a database that this process has open: closing the file here would drop SQLite's
+/// POSIX locks on it.
+pub fn sha256(path: &Path) -> Result<Digest, StorageError> {
+    let failed = || StorageError::io("read", path);
+    let mut file = File::open(path).map_err(failed())?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0_u8; 128 * 1024];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+            Ok(read) => hasher.update(&block[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+}
+
+/// Copies a file's bytes to a new name and flushes them. The folder is not flushed yet; the caller renames first.
+///
+/// Half done: `to` holds a part. Again: it is overwritten.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
+    remove(to)?;
+    fs::copy(from, to).map_err(|error| {
+        if from.exists() {
+            StorageError::io("write a copy to", to)(error)
+        } else {
+            StorageError::io("read", from)(error)
+        }
+    })?;
+    sync(to)
+}
+
+/// Renames and flushes the folder.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
+    fs::rename(from, to).map_err(StorageError::io("put in place", to))?;
+    sync_folder_of(to)
+}
+
+/// Removes a file; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes a database of ours with everything beside it.
+pub(super) fn remove_database(path: &Path) -> Result<(), StorageError> {
+    for suffix in SIDECARS {
+        remove(&beside(path, suffix))?;
+    }
+    remove(path)
+}
+
+/// Writes a small file so that it is either wholly there or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let partial = beside(path, ".partial");
+    fs::write(&partial, bytes).map_err(StorageError::io("write", &partial))?;
+    sync(&partial)?;
+    rename(&partial, path)
+}
+
+/// Makes a folder of ours that nobody else can read: it holds other people's money.
+pub(super) fn private_folder(path: &Path) -> Result<(), StorageError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let failed = StorageError::io("make the folder", path);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
+}
+
+/// Bytes of a database on disk, its log and journal included; 0 for what is not there.
+pub(super) fn bytes(path: &Path) -> u64 {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |data| data.len());
+    size(path) + size(&beside(path, "-wal")) + size(&beside(path, "-journal"))
+}

@@ -1,0 +1,215 @@
+//! Putting back what a recovery point holds. At every moment the ledger's name stands for one whole file: a missing one
+//! would be created anew, empty, by any ledger command.
+
+use super::backup::contents;
+use super::files::{self, SIDECARS, beside};
+use super::open::{Ledger, reader};
+use super::place::SqlitePlace;
+use super::recovery::{Manifest, check_files, manifest};
+use crate::StorageError;
+use crate::digest;
+use cutover_vocabulary::outcome::Restored;
+use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
+use rusqlite::{Connection, OpenFlags};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Ends the name of a file that is about to be put in place: `storage scan` skips what does not end in `.db`.
+const COMING: &str = ".cutover-restoring";
+
+/// Restores one item, if it is not what it was. What was there is kept in `aside`, a folder outside the storage directory.
+///
+/// The storage must be quiet and locked. Steps, and what a run that ended behind each leaves:
+/// 1. Check the copy against its manifest. Nothing has changed.
+/// 2. Look: an item that holds what it held, by digest and migrations, is left alone.
+/// 3. Copy the copy beside the ledger's file under a name that scan skips. Half done: that file, overwritten next time.
+/// 4. Fold the migrated file's log into it (checkpoint, or roll its journal back), so that it is one file: a log that
+///    outlived its database would be replayed into the restored one. The migrated ledger is whole.
+/// 5. Keep the migrated file in `aside`: a hard link, or a flushed copy on another disk. The migrated ledger is still in place.
+/// 6. Rename the new file over the ledger's name: the one moment in which the ledger changes.
+/// 7. Compare the digest with the one from before.
+///
+/// Running it again after any of them ends with the same state. A system store that did not exist is moved to `aside`.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when the copy is not what its manifest says (nothing was touched), [`StorageError::NotProved`]
+/// when the restored ledger has another digest.
+pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
+    files::private_folder(aside)?;
+    place.refuse_inside(aside)?;
+    let copy = Path::new(&point.place);
+    let manifest = manifest(copy)?.ok_or_else(|| StorageError::Missing {
+        path: super::recovery::manifest_path(copy),
+        remedy: "a recovery point without a manifest does not count; look for the folder of this upgrade's recovery points",
+    })?;
+    if manifest.point != *point {
+        return Err(StorageError::Refused {
+            path: copy.to_owned(),
+            why: "its manifest is that of another recovery point than the one asked for".to_owned(),
+        });
+    }
+    check_files(&manifest)?;
+    let file = place.file(&point.item)?;
+    let coming = beside(&file, COMING);
+    if point.sha256.is_none() {
+        return remove_system(&file, aside);
+    }
+    if holds(&file, &manifest, aside)? {
+        files::remove_database(&coming)?;
+        return Ok(Restored { changed: false, moved_to: None, digest: point.digest.clone() });
+    }
+    bring(copy, &coming, &file, &manifest)?;
+    let moved_to = if file.exists() {
+        fold(&file)?;
+        Some(keep(&file, aside)?)
+    } else {
+        None
+    };
+    refuse_sidecars(&file)?;
+    files::rename(&coming, &file)?;
+    if !holds(&file, &manifest, aside)? {
+        return Err(StorageError::NotProved {
+            copy: file,
+            original: copy.to_owned(),
+            what: "the restored file does not hold what the recovery point's manifest says".to_owned(),
+        });
+    }
+    Ok(Restored {
+        changed: true,
+        moved_to: moved_to.map(|path| path.to_string_lossy().into_owned()),
+        digest: point.digest.clone(),
+    })
+}
+
+/// Whether the file holds what the point was taken of. A damaged or foreign file does not.
+fn holds(file: &Path, manifest: &Manifest, scratch: &Path) -> Result<bool, StorageError> {
+    if !file.exists() {
+        return Ok(false);
+    }
+    let looked = match manifest.point.item {
+        RecoveryItem::System => {
+            reader(file, scratch).and_then(|store| contents(&store, file)).map(|found| Some(found) == manifest.contents)
+        }
+        RecoveryItem::Ledger(_) => Ledger::open(file, scratch).and_then(|ledger| {
+            // Migrations first: a migrated ledger that lost nothing has an equal digest.
+            Ok(ledger.migrations()? == manifest.point.migrations && same(&ledger, manifest.point.digest.as_ref())?)
+        }),
+    };
+    match looked {
+        Err(StorageError::Corrupt { .. } | StorageError::NotALedger { .. }) => Ok(false),
+        other => other,
+    }
+}
+
+fn same(ledger: &Ledger, wanted: Option<&LedgerDigest>) -> Result<bool, StorageError> {
+    Ok(Some(&digest::digest(ledger)?) == wanted)
+}
+
+/// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has.
+fn bring(copy: &Path, coming: &Path, file: &Path, manifest: &Manifest) -> Result<(), StorageError> {
+    files::remove_database(coming)?;
+    files::copy(copy, coming)?;
+    if manifest.journal_mode.eq_ignore_ascii_case("wal") {
+        let failed = || StorageError::sqlite("set the journal mode of", coming);
+        let connection = Connection::open_with_flags(coming, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed())?;
+        let _: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed())?;
+        connection.close().map_err(|(_, error)| failed()(error))?;
+    }
+    let like = if file.exists() { file } else { file.parent().unwrap_or(file) };
+    let data = fs::metadata(like).map_err(StorageError::io("look at", like))?;
+    let mine = fs::metadata(coming).map_err(StorageError::io("look at", coming))?;
+    if (mine.uid(), mine.gid()) != (data.uid(), data.gid()) {
+        std::os::unix::fs::chown(coming, Some(data.uid()), Some(data.gid()))
+            .map_err(StorageError::io("give to its owner", coming))?;
+    }
+    if file.exists() {
+        fs::set_permissions(coming, data.permissions()).map_err(StorageError::io("set the mode of", coming))?;
+    }
+    files::sync(coming)
+}
+
+/// Makes the migrated database one file. A damaged one cannot be folded; then its parts stay for [`refuse_sidecars`].
+fn fold(file: &Path) -> Result<(), StorageError> {
+    let failed = || StorageError::sqlite("fold the log into", file);
+    let folded = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        // The first read rolls a hot journal back.
+        let _: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(busy)
+    });
+    match folded {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(StorageError::Refused {
+            path: file.to_owned(),
+            why: "another process reads it, so its log cannot be folded into it; stop that process first".to_owned(),
+        }),
+        Err(error) => match failed()(error) {
+            StorageError::Corrupt { .. } => Ok(()),
+            other => Err(other),
+        },
+    }
+}
+
+/// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again.
+fn keep(file: &Path, aside: &Path) -> Result<PathBuf, StorageError> {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let here = fs::metadata(file).map_err(StorageError::io("look at", file))?;
+    for number in 1_u32.. {
+        let kept = aside.join(format!("{name}.moved-{number}"));
+        match fs::metadata(&kept) {
+            Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => return Ok(kept),
+            Ok(there) if there.len() == here.len() && files::sha256(&kept)? == files::sha256(file)? => return Ok(kept),
+            Ok(_) => {}
+            Err(_) => {
+                if fs::hard_link(file, &kept).is_err() {
+                    // Another disk, or a file system without links.
+                    let partial = beside(&kept, ".partial");
+                    files::copy(file, &partial)?;
+                    files::rename(&partial, &kept)?;
+                }
+                keep_sidecars(file, &kept)?;
+                files::sync(aside)?;
+                return Ok(kept);
+            }
+        }
+    }
+    Err(StorageError::Refused { path: aside.to_owned(), why: "no free name is left in it".to_owned() })
+}
+
+/// What could not be folded (a damaged file's log) is kept beside it, then taken away from the ledger's name.
+fn keep_sidecars(file: &Path, kept: &Path) -> Result<(), StorageError> {
+    for suffix in ["-wal", "-journal"] {
+        let sidecar = beside(file, suffix);
+        if fs::metadata(&sidecar).is_ok_and(|data| data.len() > 0) {
+            files::copy(&sidecar, &beside(kept, suffix))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what lies beside the migrated file. All of it was folded or kept by now.
+fn refuse_sidecars(file: &Path) -> Result<(), StorageError> {
+    for suffix in SIDECARS {
+        files::remove(&beside(file, suffix))?;
+    }
+    files::sync_folder_of(file)
+}
+
+/// A system store that did not exist before goes to `aside`.
+///
+/// Half done: it is in both places. Again: found in `aside`, then removed.
+fn remove_system(file: &Path, aside: &Path) -> Result<Restored, StorageError> {
+    if !file.exists() {
+        return Ok(Restored { changed: false, moved_to: None, digest: None });
+    }
+    fold(file)?;
+    let kept = keep(file, aside)?;
+    refuse_sidecars(file)?;
+    files::remove(file)?;
+    files::sync_folder_of(file)?;
+    Ok(Restored { changed: true, moved_to: Some(kept.to_string_lossy().into_owned()), digest: None })
+}

@@ -1,0 +1,211 @@
+//! Promises of inventory, survey, quiet and lock, on real files and processes.
+#![allow(missing_docs)]
+
+mod support;
+
+use cutover_storage::sqlite::inventory::ProblemKind;
+use cutover_storage::sqlite::lock::{Locking, StorageLock};
+use cutover_storage::sqlite::{Layout, SqlitePlace};
+use cutover_vocabulary::LedgerName;
+use cutover_vocabulary::storage::{Migrations, StorageIdentity};
+use rusqlite::Connection;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+fn place(folder: &Path) -> SqlitePlace {
+    SqlitePlace::find(folder, "numary").unwrap()
+}
+
+#[test]
+fn an_inventory_names_every_ledger_with_layout_migrations_and_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    support::sample(&folder.path().join("numary_old.db"));
+    support::migrate(&support::sample(&folder.path().join("numary_new_one.db")));
+    Connection::open(folder.path().join("numary__system.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE ledgers (ledger varchar(255) primary key, addedAt timestamp); INSERT INTO ledgers VALUES ('new_one', 1)")
+        .unwrap();
+    let found = place(folder.path()).inventory(scratch.path()).unwrap();
+    let ledgers: Vec<_> =
+        found.ledgers.iter().map(|l| (l.name.as_str(), l.layout, l.migrations.clone(), l.transactions)).collect();
+    assert_eq!(
+        ledgers,
+        [
+            ("new_one", Layout::Documents, Migrations(Some(vec![0, 1])), 3),
+            ("old", Layout::Split, Migrations(Some(vec![0])), 3),
+        ]
+    );
+    assert_eq!(found.registered, Some(vec![LedgerName::new("new_one").unwrap()]));
+    assert_eq!(found.problems, []);
+    assert!(found.ledgers.iter().all(|ledger| ledger.bytes > 4096));
+}
+
+#[test]
+fn a_ledger_from_before_1_3_records_no_migrations_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = support::sample(&folder.path().join("numary_old.db"));
+    ledger.execute_batch("DROP TABLE migrations").unwrap();
+    let found = place(folder.path()).inventory(folder.path()).unwrap();
+    assert_eq!(found.ledgers[0].migrations, Migrations(None));
+}
+
+#[test]
+fn every_file_that_cannot_be_upgraded_is_named_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("numary_broken.db"), vec![7; 9000]).unwrap();
+    std::fs::write(at("numary_empty.db"), b"").unwrap();
+    std::fs::write(at("other_shop.db"), b"x").unwrap();
+    std::fs::write(at("backup.db"), b"x").unwrap();
+    std::fs::write(at("numary_note.txt"), b"x").unwrap();
+    std::os::unix::fs::symlink(at("numary_broken.db"), at("numary_link.db")).unwrap();
+    Connection::open(at("numary_foreign.db")).unwrap().execute_batch("CREATE TABLE transactions(id, note)").unwrap();
+    let found = place(folder.path()).inventory(folder.path()).unwrap();
+    let problems: Vec<_> = found.problems.iter().map(|p| (p.file.as_str(), p.kind)).collect();
+    assert_eq!(
+        problems,
+        [
+            ("backup.db", ProblemKind::Skipped),
+            ("numary_broken.db", ProblemKind::Corrupt),
+            ("numary_empty.db", ProblemKind::Empty),
+            ("numary_foreign.db", ProblemKind::Foreign),
+            ("numary_link.db", ProblemKind::NotAFile),
+            ("other_shop.db", ProblemKind::Skipped),
+        ]
+    );
+    assert_eq!(found.ledgers, []);
+}
+
+#[test]
+fn a_db_name_with_an_underscore_makes_scan_skip_everything_and_we_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    support::sample(&folder.path().join("my_db_shop.db"));
+    let place = SqlitePlace::find(folder.path(), "my_db").unwrap();
+    let found = place.inventory(folder.path()).unwrap();
+    assert_eq!(found.problems[0].kind, ProblemKind::Skipped);
+    assert!(found.problems[0].reason.contains("underscore"), "{}", found.problems[0].reason);
+}
+
+#[test]
+fn one_directory_spelt_in_two_ways_is_one_storage() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    let one = place(&data).identity("m").unwrap();
+    assert_eq!(one, place(&link.join("../data/.")).identity("m").unwrap());
+    assert!(matches!(one, StorageIdentity::Sqlite { .. }));
+}
+
+#[test]
+fn a_survey_tells_losses_bad_rows_and_contradictions() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let ledger = support::sample(&folder.path().join("numary_old.db"));
+    support::transaction(&ledger, 3, Some("a\"b"), &[("world", "bank", "USD/2", 1)]);
+    support::metadata(&ledger, 9, "account", "bank", "k\"y", "1");
+    let new = support::sample(&folder.path().join("numary_new.db"));
+    support::migrate(&new);
+    new.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    new.execute("UPDATE volumes SET input = 5 WHERE account = 'fees'", []).unwrap();
+    let place = place(folder.path());
+    let (surveys, problems) = place.survey(&place.inventory(scratch.path()).unwrap(), scratch.path()).unwrap();
+    assert_eq!(problems, []);
+    assert_eq!(
+        surveys[0].inconsistencies,
+        ["account fees asset USD/2: volumes say input 5 output 0, the postings add up to input 3 output 0"]
+    );
+    assert_eq!(surveys[1].losses.count, 2);
+    let bad: Vec<_> = surveys[1].bad_rows.iter().map(|row| (row.what.as_str(), row.text.as_str())).collect();
+    assert_eq!(bad, [("reference of transaction 3", "a\"b"), ("metadata key of account bank", "k\"y")]);
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// A child that has a file open and says so.
+fn holding(file: &Path) -> Child {
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("exec 3<\"$0\"; echo open; read _")
+        .arg(file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "open\n");
+    child
+}
+
+#[test]
+fn a_process_that_has_a_file_open_is_named_until_it_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numary_a.db");
+    drop(support::sample(&file));
+    std::fs::write(folder.path().join("numary_a.db-journal"), b"").unwrap();
+    let place = place(folder.path());
+    assert_eq!(place.quiet(&[]).unwrap().openers, []);
+
+    let mut child = holding(&folder.path().join("numary_a.db-journal"));
+    let openers = place.quiet(&[]).unwrap().openers;
+    assert_eq!((openers.len(), openers[0].pid, openers[0].file.as_str()), (1, child.id(), "numary_a.db-journal"));
+    assert_eq!(place.quiet(&[child.id()]).unwrap().openers, []);
+
+    // Killed and not reaped: a zombie.
+    child.kill().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    let deadline = cutover_storage::clock::since_boot().plus(cutover_vocabulary::Elapsed::from_secs(10));
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        assert!(cutover_storage::clock::since_boot() < deadline, "the child did not die");
+        std::thread::yield_now();
+    }
+    assert_eq!(place.quiet(&[]).unwrap().openers, []);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_holds_a_deleted_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numary_a.db");
+    drop(support::sample(&file));
+    let mut child = holding(&file);
+    std::fs::remove_file(&file).unwrap();
+    let place = place(folder.path());
+    let openers = place.quiet(&[]).unwrap().openers;
+    assert_eq!(openers[0].file, "numary_a.db (deleted)");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_open_connection_of_our_own_is_seen_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let _open = support::sample(&folder.path().join("numary_a.db"));
+    let openers = place(folder.path()).quiet(&[]).unwrap().openers;
+    assert!(
+        openers.iter().any(|opener| opener.pid == std::process::id() && opener.file == "numary_a.db-wal"),
+        "{openers:?}"
+    );
+}
+
+#[test]
+fn a_second_runner_is_told_who_holds_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("storage.lock");
+    let Locking::Ours(first) = StorageLock::acquire(&path, "agent a, upgrade u1").unwrap() else { panic!("not ours") };
+    match StorageLock::acquire(&path, "agent b").unwrap() {
+        Locking::Held { by } => assert_eq!(by.as_deref(), Some("agent a, upgrade u1")),
+        Locking::Ours(_) => panic!("two holders"),
+    }
+    drop(first);
+    assert!(matches!(StorageLock::acquire(&path, "agent b").unwrap(), Locking::Ours(_)));
+}
+
+#[test]
+fn a_lock_file_that_scan_would_take_for_a_ledger_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(StorageLock::acquire(&folder.path().join("numary_lock.db"), "x").is_err());
+}
