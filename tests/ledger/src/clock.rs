@@ -5,10 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the simulator is an edge: the ledger stamps what it writes with the wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the simulator is an edge: the ledger stamps what it writes with the wall clock"
+)]
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(since.as_nanos()).ok().and_then(|n| Timestamp::from_nanosecond(n).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    i128::try_from(since.as_nanos())
+        .ok()
+        .and_then(|n| Timestamp::from_nanosecond(n).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// `2026-11-23T14:56:30Z`: transactions and metadata rows.

@@ -87,7 +87,9 @@ impl Command {
                     self.fail("simulated failure of the command");
                 }
                 let done = match (self.release.storage, *word) {
-                    (StorageCommands::InitOnly, _) => migrate_ledger(self.release, &place, "default", &faults).map(drop),
+                    (StorageCommands::InitOnly, _) => {
+                        migrate_ledger(self.release, &place, "default", &faults).map(drop)
+                    }
                     (StorageCommands::Full, "init") => self.init(&settings, &place, &faults),
                     (StorageCommands::Full, "list") => list(&place),
                     (StorageCommands::Full, "scan") => scan(&place),

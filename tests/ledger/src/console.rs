@@ -31,7 +31,8 @@ pub fn log(level: Level, message: &str, fields: &str) {
         Level::Info => "info",
         Level::Error => "error",
     };
-    let message = if message.contains([' ', '"', '\'', '`', ':', '=']) { format!("{message:?}") } else { message.to_owned() };
+    let message =
+        if message.contains([' ', '"', '\'', '`', ':', '=']) { format!("{message:?}") } else { message.to_owned() };
     let space = if fields.is_empty() { "" } else { " " };
     err(&format!("time=\"{}\" level={level} msg={message}{space}{fields}\n", clock::seconds(clock::now())));
 }

@@ -32,7 +32,8 @@ impl Faults {
     /// Reads the environment, then the file beside the storage.
     #[must_use]
     pub fn read(version: &str, storage_dir: &Path) -> Self {
-        let mut all: BTreeMap<String, String> = std::env::vars().filter(|(key, _)| key.starts_with("NUMARY_SIM_")).collect();
+        let mut all: BTreeMap<String, String> =
+            std::env::vars().filter(|(key, _)| key.starts_with("NUMARY_SIM_")).collect();
         let file = std::fs::read_to_string(storage_dir.join(".numary-sim.env")).unwrap_or_default();
         for line in file.lines() {
             let Some((key, value)) = line.trim().split_once('=') else { continue };

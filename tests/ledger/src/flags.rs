@@ -100,8 +100,12 @@ pub const AUTH_AND_SEGMENT: &[Flag] = &[
 ];
 
 /// From 1.3.2 on, but not in 1.4.0.
-pub const BEARER_SCOPES: &[Flag] =
-    &[flag("auth-bearer-use-scopes", Kind::Bool, "false", "Use scopes as defined by rfc https://datatracker.ietf.org/doc/html/rfc8693")];
+pub const BEARER_SCOPES: &[Flag] = &[flag(
+    "auth-bearer-use-scopes",
+    Kind::Bool,
+    "false",
+    "Use scopes as defined by rfc https://datatracker.ietf.org/doc/html/rfc8693",
+)];
 
 /// The name of the ledger that `storage init` creates, from 1.3.2 on; no key of the configuration.
 pub const STORAGE_NAME: Flag = flag("name", Kind::Text, "default", "Ledger name");

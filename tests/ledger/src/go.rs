@@ -49,7 +49,9 @@ fn write(value: &Value, numbers: Numbers, out: &mut String) {
         Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
         Value::Number(number) => match (numbers, number.as_i64(), number.as_f64()) {
             (Numbers::Exact, Some(whole), _) => out.push_str(&whole.to_string()),
-            (Numbers::Float, Some(whole), Some(float)) if whole.unsigned_abs() >= 1 << 53 => out.push_str(&format!("{float:.0}")),
+            (Numbers::Float, Some(whole), Some(float)) if whole.unsigned_abs() >= 1 << 53 => {
+                out.push_str(&format!("{float:.0}"))
+            }
             (Numbers::Float, Some(whole), _) => out.push_str(&whole.to_string()),
             (_, None, Some(float)) => out.push_str(&format!("{float}")),
             (_, None, None) => out.push_str(&number.to_string()),

@@ -21,3 +21,4 @@ pub mod settings;
 pub mod storage;
 pub mod trailer;
 pub(crate) mod usage;
+pub mod wire;

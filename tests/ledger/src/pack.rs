@@ -73,8 +73,7 @@ pub fn install(binary: &Path, version: &str, to: &Path) -> Result<(), PackError>
     use std::os::unix::fs::OpenOptionsExt;
     let bytes = release_binary(binary, version)?;
     let mut out = fs::OpenOptions::new();
-    let mut out =
-        out.create(true).write(true).truncate(true).mode(0o755).open(to).map_err(file("create", to))?;
+    let mut out = out.create(true).write(true).truncate(true).mode(0o755).open(to).map_err(file("create", to))?;
     out.write_all(&bytes).map_err(file("write", to))
 }
 

@@ -198,6 +198,9 @@ const DEVELOP: Release = Release { version: "develop", date: "-", commit: "-", .
 pub const RELEASES: &[Release] = &[V1_3_1, V1_4_6];
 
 impl Release {
+    /// The oldest release that the simulator knows, for what only needs some release.
+    pub(crate) const OLDEST: Self = V1_3_1;
+
     /// The release of that version; none if the simulator does not know it.
     #[must_use]
     pub fn find(version: &str) -> Option<&'static Self> {

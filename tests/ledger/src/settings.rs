@@ -213,7 +213,8 @@ pub fn home() -> PathBuf {
     }
     let uid = rustix::process::getuid().as_raw().to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let home = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|user| user.get(2) == Some(&uid.as_str()));
+    let home =
+        users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|user| user.get(2) == Some(&uid.as_str()));
     home.and_then(|user| user.get(5).map(PathBuf::from)).unwrap_or_else(|| PathBuf::from("/root"))
 }
 

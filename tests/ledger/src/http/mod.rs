@@ -74,7 +74,11 @@ impl App {
         }
         remembered.push(ledger.to_owned());
         if self.settings.persist(&remembered).is_err() {
-            console::log(Level::Error, &format!("failed to create config file: ledger {ledger} will not be remembered"), "");
+            console::log(
+                Level::Error,
+                &format!("failed to create config file: ledger {ledger} will not be remembered"),
+                "",
+            );
         }
     }
 
@@ -175,7 +179,8 @@ async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     let hang_up = HangUp(cancel.clone());
     let slow = app.faults.slow_writes().filter(|_| parts.method == axum::http::Method::POST);
     let work = tokio::task::spawn_blocking(move || {
-        let asked = routes::Asked { method: parts.method.as_str(), uri: &parts.uri, headers: &parts.headers, body: &body };
+        let asked =
+            routes::Asked { method: parts.method.as_str(), uri: &parts.uri, headers: &parts.headers, body: &body };
         let began = crate::clock::now();
         let answer = routes::answer(&app, &asked, &cancel);
         let latency = crate::clock::now().duration_since(began).as_micros();

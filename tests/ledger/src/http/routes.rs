@@ -97,11 +97,13 @@ fn not_found() -> Answer {
 fn info(app: &App) -> Stored<Answer> {
     let storage = json!({ "driver": "sqlite", "ledgers": app.info_ledgers()? });
     // Written by hand for the order of its keys.
-    Ok(Answer::data(RawValue::from_string(format!(
-        "{{\"server\":\"numary-ledger\",\"version\":\"{}\",\"config\":{{\"storage\":{storage}}}}}",
-        app.release.version
+    Ok(Answer::data(
+        RawValue::from_string(format!(
+            "{{\"server\":\"numary-ledger\",\"version\":\"{}\",\"config\":{{\"storage\":{storage}}}}}",
+            app.release.version
+        ))
+        .map_err(|error| StoreError::Unreadable(error.to_string()))?,
     ))
-    .map_err(|error| StoreError::Unreadable(error.to_string()))?))
 }
 
 fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: &Cancel) -> Stored<Answer> {
@@ -144,10 +146,10 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
         }
         ("GET", ["stats"]) => {
             let (transactions, accounts) = app.ledger(ledger, cancel)?.stats()?;
-            Ok(Answer::data(RawValue::from_string(format!(
-                "{{\"transactions\":{transactions},\"accounts\":{accounts}}}"
+            Ok(Answer::data(
+                RawValue::from_string(format!("{{\"transactions\":{transactions},\"accounts\":{accounts}}}"))
+                    .map_err(|error| StoreError::Unreadable(error.to_string()))?,
             ))
-            .map_err(|error| StoreError::Unreadable(error.to_string()))?))
         }
         _ => Ok(not_found()),
     }
@@ -179,7 +181,9 @@ fn refusal(app: &App, refused: &Refused) -> Answer {
             Answer::error(400, "VALIDATION", "processing tx 0: transaction has no postings")
         }
         Refused::Unreadable => Answer::empty(500),
-        Refused::Invalid(index, message) => Answer::error(400, "VALIDATION", &format!("processing tx {index}: {message}")),
+        Refused::Invalid(index, message) => {
+            Answer::error(400, "VALIDATION", &format!("processing tx {index}: {message}"))
+        }
     }
 }
 
@@ -198,7 +202,8 @@ fn batch(app: &App, asked: &Asked<'_>, ledger: &str, cancel: &Cancel) -> Stored<
         return Ok(refusal(app, &Refused::Unreadable));
     };
     let bodies = body.transactions.unwrap_or_default();
-    let drafts = bodies.into_iter().enumerate().map(|(index, body)| draft(app, index, body)).collect::<Result<Vec<_>, _>>();
+    let drafts =
+        bodies.into_iter().enumerate().map(|(index, body)| draft(app, index, body)).collect::<Result<Vec<_>, _>>();
     let drafts = match drafts {
         Ok(drafts) => drafts,
         Err(refused) => return Ok(refusal(app, &refused)),

@@ -77,7 +77,8 @@ impl LedgerStore for Log {
     }
 
     fn accounts(&self, after: Option<&str>, limit: u32) -> Stored<Page<Account>> {
-        let sql = "SELECT address, metadata FROM accounts WHERE (?1 IS NULL OR address < ?1) ORDER BY address DESC LIMIT ?2";
+        let sql =
+            "SELECT address, metadata FROM accounts WHERE (?1 IS NULL OR address < ?1) ORDER BY address DESC LIMIT ?2";
         let mut statement = self.0.prepare(sql)?;
         let rows: Vec<(String, Option<String>)> =
             statement.query_map((after, limit + 1), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -147,7 +148,8 @@ fn metadata_of(column: Option<String>) -> Stored<Metadata> {
     match column {
         None => Ok(Metadata::new()),
         Some(text) => {
-            let value: Value = serde_json::from_str(&text).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let value: Value =
+                serde_json::from_str(&text).map_err(|error| StoreError::Unreadable(error.to_string()))?;
             let text = go::json(&value, Numbers::Exact);
             serde_json::from_str(&text).map_err(|error| StoreError::Unreadable(error.to_string()))
         }
@@ -155,7 +157,8 @@ fn metadata_of(column: Option<String>) -> Stored<Metadata> {
 }
 
 fn whole((txid, timestamp, reference, postings, metadata): Columns) -> Stored<Transaction> {
-    let unreadable = |error: serde_json::Error| StoreError::Unreadable(format!("postings of transaction {txid}: {error}"));
+    let unreadable =
+        |error: serde_json::Error| StoreError::Unreadable(format!("postings of transaction {txid}: {error}"));
     let postings = postings.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
     let metadata = Some(metadata_of(metadata)?);
     Ok(Transaction { postings, reference: reference.unwrap_or_default(), metadata, txid, timestamp, hash: None })

@@ -13,7 +13,7 @@
 //!
 //! The lost rows stay in `log`.
 
-use super::{Cancel, Stored, StoreError, schema};
+use super::{Cancel, StoreError, Stored, schema};
 use crate::clock;
 use crate::faults::{Faults, Switch};
 use crate::go::{self, Numbers};
@@ -112,7 +112,8 @@ fn log(transaction: &Transaction<'_>) -> Stored<()> {
 /// The texts are put together without escaping; what that breaks shows when they are read as JSON.
 fn embed_postings(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut ids = transaction.prepare("SELECT id FROM transactions ORDER BY id")?;
-    let mut postings = transaction.prepare("SELECT source, destination, asset, amount FROM postings WHERE txid = ?1")?;
+    let mut postings =
+        transaction.prepare("SELECT source, destination, asset, amount FROM postings WHERE txid = ?1")?;
     let mut update = transaction.prepare("UPDATE transactions SET postings = ?2 WHERE id = ?1")?;
     let ids: Vec<i64> = ids.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for id in ids {

@@ -70,9 +70,8 @@ impl LedgerStore for Rows {
     fn transactions(&self, after: Option<i64>, limit: u32) -> Stored<Page<Transaction>> {
         let sql = format!("{HEAD} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
         let mut statement = self.0.prepare(&sql)?;
-        let heads: Vec<Head> = statement
-            .query_map((after.unwrap_or(i64::MAX), limit + 1), head)?
-            .collect::<Result<_, _>>()?;
+        let heads: Vec<Head> =
+            statement.query_map((after.unwrap_or(i64::MAX), limit + 1), head)?.collect::<Result<_, _>>()?;
         let has_more = heads.len() > limit as usize;
         let items = heads.into_iter().take(limit as usize).map(|head| whole(&self.0, head)).collect::<Stored<_>>()?;
         Ok(Page { items, has_more, total: count(&self.0, "SELECT count(*) FROM transactions")? })
@@ -132,12 +131,9 @@ impl LedgerStore for Rows {
 
 fn insert(connection: &Connection, transaction: &Transaction) -> rusqlite::Result<()> {
     let reference = Some(&transaction.reference).filter(|reference| !reference.is_empty());
-    connection.prepare_cached("INSERT INTO transactions (id, timestamp, reference, hash) VALUES (?1, ?2, ?3, ?4)")?.execute((
-        transaction.txid,
-        &transaction.timestamp,
-        reference,
-        &transaction.hash,
-    ))?;
+    connection
+        .prepare_cached("INSERT INTO transactions (id, timestamp, reference, hash) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((transaction.txid, &transaction.timestamp, reference, &transaction.hash))?;
     let sql = "INSERT INTO postings (id, txid, source, destination, amount, asset) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = connection.prepare_cached(sql)?;
     for (index, posting) in transaction.postings.iter().flatten().enumerate() {
@@ -152,7 +148,8 @@ fn add_metadata(connection: &Connection, target: &Target, metadata: &Metadata, t
         Target::Transaction(id) => ("transaction", id.to_string()),
         Target::Account(address) => ("account", address.clone()),
     };
-    let mut next: i64 = connection.query_row("SELECT coalesce(max(meta_id) + 1, 0) FROM metadata", [], |row| row.get(0))?;
+    let mut next: i64 =
+        connection.query_row("SELECT coalesce(max(meta_id) + 1, 0) FROM metadata", [], |row| row.get(0))?;
     let sql = "INSERT INTO metadata (meta_id, meta_target_type, meta_target_id, meta_key, meta_value, timestamp)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = connection.prepare_cached(sql)?;
@@ -164,8 +161,8 @@ fn add_metadata(connection: &Connection, target: &Target, metadata: &Metadata, t
 }
 
 fn whole(connection: &Connection, head: Head) -> Stored<Transaction> {
-    let mut statement =
-        connection.prepare_cached("SELECT source, destination, amount, asset FROM postings WHERE txid = ?1 ORDER BY id")?;
+    let mut statement = connection
+        .prepare_cached("SELECT source, destination, amount, asset FROM postings WHERE txid = ?1 ORDER BY id")?;
     let postings = statement
         .query_map([head.id], |row| {
             Ok(Posting { source: row.get(0)?, destination: row.get(1)?, amount: row.get(2)?, asset: row.get(3)? })

@@ -16,7 +16,8 @@ impl SystemStore {
     /// # Errors
     /// SQLite.
     pub fn open(place: &Place) -> Stored<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_FULL_MUTEX;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_FULL_MUTEX;
         let connection = Connection::open_with_flags(place.file(RESERVED), flags)?;
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(schema::SYSTEM)?;

@@ -1,0 +1,272 @@
+//! How a migration runs, fails, and what it does to instances beside it.
+
+use super::http::pay;
+use super::migration_data::pair;
+use super::subject::{Home, Number, Ran, Subject};
+use super::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
+use crate::{seed, wire};
+use serde_json::json;
+use std::time::Duration;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "scan_list_upgrade_migrate_a_deployment", look: documented },
+    Check { name: "after_upgrade_the_migration_is_in_the_wal_file_alone", look: wal },
+    Check { name: "a_quote_in_a_reference_panics_and_leaves_that_ledger_alone", look: quote_in_reference },
+    Check { name: "a_control_character_in_a_reference_panics", look: control_character },
+    Check { name: "a_quote_in_a_metadata_key_panics", look: quote_in_key },
+    Check { name: "a_server_dies_at_the_first_request_to_a_ledger_it_cannot_migrate", look: server_panics },
+    Check { name: "a_migration_killed_in_the_middle_is_as_if_it_had_not_begun", look: killed },
+    Check { name: "of_two_commands_on_one_ledger_one_migrates_and_the_other_ends_1", look: two_commands },
+    Check { name: "two_ledgers_migrate_side_by_side", look: side_by_side },
+    Check { name: "the_first_request_migrates", look: first_request },
+    Check { name: "a_client_that_hangs_up_cancels_the_migration", look: hang_up },
+    Check { name: "info_and_health_answer_during_a_migration", look: info_during },
+    Check { name: "an_old_instance_writes_half_transactions_into_a_migrated_storage", look: old_instance },
+];
+
+fn upgrade(subject: &Subject, home: &Home, ledger: &str) -> Step<Ran> {
+    subject.run(home, &["storage", "upgrade", ledger])
+}
+
+/// A storage of the older binary with one small ledger, written by `fill`.
+fn written(bench: &Bench, fill: impl Fn(&super::subject::Server) -> Step) -> Step<Home> {
+    let from = pair(bench)?;
+    let home = Home::new()?;
+    let server = from.serve(&home, &[])?;
+    fill(&server)?;
+    server.stop()?;
+    Ok(home)
+}
+
+/// A ledger `shop` whose migration takes long enough to meet it.
+fn large(bench: &Bench) -> Step<Home> {
+    let home = written(bench, |server| server.get("/shop/stats").map(drop))?;
+    for file in ["numary_shop.db", "numary_shop.db-wal", "numary_shop.db-shm"] {
+        let _ = std::fs::remove_file(home.data().join(file));
+    }
+    let shape = seed::Shape { transactions: 4000, accounts: 500, metadata_every: 2 };
+    tried("seed a ledger", seed::direct(&home.file("shop"), shape))?;
+    Ok(home)
+}
+
+fn has_log(home: &Home, ledger: &str) -> Step<bool> {
+    Ok(home.value(ledger, "SELECT count(*) FROM sqlite_master WHERE name = 'log'")? == "1")
+}
+
+fn documented(bench: &Bench) -> Step {
+    let home = written(bench, |server| {
+        for ledger in ["wallets", "shop"] {
+            server.write(&format!("/{ledger}/transactions"), &pay("bank", 1))?;
+        }
+        Ok(())
+    })?;
+    let scan = bench.subject.run(&home, &["storage", "scan"])?;
+    scan.ends(0)?;
+    scan.prints("Registering ledger 'shop'\r\nLedger 'shop' registered\r\n")?;
+    expect(!has_log(&home, "shop")?, "scan to migrate nothing", "a `log`")?;
+    bench.subject.run(&home, &["storage", "list"])?.prints("Ledgers:\n- shop\n- wallets\n")?;
+    for ledger in ["shop", "wallets"] {
+        let ran = upgrade(&bench.subject, &home, ledger)?;
+        ran.ends(0)?;
+        ran.prints(&format!("Storage '{ledger}' migrated\r\n"))?;
+        upgrade(&bench.subject, &home, ledger)?.prints(&format!("Storage '{ledger}' left in place\r\n"))?;
+    }
+    Ok(())
+}
+
+fn wal(bench: &Bench) -> Step {
+    let home = written(bench, |server| server.write("/shop/transactions", &pay("bank", 1)).map(drop))?;
+    upgrade(&bench.subject, &home, "shop")?.ends(0)?;
+    let wal = std::fs::metadata(home.data().join("numary_shop.db-wal")).map(|wal| wal.len()).unwrap_or(0);
+    expect(wal > 0, "a `-wal` file", wal)?;
+    let alone = Home::new()?;
+    tried("make a folder", std::fs::create_dir_all(alone.data()))?;
+    tried("copy the .db alone", std::fs::copy(home.file("shop"), alone.file("shop")))?;
+    expect(!has_log(&alone, "shop")?, "no `log` in the .db alone", "one")?;
+    let whole = home.copy()?;
+    expect(has_log(&whole, "shop")?, "a `log` with the -wal", "none")?;
+    let server = bench.subject.serve(&home, &[])?;
+    server.get("/shop/stats")?;
+    server.stop()?;
+    let after = Home::new()?;
+    tried("make a folder", std::fs::create_dir_all(after.data()))?;
+    tried("copy the .db alone", std::fs::copy(home.file("shop"), after.file("shop")))?;
+    expect(has_log(&after, "shop")?, "a `log` in the .db after the server's first request", "none")
+}
+
+fn with_reference(bench: &Bench, reference: &str) -> Step<Home> {
+    written(bench, |server| {
+        let mut body = pay("bank", 1);
+        body["reference"] = json!(reference);
+        server.write("/shop/transactions", &body)?;
+        server.write("/wallets/transactions", &pay("bank", 1)).map(drop)
+    })
+}
+
+fn panics(bench: &Bench, home: &Home) -> Step {
+    let ran = upgrade(&bench.subject, home, "shop")?;
+    ran.ends(2)?;
+    ran.complains("panic: ")?;
+    ran.complains("goroutine ")?;
+    expect(!has_log(home, "shop")?, "the ledger as it was", "a `log`")
+}
+
+fn quote_in_reference(bench: &Bench) -> Step {
+    let home = with_reference(bench, "a\"b")?;
+    panics(bench, &home)?;
+    same(home.value("shop", "SELECT count(*) FROM transactions")?.as_str(), "1")?;
+    upgrade(&bench.subject, &home, "wallets")?.ends(0)
+}
+
+fn control_character(bench: &Bench) -> Step {
+    let home = with_reference(bench, "a\u{1}b")?;
+    panics(bench, &home)
+}
+
+fn quote_in_key(bench: &Bench) -> Step {
+    let home = written(bench, |server| {
+        server.write("/shop/transactions", &pay("bank", 1))?;
+        server.write("/shop/transactions/0/metadata", &json!({ "a\"b": 1, "c": 2 })).map(drop)
+    })?;
+    panics(bench, &home)
+}
+
+fn server_panics(bench: &Bench) -> Step {
+    let home = with_reference(bench, "a\"b")?;
+    let mut server = bench.subject.serve(&home, &[])?;
+    same(server.get("/wallets/stats")?.status, 200)?;
+    expect(server.get("/shop/stats").is_err(), "no answer", "one")?;
+    same(server.ended(Duration::from_secs(5))?.code(), Some(2))
+}
+
+fn killed(bench: &Bench) -> Step {
+    let home = large(bench)?;
+    let mut command = bench.subject.command(&home, &["storage", "upgrade", "shop"]);
+    let mut child = tried("start upgrade", command.spawn())?;
+    // Its first pages of writing show in the -wal file.
+    let wal = home.data().join("numary_shop.db-wal");
+    for _ in 0..5000 {
+        let begun = std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0);
+        if begun || tried("wait for upgrade", child.try_wait())?.is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    tried("kill upgrade", child.kill())?;
+    let ended = tried("wait for upgrade", child.wait())?;
+    if ended.code() == Some(0) {
+        return Err(Verdict::Skipped("the migration was over before it could be killed".to_owned()));
+    }
+    expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
+    let ran = upgrade(&bench.subject, &home, "shop")?;
+    ran.ends(0)?;
+    ran.prints("Storage 'shop' migrated\r\n")
+}
+
+fn start(bench: &Bench, home: &Home, ledger: &str) -> Step<std::process::Child> {
+    tried("start upgrade", bench.subject.command(home, &["storage", "upgrade", ledger]).spawn())
+}
+
+fn two_commands(bench: &Bench) -> Step {
+    for _ in 0..5 {
+        let home = large(bench)?;
+        bench.subject.run(&home, &["storage", "scan"])?.ends(0)?;
+        let children = [start(bench, &home, "shop")?, start(bench, &home, "shop")?];
+        let mut outputs = Vec::new();
+        for child in children {
+            outputs.push(tried("wait for upgrade", child.wait_with_output())?);
+        }
+        let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+        if outputs.iter().any(|output| text(output).contains("left in place")) {
+            continue;
+        }
+        let won = outputs.iter().filter(|output| text(output).contains("Storage 'shop' migrated\r\n")).count();
+        same(won, 1)?;
+        let lost: Vec<_> = outputs.iter().filter(|output| output.status.code() == Some(1)).collect();
+        same(lost.len(), 1)?;
+        let said = String::from_utf8_lossy(&lost[0].stderr).into_owned();
+        let known = said.contains("duplicate column name: postings") || said.contains("database is locked");
+        expect(known, "`duplicate column name: postings`", &said)?;
+        return expect(has_log(&home, "shop")?, "a migrated ledger", "none");
+    }
+    Err(Verdict::Skipped("the two commands never met in five tries".to_owned()))
+}
+
+fn side_by_side(bench: &Bench) -> Step {
+    let home = large(bench)?;
+    tried("copy the ledger", std::fs::copy(home.file("shop"), home.file("wallets")))?;
+    bench.subject.run(&home, &["storage", "scan"])?.ends(0)?;
+    let children = [start(bench, &home, "shop")?, start(bench, &home, "wallets")?];
+    for child in children {
+        let output = tried("wait for upgrade", child.wait_with_output())?;
+        expect(output.status.success(), "exit status 0", String::from_utf8_lossy(&output.stderr))?;
+    }
+    expect(has_log(&home, "shop")? && has_log(&home, "wallets")?, "both migrated", "not both")
+}
+
+fn first_request(bench: &Bench) -> Step {
+    let home = written(bench, |server| server.write("/shop/transactions", &pay("bank", 1)).map(drop))?;
+    let server = bench.subject.serve(&home, &[])?;
+    expect(!has_log(&home, "shop")?, "no migration before the first request", "a `log`")?;
+    same(server.get("/shop/stats")?.status, 200)?;
+    expect(has_log(&home, "shop")?, "a `log` after it", "none")
+}
+
+/// A first request whose migration has begun, unanswered.
+fn migrating(bench: &Bench) -> Step<(Home, super::subject::Server, std::net::TcpStream)> {
+    let home = large(bench)?;
+    let server = bench.subject.serve(&home, &[])?;
+    let stream = tried("ask", wire::send(&server.address, "GET", "/shop/stats", None, ""))?;
+    let wal = home.data().join("numary_shop.db-wal");
+    for _ in 0..5000 {
+        if std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+            return Ok((home, server, stream));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Verdict::Differs { expected: "the migration to begin".to_owned(), saw: "nothing written for 5 s".to_owned() })
+}
+
+fn hang_up(bench: &Bench) -> Step {
+    let (home, server, stream) = migrating(bench)?;
+    drop(stream);
+    // The next client waits until the first one's work is rolled back, then migrates anew; asking for nothing of the ledger first.
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_millis(5));
+        let errors = server.errors();
+        if errors.contains("context canceled") || errors.contains("interrupted") || errors.contains("path=/shop/stats")
+        {
+            break;
+        }
+    }
+    expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
+    same(server.get("/shop/stats")?.status, 200)?;
+    expect(has_log(&home, "shop")?, "a `log` after a patient client", "none")
+}
+
+fn info_during(bench: &Bench) -> Step {
+    let (home, server, stream) = migrating(bench)?;
+    same(server.get("/_info")?.status, 200)?;
+    same(server.get("/_health")?.status, 200)?;
+    let done = has_log(&home, "shop")?;
+    drop(stream);
+    if done { Err(Verdict::Skipped("the migration was over too soon".to_owned())) } else { Ok(()) }
+}
+
+fn old_instance(bench: &Bench) -> Step {
+    let from = pair(bench)?;
+    only_if(bench.subject.number < Number(1, 6, 0))?;
+    let home = Home::new()?;
+    let old = from.serve(&home, &[])?;
+    old.write("/shop/transactions", &pay("bank", 1))?;
+    upgrade(&bench.subject, &home, "shop")?.ends(0)?;
+    same(old.post("/shop/transactions", &pay("bank", 5))?.status, 200)?;
+    same(home.value("shop", "SELECT postings FROM transactions WHERE id = 1")?.as_str(), "NULL")?;
+    same(home.value("shop", "SELECT input FROM volumes WHERE account = 'bank'")?.as_str(), "1")?;
+    let new = bench.subject.serve(&home, &[])?;
+    new.write("/shop/transactions", &pay("bank", 7))?;
+    same(old.post("/shop/transactions", &pay("bank", 1))?.status, 503)?;
+    same(old.get("/_info")?.status, 200)?;
+    same(old.get("/_health")?.status, 200)?;
+    expect(old.errors().contains("converting NULL to string"), "`converting NULL to string` on stderr", old.errors())
+}

@@ -1,0 +1,129 @@
+//! The contract suite: each measured behaviour of the ledger as one named check of a given binary, real or simulated. It looks at
+//! the outside only (command line, HTTP, files through SQLite), so a difference between the simulator and the real ledger is one
+//! failing line.
+
+mod command_line;
+mod files;
+mod http;
+mod migration;
+mod migration_data;
+mod process;
+mod subject;
+
+pub use subject::{Number, Subject};
+
+use std::fmt::Display;
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Bench {
+    /// The binary under test.
+    pub subject: Subject,
+    /// An older binary, for what happens to its storages.
+    pub from: Option<Subject>,
+}
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As expected.
+    Holds,
+    /// The release has no such behaviour; only where that is a fact about it.
+    NotApplicable,
+    /// Something that the check needs is not there.
+    Skipped(String),
+    /// Not as expected.
+    Differs {
+        /// What the facts say.
+        expected: String,
+        /// What was seen.
+        saw: String,
+    },
+}
+
+/// What a check's steps return on the way: anything but [`Verdict::Holds`] ends it.
+pub(crate) type Step<T = ()> = Result<T, Verdict>;
+
+/// One behaviour.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// The promise.
+    pub name: &'static str,
+    look: fn(&Bench) -> Step,
+}
+
+/// Every check, in the order they run.
+#[must_use]
+pub fn checks() -> Vec<Check> {
+    let all =
+        [command_line::CHECKS, files::CHECKS, http::CHECKS, process::CHECKS, migration_data::CHECKS, migration::CHECKS];
+    all.concat()
+}
+
+impl Check {
+    /// Looks.
+    #[must_use]
+    pub fn run(&self, bench: &Bench) -> Verdict {
+        match (self.look)(bench) {
+            Ok(()) => Verdict::Holds,
+            Err(verdict) => verdict,
+        }
+    }
+}
+
+/// How a whole run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Checks that hold.
+    pub passed: u32,
+    /// Checks that differ.
+    pub failed: u32,
+    /// Checks that could not run.
+    pub skipped: u32,
+}
+
+/// Runs every check whose name contains `filter` and reports each as one line.
+pub fn run(bench: &Bench, filter: &str, mut report: impl FnMut(&str)) -> Tally {
+    let mut tally = Tally::default();
+    for check in checks().into_iter().filter(|check| check.name.contains(filter)) {
+        let name = check.name;
+        match check.run(bench) {
+            Verdict::Holds => {
+                tally.passed += 1;
+                report(&format!("ok {name}"));
+            }
+            Verdict::NotApplicable => report(&format!("not applicable to this release {name}")),
+            Verdict::Skipped(why) => {
+                tally.skipped += 1;
+                report(&format!("SKIPPED {name}: {why}"));
+            }
+            Verdict::Differs { expected, saw } => {
+                tally.failed += 1;
+                report(&format!("FAILED {name}: expected {}, saw {}", one_line(&expected), one_line(&saw)));
+            }
+        }
+    }
+    tally
+}
+
+fn one_line(text: &str) -> String {
+    let text: String = text.chars().take(600).collect();
+    text.escape_debug().to_string()
+}
+
+pub(crate) fn expect(holds: bool, expected: impl Display, saw: impl Display) -> Step {
+    if holds { Ok(()) } else { Err(Verdict::Differs { expected: expected.to_string(), saw: saw.to_string() }) }
+}
+
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(saw: T, expected: T) -> Step {
+    expect(saw == expected, format!("{expected:?}"), format!("{saw:?}"))
+}
+
+pub(crate) fn only_if(applies: bool) -> Step {
+    if applies { Ok(()) } else { Err(Verdict::NotApplicable) }
+}
+
+/// A failure of the bench itself shows as a difference, with what was tried.
+pub(crate) fn tried<T, E: Display>(what: impl Display, result: Result<T, E>) -> Step<T> {
+    result.map_err(|error| Verdict::Differs { expected: format!("to {what}"), saw: error.to_string() })
+}

@@ -1,0 +1,182 @@
+//! The server as a process: signals, files it holds, the configuration it writes, its log.
+
+use super::http::pay;
+use super::subject::{Home, Number, Server};
+use super::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
+use rustix::process::Signal;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "sigterm_ends_0_at_once", look: sigterm },
+    Check { name: "sigterm_does_not_wait_for_requests_in_flight", look: in_flight },
+    Check { name: "sigint_ends_0", look: sigint },
+    Check { name: "sighup_kills", look: sighup },
+    Check { name: "sigquit_ends_2_with_a_stack", look: sigquit },
+    Check { name: "a_port_in_use_ends_1", look: port_in_use },
+    Check { name: "a_repeated_bind_address_flag_listens_on_the_last", look: last_address },
+    Check { name: "requests_are_logged", look: request_log },
+    Check { name: "an_idle_server_holds_no_ledger_file", look: idle },
+    Check { name: "the_effective_configuration_is_written_at_the_first_new_ledger_up_to_1_3_1", look: persisted },
+    Check { name: "a_later_command_reads_the_written_configuration", look: persisted_is_read },
+    Check { name: "without_a_home_folder_the_ledger_is_not_remembered", look: not_remembered },
+];
+
+/// The ledger needs 20 ms; a machine under load gets more.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+fn served(bench: &Bench) -> Step<(Home, Server)> {
+    let home = Home::new()?;
+    let server = bench.subject.serve(&home, &[])?;
+    server.write("/shop/transactions", &pay("bank", 1))?;
+    Ok((home, server))
+}
+
+fn sigterm(bench: &Bench) -> Step {
+    let (_home, mut server) = served(bench)?;
+    server.signal(Signal::TERM)?;
+    same(server.ended(AT_ONCE)?.code(), Some(0))
+}
+
+fn in_flight(bench: &Bench) -> Step {
+    let (_home, mut server) = served(bench)?;
+    let mut stream = tried("connect", std::net::TcpStream::connect(&server.address))?;
+    let half = "POST /shop/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    tried("send half a request", stream.write_all(half.as_bytes()))?;
+    same(server.get("/_info")?.status, 200)?;
+    server.signal(Signal::TERM)?;
+    same(server.ended(AT_ONCE)?.code(), Some(0))
+}
+
+fn sigint(bench: &Bench) -> Step {
+    let (_home, mut server) = served(bench)?;
+    server.signal(Signal::INT)?;
+    same(server.ended(AT_ONCE)?.code(), Some(0))
+}
+
+fn sighup(bench: &Bench) -> Step {
+    let (_home, mut server) = served(bench)?;
+    server.signal(Signal::HUP)?;
+    same(server.ended(AT_ONCE)?.signal(), Some(1))
+}
+
+fn sigquit(bench: &Bench) -> Step {
+    let (_home, mut server) = served(bench)?;
+    server.signal(Signal::QUIT)?;
+    same(server.ended(AT_ONCE)?.code(), Some(2))?;
+    expect(server.errors().contains("goroutine"), "a stack", server.errors())
+}
+
+fn port_in_use(bench: &Bench) -> Step {
+    only_if(bench.subject.number >= Number(1, 3, 0))?;
+    let (home, server) = served(bench)?;
+    let bind = format!("--server.http.bind_address={}", server.address);
+    let ran = bench.subject.run(&home, &["server", "start", &bind])?;
+    ran.ends(1)?;
+    ran.complains("bind: address already in use")
+}
+
+fn last_address(bench: &Bench) -> Step {
+    let home = Home::new()?;
+    let other = super::subject::free_address()?;
+    // The suite's own flag comes first, this one last.
+    let last = format!("--server.http.bind_address={other}");
+    let bind = format!("--server.http.bind_address={}", super::subject::free_address()?);
+    let mut command = bench.subject.command(&home, &["server", "start", &bind, &last]);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = tried("start a server", command.spawn())?;
+    let answered = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        crate::wire::request(&other, "GET", "/_info", None).is_ok()
+    });
+    tried("kill the server", child.kill())?;
+    tried("wait for the server", child.wait())?;
+    expect(answered, format!("an answer at {other}"), "none within 5 s")
+}
+
+fn request_log(bench: &Bench) -> Step {
+    let (_home, server) = served(bench)?;
+    server.get("/_info")?;
+    only_if(bench.subject.number < Number(1, 10, 0))?;
+    for _ in 0..200 {
+        if server.errors().contains("path=/_info") {
+            return expect(server.errors().contains("msg=Request"), "msg=Request", server.errors());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    expect(false, "a line with path=/_info on stderr", server.errors())
+}
+
+fn idle(bench: &Bench) -> Step {
+    only_if(bench.subject.number < Number(1, 10, 6))?;
+    let (_home, server) = served(bench)?;
+    let fds = format!("/proc/{}/fd", server.child.id());
+    let mut held = Vec::new();
+    // The answer is sent before the file is closed.
+    for _ in 0..100 {
+        let links = tried("read the open files", std::fs::read_dir(&fds))?.flatten();
+        held = links
+            .filter_map(|link| std::fs::read_link(link.path()).ok())
+            .map(|path| path.display().to_string())
+            .collect();
+        held.retain(|path| path.contains(".db"));
+        if held.iter().all(|path| path.ends_with("_system.db")) {
+            let system = bench.subject.has_storage_commands();
+            return expect(held.is_empty() != system, format!("the system store open: {system}"), format!("{held:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    expect(false, "no ledger file open", format!("{held:?}"))
+}
+
+fn persisted(bench: &Bench) -> Step {
+    let (home, server) = served(bench)?;
+    server.stop()?;
+    let file = home.path("home/.numary/numary.yaml");
+    if bench.subject.has_storage_commands() {
+        return expect(!file.exists(), "no numary.yaml", "one");
+    }
+    let mode = tried("look at numary.yaml", std::fs::metadata(&file))?.permissions().mode() & 0o777;
+    same(format!("{mode:o}"), "644".to_owned())?;
+    let text = tried("read numary.yaml", std::fs::read_to_string(&file))?;
+    for part in ["quickstart", "shop", "conn_string", "driver", &home.data().display().to_string()] {
+        expect(text.contains(part), part, &text)?;
+    }
+    let home = Home::new()?;
+    let server = bench.subject.serve(&home, &["--persist-config=false"])?;
+    server.write("/shop/transactions", &pay("bank", 1))?;
+    server.stop()?;
+    expect(!home.path("home/.numary/numary.yaml").exists(), "no numary.yaml with --persist-config=false", "one")
+}
+
+fn persisted_is_read(bench: &Bench) -> Step {
+    only_if(!bench.subject.has_storage_commands())?;
+    let home = Home::new()?;
+    let elsewhere = format!("--storage.dir={}", home.path("elsewhere").display());
+    let server = bench.subject.serve(&home, &[&elsewhere])?;
+    server.write("/shop/transactions", &pay("bank", 1))?;
+    server.stop()?;
+    let server = bench.subject.serve(&home, &[])?;
+    same(server.get("/shop/stats")?.json()["data"]["transactions"].clone(), serde_json::json!(1))?;
+    expect(!home.file("shop").exists(), "the storage of the written configuration", "the default one")
+}
+
+fn not_remembered(bench: &Bench) -> Step {
+    only_if(bench.subject.number == Number(1, 3, 1))?;
+    let home = Home::new()?;
+    tried("remove the folder", std::fs::remove_dir_all(home.path("home/.numary")))?;
+    let elsewhere = format!("--storage.dir={}", home.path("elsewhere").display());
+    let server = bench.subject.serve(&home, &[&elsewhere])?;
+    let reply = server.post("/shop/transactions", &pay("bank", 1))?;
+    same(reply.status, 200)?;
+    let said = "failed to create config file: ledger shop will not be remembered";
+    for _ in 0..100 {
+        if server.errors().contains(said) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(Verdict::Differs { expected: said.to_owned(), saw: server.errors() })
+}

@@ -1,0 +1,294 @@
+//! A binary, run in a home of its own.
+
+use super::{Step, Verdict, expect, tried};
+use crate::wire::{self, Reply};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A version number, to ask facts of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number(pub u32, pub u32, pub u32);
+
+impl Number {
+    /// Reads `1.4.6`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| part.parse().ok());
+        let number = Self(parts.next()??, parts.next()??, parts.next()??);
+        parts.next().is_none().then_some(number)
+    }
+}
+
+/// A binary and the version it is meant to be.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The file.
+    pub binary: PathBuf,
+    /// As text.
+    pub version: String,
+    /// As number.
+    pub number: Number,
+}
+
+/// What a command did.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Asserts the exit status.
+    pub(crate) fn ends(&self, code: i32) -> Step {
+        let saw = || format!("{} with stdout {:?} and stderr {:?}", self.status, self.out, first_line(&self.err));
+        expect(self.status.code() == Some(code), format!("exit status {code}"), saw())
+    }
+
+    /// Asserts text on stdout, to the byte.
+    pub(crate) fn prints(&self, text: &str) -> Step {
+        expect(self.out.contains(text), format!("{text:?} on stdout"), format!("{:?}", self.out))
+    }
+
+    /// Asserts text on stderr.
+    pub(crate) fn complains(&self, text: &str) -> Step {
+        expect(
+            self.err.contains(text),
+            format!("{text:?} on stderr"),
+            format!("{:?}", self.err.chars().take(300).collect::<String>()),
+        )
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// A folder with a home and a data folder in it; gone afterwards.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Step<Self> {
+        let dir = tried("make a temporary folder", tempfile::tempdir())?;
+        tried("make a home", std::fs::create_dir_all(dir.path().join("home/.numary")))?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// `storage.dir` without any setting.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("home/.numary/data")
+    }
+
+    /// The file of a ledger, or `_system`.
+    pub(crate) fn file(&self, ledger: &str) -> PathBuf {
+        self.data().join(format!("numary_{ledger}.db"))
+    }
+
+    pub(crate) fn write(&self, below: &str, content: &str) -> Step {
+        let path = self.path(below);
+        if let Some(parent) = path.parent() {
+            tried("make a folder", std::fs::create_dir_all(parent))?;
+        }
+        tried(format!("write {}", path.display()), std::fs::write(path, content))
+    }
+
+    /// Copies the data folder into a new home; for files that no process has open.
+    pub(crate) fn copy(&self) -> Step<Self> {
+        let copy = Self::new()?;
+        tried("make a data folder", std::fs::create_dir_all(copy.data()))?;
+        for entry in tried("read the data folder", std::fs::read_dir(self.data()))?.flatten() {
+            let to = copy.data().join(entry.file_name());
+            tried("copy a database file", std::fs::copy(entry.path(), to))?;
+        }
+        Ok(copy)
+    }
+
+    /// Runs a query over a ledger's file; each row is a list of texts, NULL is `NULL`.
+    pub(crate) fn query(&self, ledger: &str, sql: &str) -> Step<Vec<Vec<String>>> {
+        query(&self.file(ledger), sql)
+    }
+
+    /// The first column of the first row.
+    pub(crate) fn value(&self, ledger: &str, sql: &str) -> Step<String> {
+        let rows = self.query(ledger, sql)?;
+        Ok(rows.first().and_then(|row| row.first()).cloned().unwrap_or_else(|| "no row".to_owned()))
+    }
+}
+
+pub(crate) fn query(file: &Path, sql: &str) -> Step<Vec<Vec<String>>> {
+    let read = || -> rusqlite::Result<Vec<Vec<String>>> {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let mut statement = connection.prepare(sql)?;
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            (0..columns)
+                .map(|column| {
+                    Ok(match row.get_ref(column)? {
+                        rusqlite::types::ValueRef::Null => "NULL".to_owned(),
+                        rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                        rusqlite::types::ValueRef::Real(number) => number.to_string(),
+                        rusqlite::types::ValueRef::Text(text) | rusqlite::types::ValueRef::Blob(text) => {
+                            String::from_utf8_lossy(text).into_owned()
+                        }
+                    })
+                })
+                .collect()
+        })?;
+        rows.collect()
+    };
+    tried(format!("read {sql} from {}", file.display()), read())
+}
+
+impl Subject {
+    /// A binary that is meant to be `version`.
+    #[must_use]
+    pub fn new(binary: PathBuf, version: &str) -> Option<Self> {
+        Some(Self { binary, version: version.to_owned(), number: Number::parse(version)? })
+    }
+
+    /// From 1.3.2 on, 1.4.0 included: system store, storage commands, `log`.
+    pub(crate) fn has_storage_commands(&self) -> bool {
+        self.number >= Number(1, 3, 2)
+    }
+
+    pub(crate) fn command(&self, home: &Home, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env_clear().env("HOME", home.path("home")).env("PATH", "/usr/bin:/bin");
+        command.env("NUMARY_SEGMENT_ENABLED", "false").env("NUMARY_TELEMETRY_ENABLED", "false");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, home: &Home, arguments: &[&str]) -> Step<Ran> {
+        finish(self.command(home, arguments), arguments)
+    }
+
+    pub(crate) fn run_with(&self, home: &Home, arguments: &[&str], environment: &[(&str, &str)]) -> Step<Ran> {
+        let mut command = self.command(home, arguments);
+        command.envs(environment.iter().copied());
+        finish(command, arguments)
+    }
+
+    /// Starts a server on a free port and waits until it answers.
+    pub(crate) fn serve(&self, home: &Home, arguments: &[&str]) -> Step<Server> {
+        let address = free_address()?;
+        let bind = format!("--server.http.bind_address={address}");
+        let mut all = vec!["server", "start", bind.as_str()];
+        all.extend_from_slice(arguments);
+        let errors = home.path("server.stderr");
+        let file = tried("make a file for stderr", std::fs::File::create(&errors))?;
+        let mut command = self.command(home, &all);
+        command.stdout(Stdio::null()).stderr(file);
+        let child = tried(format!("start {}", self.binary.display()), command.spawn())?;
+        let mut server = Server { child, address, errors };
+        for _ in 0..1000 {
+            // An answer of any status: with a password set, the first is a refusal.
+            if wire::request(&server.address, "GET", "/_info", None).is_ok() {
+                return Ok(server);
+            }
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(Verdict::Differs {
+                    expected: format!("{} {all:?} to serve", self.version),
+                    saw: format!("{status}: {}", server.errors()),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(Verdict::Differs { expected: "an answer within 10 s".to_owned(), saw: server.errors() })
+    }
+}
+
+fn finish(mut command: Command, arguments: &[&str]) -> Step<Ran> {
+    let child = tried(format!("start {arguments:?}"), command.spawn())?;
+    let output = tried(format!("run {arguments:?}"), child.wait_with_output())?;
+    Ok(Ran {
+        status: output.status,
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> Step<String> {
+    let listener = tried("find a free port", TcpListener::bind("127.0.0.1:0"))?;
+    Ok(tried("find a free port", listener.local_addr())?.to_string())
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+    errors: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn errors(&self) -> String {
+        std::fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Step<Reply> {
+        tried(format!("GET {path}"), wire::request(&self.address, "GET", path, None))
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Step<Reply> {
+        tried(format!("POST {path}"), wire::request(&self.address, "POST", path, Some(&body.to_string())))
+    }
+
+    /// A post that must succeed.
+    pub(crate) fn write(&self, path: &str, body: &Value) -> Step<Reply> {
+        let reply = self.post(path, body)?;
+        expect(reply.status < 300, format!("POST {path} to succeed"), format!("{} {}", reply.status, reply.body))?;
+        Ok(reply)
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Step {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        match pid {
+            Some(pid) => tried("send a signal", rustix::process::kill_process(pid, signal)),
+            None => Err(Verdict::Skipped("the process has no id".to_owned())),
+        }
+    }
+
+    /// How it ended, within the time.
+    pub(crate) fn ended(&mut self, within: Duration) -> Step<ExitStatus> {
+        let mut left = within.as_millis() / 2;
+        loop {
+            if let Some(status) = tried("wait for the server", self.child.try_wait())? {
+                return Ok(status);
+            }
+            if left == 0 {
+                let expected = format!("the process to end within {within:?}");
+                return Err(Verdict::Differs { expected, saw: "still running".to_owned() });
+            }
+            left -= 1;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Stops it and asserts the clean end.
+    pub(crate) fn stop(mut self) -> Step {
+        self.signal(rustix::process::Signal::TERM)?;
+        let status = self.ended(Duration::from_secs(5))?;
+        expect(status.code() == Some(0) && status.signal().is_none(), "exit status 0 on SIGTERM", status)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
