@@ -1,1 +1,29 @@
-//! What is known of the releases.
+//! What is known of the ledger's releases: the manual's table, what was measured, what breaks. Data with its source, in
+//! `releases.toml`; no number of it stands in code.
+
+mod data;
+mod migrations;
+mod path;
+
+pub use data::{BadRelease, BrokenUpgrade, Catalogue, CatalogueError, Edition, Loss, PathRow, ReleaseFacts};
+pub use path::PathVerdict;
+
+use cutover_vocabulary::Version;
+
+/// The catalogue that ships with this program.
+///
+/// A test parses it, so that the error can only be met by somebody who changes the file.
+pub fn shipped() -> Result<Catalogue, CatalogueError> {
+    Catalogue::parse(include_str!("releases.toml"))
+}
+
+impl Catalogue {
+    /// What is known of one release; none if it was never listed.
+    pub fn release(&self, version: &Version) -> Option<&ReleaseFacts> {
+        self.releases.iter().find(|facts| facts.version == *version)
+    }
+    /// Why nobody should run a release, if so.
+    pub fn bad_release(&self, version: &Version) -> Option<&BadRelease> {
+        self.bad_releases.iter().find(|bad| bad.versions.matches(version.semver()))
+    }
+}

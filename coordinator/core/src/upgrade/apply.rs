@@ -7,7 +7,7 @@ use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::storage::RecoveryItem;
-use cutover_vocabulary::{Elapsed, Evidence, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+use cutover_vocabulary::{Elapsed, OrderId, Outcome, Phase, Subject, Timestamp, Work};
 
 impl Upgrade {
     /// Folds one fact.

@@ -1,0 +1,64 @@
+//! What findings are made from: everything that was asked and seen, sorted once.
+
+use super::make::PlanAsk;
+use crate::catalogue::{Catalogue, ReleaseFacts};
+use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, Source};
+use cutover_vocabulary::storage::Driver;
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey};
+use cutover_vocabulary::{AgentName, InstanceName, Version};
+use std::collections::BTreeMap;
+
+/// What a plan is made from.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What is known of the releases.
+    pub catalogue: &'a Catalogue,
+    /// What was asked for.
+    pub ask: &'a PlanAsk,
+    /// The instances that should take part, with their agents.
+    pub registered: &'a BTreeMap<InstanceName, AgentName>,
+    /// What their agents answered.
+    pub surveys: &'a [HostSurvey],
+}
+
+impl<'a> Case<'a> {
+    /// Every instance that was looked at, with its agent.
+    pub fn instances(&self) -> impl Iterator<Item = (&'a AgentName, &'a InstanceSurvey)> {
+        self.surveys.iter().flat_map(|host| host.instances.iter().map(move |instance| (&host.agent, instance)))
+    }
+    /// The storages as the instances show them; equal ones once.
+    pub fn storages(&self) -> Vec<&'a StorageSurvey> {
+        let mut storages: Vec<&StorageSurvey> = Vec::new();
+        for survey in self.instances().filter_map(|(_, instance)| instance.storage.as_ref().ok()) {
+            if !storages.iter().any(|known| known.identity == survey.identity) {
+                storages.push(survey);
+            }
+        }
+        storages
+    }
+    /// The lowest version that answers.
+    pub fn from(&self) -> Option<&'a Version> {
+        self.instances().filter_map(|(_, instance)| instance.inspection.as_ref().ok()?.running.as_ref()).min()
+    }
+    /// The kind of storage, where one was seen.
+    pub fn driver(&self) -> Option<Driver> {
+        self.storages().first().map(|survey| survey.identity.driver())
+    }
+    /// What is known of the target.
+    pub fn target(&self) -> Option<&'a ReleaseFacts> {
+        self.catalogue.release(&self.ask.target)
+    }
+}
+
+/// A finding in one line.
+pub(super) fn finding(
+    code: &str,
+    level: Level,
+    subject: FindingSubject,
+    source: Source,
+    evidence: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Finding {
+    let code = FindingCode(code.to_owned());
+    Finding { code, level, subject, evidence: evidence.into(), remedy: remedy.into(), source }
+}

@@ -1,0 +1,23 @@
+//! The binary on disk is not the one that runs: a restart would change the version, and going back would start a third.
+
+use crate::plan::case::{Case, finding};
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
+    case.instances()
+        .filter_map(|(_, survey)| {
+            let found = survey.inspection.as_ref().ok()?;
+            let (running, on_disk) = (found.running.as_ref()?, found.on_disk.as_ref()?);
+            (running != on_disk).then(|| {
+                finding(
+                    "disk-and-running-differ",
+                    Level::Block,
+                    FindingSubject::Instance(survey.instance.clone()),
+                    Source::ThisHost,
+                    format!("it runs {running}, but its binary on disk is {on_disk}"),
+                    "put the binary of the version that runs back in its place, or restart the instance on purpose",
+                )
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! An instance whose version, settings or storage cannot be told.
+
+use crate::plan::case::{Case, finding};
+use cutover_vocabulary::InstanceName;
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
+    let about = |instance: &InstanceName, evidence: String, remedy: &str| {
+        let subject = FindingSubject::Instance(instance.clone());
+        finding("instance-unreadable", Level::Block, subject, Source::ThisHost, evidence, remedy)
+    };
+    let mut findings = Vec::new();
+    for (_, survey) in case.instances() {
+        match &survey.inspection {
+            Err(why) => findings.push(about(&survey.instance, why.clone(), "mend its settings, then plan again")),
+            Ok(found) if found.running.is_none() => findings.push(about(
+                &survey.instance,
+                format!("it does not answer ({}), so the version it runs cannot be told", survey.report.run),
+                "start it, or look at its log; an upgrade begins with an instance that works",
+            )),
+            Ok(found) if found.binary.is_none() => findings.push(about(
+                &survey.instance,
+                "its binary on disk cannot be read".to_owned(),
+                "let the agent read the binary that the service starts",
+            )),
+            Ok(_) => {}
+        }
+        if let Err(why) = &survey.storage {
+            findings.push(about(
+                &survey.instance,
+                format!("its storage cannot be read: {why}"),
+                "mend that, then plan again",
+            ));
+        }
+    }
+    findings
+}

@@ -1,0 +1,127 @@
+//! Makes a plan from surveys.
+
+use super::case::Case;
+use super::findings;
+use crate::catalogue::{self, CatalogueError};
+use crate::upgrade::forward;
+use cutover_vocabulary::finding::{Finding, Level};
+use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Strategy};
+use cutover_vocabulary::survey::HostSurvey;
+use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Timestamp, Version};
+use std::collections::BTreeMap;
+
+/// What an operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanAsk {
+    /// Which deployment.
+    pub deployment: DeploymentName,
+    /// To which version.
+    pub target: Version,
+    /// How.
+    pub strategy: StrategyAsk,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// How an operator wants the instances to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrategyAsk {
+    /// As safe allows.
+    Auto,
+    /// All down, migrate, all up.
+    Downtime,
+    /// One wave after the other.
+    Rolling,
+}
+
+/// Not enough is known for a plan; the findings say what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CannotPlan {
+    /// All of level block.
+    pub findings: Vec<Finding>,
+}
+
+/// Makes a plan. The same surveys give the same binding; nothing else goes into it.
+///
+/// A plan with findings of level block is a plan all the same, so that an operator sees everything at once; it cannot be
+/// started. Where not even the members, the storage or the release can be named, there is none.
+pub fn make(
+    ask: &PlanAsk,
+    registered: &BTreeMap<InstanceName, AgentName>,
+    surveys: &[HostSurvey],
+    at: Timestamp,
+) -> Result<Plan, CannotPlan> {
+    let catalogue = catalogue::shipped().map_err(unreadable)?;
+    let case = Case { catalogue: &catalogue, ask, registered, surveys };
+    let findings = findings::all(&case);
+    let binding = binding(&case, &findings).ok_or_else(|| CannotPlan {
+        findings: findings.iter().filter(|f| f.level == Level::Block).cloned().collect(),
+    })?;
+    let ledgers = case.storages().first().map(|storage| storage.ledgers.clone()).unwrap_or_default();
+    Ok(Plan { binding, observed: Observed { at, findings, ledgers } })
+}
+
+fn unreadable(error: CatalogueError) -> CannotPlan {
+    let finding = super::case::finding(
+        "catalogue-unreadable",
+        Level::Block,
+        cutover_vocabulary::finding::FindingSubject::Path,
+        cutover_vocabulary::finding::Source::ThisHost,
+        error.to_string(),
+        "this is a fault of the program itself: install it again",
+    );
+    CannotPlan { findings: vec![finding] }
+}
+
+/// `None` exactly where a finding of level block says what is missing; `findings_explain_every_missing_plan` holds it so.
+fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
+    let storage = *case.storages().first()?;
+    let driver = storage.identity.driver();
+    let target = case.surveys.iter().find_map(|host| host.target.clone().ok())?;
+    let mut members = BTreeMap::new();
+    for (agent, survey) in case.instances() {
+        let found = survey.inspection.as_ref().ok()?;
+        let member = Member {
+            agent: agent.clone(),
+            version: found.running.clone()?,
+            binary: found.binary?,
+            settings: found.settings,
+        };
+        members.insert(survey.instance.clone(), member);
+    }
+    if case.registered.keys().any(|name| !members.contains_key(name)) {
+        return None;
+    }
+    // The first by name that has the storage at hand; SQLite is local, so any of them has.
+    let runner = members.values().next()?.agent.clone();
+    let facts = case.target();
+    let after = |survey: &cutover_vocabulary::storage::LedgerSurvey| match facts {
+        Some(facts) => facts.migrations_after(driver, &survey.migrations),
+        None => survey.migrations.clone(),
+    };
+    let ledgers: BTreeMap<_, _> = storage.ledgers.iter().map(|survey| (survey.name.clone(), after(survey))).collect();
+    let legacy = storage.ledgers.iter().any(|survey| survey.legacy_layout);
+    let lossy = legacy && !case.catalogue.losses_to(&case.ask.target, driver).is_empty();
+    let strategy = match case.ask.strategy {
+        StrategyAsk::Auto | StrategyAsk::Downtime => Strategy::Downtime,
+        StrategyAsk::Rolling => Strategy::Rolling,
+    };
+    Some(Binding {
+        deployment: case.ask.deployment.clone(),
+        from: case.from()?.clone(),
+        target,
+        strategy,
+        members,
+        runner,
+        storage: storage.identity.clone(),
+        ledgers,
+        lossy,
+        stages: forward(strategy),
+        findings: findings.iter().map(noticed).collect(),
+        limits: case.ask.limits.clone(),
+    })
+}
+
+pub(super) fn noticed(finding: &Finding) -> Noticed {
+    Noticed { code: finding.code.clone(), level: finding.level, subject: finding.subject.clone() }
+}

@@ -1,0 +1,119 @@
+//! Whether a plan may start now: it is not stale, nothing blocks it, and what needs approval has it.
+
+use cutover_vocabulary::finding::{Finding, Level};
+use cutover_vocabulary::plan::{Approval, Binding, Plan};
+
+/// Why a plan may not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MayNotStart {
+    /// Findings that no approval lifts.
+    Blocked {
+        /// Which.
+        findings: Vec<Finding>,
+    },
+    /// Findings that a person must agree to first.
+    NeedsApproval {
+        /// Which.
+        findings: Vec<Finding>,
+    },
+    /// What binds is different now.
+    Stale {
+        /// What changed, each with then and now.
+        changes: Vec<String>,
+    },
+}
+
+/// Compares the plan that was agreed to with one made just now.
+pub fn may_start(agreed: &Plan, fresh: &Plan, approval: Option<&Approval>) -> Result<(), MayNotStart> {
+    let blocking: Vec<Finding> = fresh.findings(Level::Block).cloned().collect();
+    if !blocking.is_empty() {
+        return Err(MayNotStart::Blocked { findings: blocking });
+    }
+    if agreed.digest() != fresh.digest() {
+        return Err(MayNotStart::Stale { changes: changes(&agreed.binding, &fresh.binding) });
+    }
+    let approval = approval.filter(|approval| approval.plan == agreed.digest());
+    let approved = |finding: &&Finding| {
+        let noticed = super::make::noticed(finding);
+        approval.is_some_and(|approval| approval.findings.contains(&noticed))
+    };
+    let open: Vec<Finding> = agreed.findings(Level::Approve).filter(|finding| !approved(finding)).cloned().collect();
+    if open.is_empty() { Ok(()) } else { Err(MayNotStart::NeedsApproval { findings: open }) }
+}
+
+/// Names every part of the binding that differs. Exhaustive by destructuring: a new part must say here how it differs.
+fn changes(then: &Binding, now: &Binding) -> Vec<String> {
+    let Binding {
+        deployment,
+        from,
+        target,
+        strategy,
+        members,
+        runner,
+        storage,
+        ledgers,
+        lossy,
+        stages,
+        findings,
+        limits,
+    } = then;
+    let mut changes = Vec::new();
+    let mut differ = |same: bool, text: String| {
+        if !same {
+            changes.push(text);
+        }
+    };
+    differ(*deployment == now.deployment, format!("deployment: {deployment}, now {}", now.deployment));
+    differ(*from == now.from, format!("present version: {from}, now {}", now.from));
+    differ(
+        *target == now.target,
+        format!(
+            "release: {} with archive {}, now {} with archive {}",
+            target.version,
+            target.archive.short(),
+            now.target.version,
+            now.target.archive.short()
+        ),
+    );
+    differ(*strategy == now.strategy, "strategy".to_owned());
+    differ(*runner == now.runner, format!("runner: {runner}, now {}", now.runner));
+    differ(*storage == now.storage, format!("storage: {storage}, now {}", now.storage));
+    differ(*lossy == now.lossy, "whether the migration loses rows".to_owned());
+    differ(*stages == now.stages, "stages".to_owned());
+    differ(*limits == now.limits, "limits".to_owned());
+    for (name, member) in members {
+        match now.members.get(name) {
+            None => differ(false, format!("instance {name} is gone")),
+            Some(present) => {
+                differ(
+                    member.version == present.version && member.agent == present.agent,
+                    format!(
+                        "instance {name}: {} by {}, now {} by {}",
+                        member.version, member.agent, present.version, present.agent
+                    ),
+                );
+                differ(member.binary == present.binary, format!("binary of instance {name}"));
+                differ(member.settings == present.settings, format!("settings of instance {name}"));
+            }
+        }
+    }
+    for name in now.members.keys().filter(|name| !members.contains_key(*name)) {
+        differ(false, format!("instance {name} is new"));
+    }
+    for (name, migrations) in ledgers {
+        match now.ledgers.get(name) {
+            None => differ(false, format!("ledger {name} is gone")),
+            Some(present) => differ(migrations == present, format!("migrations of ledger {name}")),
+        }
+    }
+    for name in now.ledgers.keys().filter(|name| !ledgers.contains_key(*name)) {
+        differ(false, format!("ledger {name} is new"));
+    }
+    for finding in findings.iter().filter(|finding| !now.findings.contains(finding)) {
+        differ(false, format!("finding {} about {} is gone", finding.code, finding.subject));
+    }
+    for finding in now.findings.iter().filter(|finding| !findings.contains(finding)) {
+        differ(false, format!("finding {} about {} is new", finding.code, finding.subject));
+    }
+    changes
+}
