@@ -1,4 +1,19 @@
 //! The wire: cutover.v1, its generated code, and the only conversions between wire and vocabulary.
+//!
+//! - [`v1`]: messages, clients and servers as generated; the comments in `proto/cutover/v1` are the reference.
+//! - [`convert`]: `From` towards the wire, `TryFrom` towards the vocabulary.
+//! - [`malformed`]: what a message got wrong, and readers for single fields of requests.
+//! - [`refused`]: how the API says no.
+//! - `transport` (feature, on by default): addresses, sockets and limits.
+
+pub mod convert;
+pub mod malformed;
+pub mod refused;
+#[cfg(feature = "transport")]
+pub mod transport;
+
+pub use malformed::Malformed;
+pub use refused::{Code, Refused};
 
 /// `cutover.v1` as generated from `proto/cutover/v1`; the comments there are the reference.
 #[allow(
