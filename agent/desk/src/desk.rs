@@ -56,7 +56,7 @@ impl Desk {
             match desk.taken_over.get(&order.id.upgrade) {
                 None => actions.push(Action::Begin { order, stopping: revoked }),
                 Some(note) => {
-                    let outcome = left_alone(&order, note);
+                    let outcome = Box::new(left_alone(&order, note));
                     desk.record(&mut actions, Entry::Finished { order: order.id, outcome });
                 }
             }
@@ -73,7 +73,7 @@ impl Desk {
             Event::Finished { order, outcome } => {
                 // The work of an order ends once; whatever else is told about it is not news.
                 if matches!(self.orders.get(&order), Some(Known::InHand { .. })) {
-                    self.record(&mut actions, Entry::Finished { order: order.clone(), outcome });
+                    self.record(&mut actions, Entry::Finished { order: order.clone(), outcome: Box::new(outcome) });
                     self.answer(&mut actions, &order);
                 }
             }

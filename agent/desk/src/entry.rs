@@ -23,7 +23,7 @@ pub enum Entry {
         /// Which order.
         order: OrderId,
         /// What came of it.
-        outcome: Outcome,
+        outcome: Box<Outcome>,
     },
     /// The coordinator stored what came of the order.
     Acknowledged(OrderId),

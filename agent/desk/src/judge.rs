@@ -109,15 +109,13 @@ impl Desk {
                     }
                 }
             },
-            Some(known @ Known::Finished { revoke, acknowledged, .. }) => {
-                if *acknowledged || !matches!(revoke, Revoke::Never) {
-                    let answer = known.answer_to_revoke(&id);
-                    if let Some(answer) = answer {
-                        self.send(actions, answer);
-                    }
-                } else {
-                    self.record(actions, Entry::Revoked(id.clone()));
-                    self.answer(actions, &id);
+            Some(Known::Finished { revoke: Revoke::Never, acknowledged: false, .. }) => {
+                self.record(actions, Entry::Revoked(id.clone()));
+                self.answer(actions, &id);
+            }
+            Some(known @ Known::Finished { .. }) => {
+                if let Some(answer) = known.answer_to_revoke(&id) {
+                    self.send(actions, answer);
                 }
             }
         }

@@ -22,7 +22,7 @@ pub(crate) enum Known {
     /// Accepted, without an outcome. The content hash is kept, since every hello and every repetition needs it.
     InHand { order: Box<Order>, content: Digest, revoked: bool },
     /// Its work ended.
-    Finished { deployment: DeploymentName, content: Digest, outcome: Outcome, revoke: Revoke, acknowledged: bool },
+    Finished { deployment: DeploymentName, content: Digest, outcome: Box<Outcome>, revoke: Revoke, acknowledged: bool },
 }
 
 impl Known {
@@ -60,7 +60,7 @@ impl Known {
             }
             Self::Finished { content, outcome, revoke, .. } => Some(match revoke {
                 Revoke::Never => {
-                    AgentMessage::Outcome { order: id.clone(), content: *content, outcome: outcome.clone() }
+                    AgentMessage::Outcome { order: id.clone(), content: *content, outcome: outcome.as_ref().clone() }
                 }
                 Revoke::WhileInHand | Revoke::Afterwards => {
                     AgentMessage::Revoked { order: id.clone(), settlement: settlement(outcome, *revoke) }

@@ -44,6 +44,7 @@ pub struct Greeting {
 
 /// What the desk is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "lives for one turn of the desk; a box would only cost")]
 pub enum Event {
     /// A coordinator spoke. Surveys pass the desk by; of such a message only the epoch counts here.
     Heard(CoordinatorMessage),
@@ -73,6 +74,7 @@ pub enum Event {
 
 /// What is to be done, strictly in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "lives for one turn of the desk; a box would only cost")]
 pub enum Action {
     /// Make this durable (fsync) before any action that follows.
     Journal(Entry),

@@ -161,7 +161,7 @@ impl World {
 
     fn outcome(&self, id: &OrderId) -> Option<&Outcome> {
         self.journal.iter().find_map(|entry| match entry {
-            Entry::Finished { order, outcome } if order == id => Some(outcome),
+            Entry::Finished { order, outcome } if order == id => Some(outcome.as_ref()),
             Entry::Finished { .. }
             | Entry::Epoch(_)
             | Entry::Accepted(_)

@@ -1,0 +1,341 @@
+//! The desk's task: the one owner of all orders of this host. It makes durable what the pure desk decides, begins and
+//! stops work, and hands messages to the link.
+//!
+//! When the agent shuts down, nothing is asked to stop: long work runs in processes of its own that outlive the agent,
+//! and after the next start each order without an outcome is begun again, looks first and adopts. So a shutdown is the
+//! same as a crash, and only one of the two has to be right.
+
+use crate::journal::{Appended, Journal, JournalError};
+use crate::perform::Perform;
+use crate::run::Pace;
+use cutover_desk::{Action, Desk, Event, Greeting};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Refusal, Say};
+use cutover_vocabulary::outcome::{Effect, FailureKind};
+use cutover_vocabulary::{Failure, Order, OrderId, Outcome};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// What the link tells the desk.
+pub(crate) enum ToDesk {
+    /// A link stands; nothing was sent over it yet.
+    LinkUp { greeting: Box<Greeting>, link: LinkEnd },
+    /// The link that was up last is gone.
+    LinkDown,
+    /// The coordinator spoke.
+    Heard(CoordinatorMessage),
+}
+
+/// The desk's end of a link.
+pub(crate) struct LinkEnd {
+    /// Messages to the coordinator, in order.
+    pub(crate) out: mpsc::Sender<AgentMessage>,
+    /// Ends the link; the next one begins with everything that is not acknowledged.
+    pub(crate) cut: CancellationToken,
+}
+
+/// How many messages may wait for a coordinator that does not read, beside those that a new link begins with. Beyond
+/// that the link is cut, which loses nothing: the journal is the outbox.
+const UNSENT: usize = 1024;
+
+/// How many of a coordinator's messages may wait for room on the disk. Beyond that the link is cut and they are dropped:
+/// on the next link the coordinator says again what still holds.
+const WAITING: usize = 256;
+
+pub(crate) struct DeskTask {
+    desk: Desk,
+    journal: Journal,
+    perform: Arc<dyn Perform>,
+    pace: Pace,
+    /// Told when an order begins or ends: the instances may look different.
+    changed: Arc<Notify>,
+    work: JoinSet<Outcome>,
+    orders: HashMap<Id, OrderId>,
+    stops: BTreeMap<OrderId, CancellationToken>,
+    link: Option<LinkEnd>,
+    unsent: VecDeque<AgentMessage>,
+    /// Events that could not be made durable, oldest first, tried again at every tick. An outcome in here is not lost
+    /// in a crash either: its order is then begun again, and the work finds what was done.
+    waiting: VecDeque<Event>,
+    /// The journal could not be written when it was last tried; said once, not at every tick.
+    starved: bool,
+}
+
+impl DeskTask {
+    pub(crate) fn new(
+        desk: Desk,
+        journal: Journal,
+        perform: Arc<dyn Perform>,
+        pace: Pace,
+        changed: Arc<Notify>,
+    ) -> Self {
+        Self {
+            desk,
+            journal,
+            perform,
+            pace,
+            changed,
+            work: JoinSet::new(),
+            orders: HashMap::new(),
+            stops: BTreeMap::new(),
+            link: None,
+            unsent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            starved: false,
+        }
+    }
+
+    /// Works until shutdown. `restored` are the actions of [`Desk::restore`]; that their entries cannot be written is
+    /// the only way to fail.
+    pub(crate) async fn run(
+        mut self,
+        restored: Vec<Action>,
+        mut inbox: mpsc::Receiver<ToDesk>,
+        shutdown: CancellationToken,
+    ) -> Result<(), JournalError> {
+        let entries = entries(&restored);
+        // A takeover that comes in just now refuses further orders; what was in hand before it goes on.
+        while let Appended::Overtaken(found) = self.journal.append(&entries).await? {
+            self.take_in(found);
+        }
+        self.carry_out(restored);
+        let mut look = ticks(self.pace.look);
+        let mut remind = ticks(self.pace.remind);
+        loop {
+            let out = self.link.as_ref().filter(|_| !self.unsent.is_empty()).map(|link| link.out.clone());
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ended) = self.work.join_next_with_id(), if !self.work.is_empty() => self.ended(ended).await,
+                permit = room(out) => match (permit, self.unsent.pop_front()) {
+                    (Some(permit), Some(message)) => { permit.send(message); }
+                    (Some(_), None) => {}
+                    // The link is gone, and says so in a moment.
+                    (None, _) => self.link = None,
+                },
+                Some(told) = inbox.recv() => self.told(told).await,
+                _ = look.tick() => self.look_again().await,
+                _ = remind.tick() => {
+                    if self.unsent.is_empty() && self.desk.owes_answers() {
+                        self.tell(Event::Remind).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn told(&mut self, told: ToDesk) {
+        match told {
+            ToDesk::LinkUp { greeting, link } => {
+                self.unsent.clear();
+                self.link = Some(link);
+                self.tell(Event::LinkUp(*greeting)).await;
+            }
+            ToDesk::LinkDown => {
+                self.link = None;
+                self.unsent.clear();
+                // What was heard over it is said again on the next one, if it still holds.
+                self.waiting.retain(|event| !matches!(event, Event::Heard(_)));
+                self.tell(Event::LinkDown).await;
+            }
+            ToDesk::Heard(message) => self.tell_in_turn(Event::Heard(message)).await,
+        }
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, Ok(outcome)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(order) = self.orders.remove(&id) else { return };
+        self.stops.remove(&order);
+        let outcome = outcome.unwrap_or_else(|error| fell_over(&order, error));
+        match &outcome {
+            Outcome::Done(_) => info!(%order, "order done"),
+            Outcome::Failed(failure) => warn!(%order, kind = ?failure.kind, "order failed: {failure}"),
+        }
+        self.changed.notify_one();
+        self.tell_in_turn(Event::Finished { order, outcome }).await;
+    }
+
+    /// Tells the desk, behind what already waits for the disk: a revoke must not overtake its order.
+    async fn tell_in_turn(&mut self, event: Event) {
+        if self.waiting.is_empty() {
+            self.tell(event).await;
+        } else {
+            self.wait(event);
+        }
+    }
+
+    /// Tells the desk; true unless the event waits for the disk now.
+    async fn tell(&mut self, event: Event) -> bool {
+        loop {
+            // A draft: what cannot be made durable has not happened.
+            let mut draft = self.desk.clone();
+            let actions = draft.handle(event.clone());
+            let entries = entries(&actions);
+            match self.journal.append(&entries).await {
+                Ok(Appended::Durable) => {
+                    if self.starved && !entries.is_empty() {
+                        info!("the journal can be written again");
+                        self.starved = false;
+                    }
+                    self.desk = draft;
+                    self.carry_out(actions);
+                    return true;
+                }
+                Ok(Appended::Overtaken(found)) => self.take_in(found),
+                Err(error) => {
+                    if !std::mem::replace(&mut self.starved, true) {
+                        error!("{error}");
+                    }
+                    self.excuse(&event, &error);
+                    self.wait(event);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, event: Event) {
+        self.waiting.push_back(event);
+        let heard = self.waiting.iter().filter(|event| matches!(event, Event::Heard(_))).count();
+        if heard > WAITING {
+            self.cut("too many messages wait for room on the disk");
+        }
+    }
+
+    /// Lets whoever gave an order know why nothing happens. The order is not turned down: it is begun as soon as it can
+    /// be written down.
+    fn excuse(&mut self, event: &Event, error: &JournalError) {
+        if let Event::Heard(CoordinatorMessage { say: Say::Do(order), .. }) = event {
+            let why = Refusal::Conflicts(format!("a journal that cannot be written ({error})"));
+            self.send(AgentMessage::Refused { order: order.id.clone(), why });
+        }
+    }
+
+    /// Once a tick: what another process journalled, and what could not be journalled before.
+    async fn look_again(&mut self) {
+        match self.journal.found().await {
+            Ok(found) => self.take_in(found),
+            Err(error) => error!("{error}"),
+        }
+        while let Some(event) = self.waiting.pop_front() {
+            // `tell` puts it behind the others; it belongs in front of them.
+            let behind = std::mem::take(&mut self.waiting);
+            let durable = self.tell(event).await;
+            self.waiting.extend(behind);
+            if !durable {
+                return;
+            }
+        }
+    }
+
+    fn take_in(&mut self, found: Vec<cutover_desk::Entry>) {
+        for entry in found {
+            warn!(kind = entry.kind(), "another process of this host wrote into the journal");
+            let actions = self.desk.handle(Event::FoundInJournal(entry));
+            self.carry_out(actions);
+        }
+    }
+
+    /// Carries out actions whose entries are durable.
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Journal(_) => {}
+                Action::Begin { order, stopping } => self.begin(order, stopping),
+                Action::Stop(order) => {
+                    info!(%order, "order is asked to stop");
+                    if let Some(stop) = self.stops.get(&order) {
+                        stop.cancel();
+                    }
+                }
+                Action::Send(message) => self.send(message),
+            }
+        }
+    }
+
+    fn begin(&mut self, order: Box<Order>, stopping: bool) {
+        info!(order = %order.id, stopping, "order is begun");
+        // Not a child of the shutdown's token: a shutdown stops no work.
+        let stop = CancellationToken::new();
+        if stopping {
+            stop.cancel();
+        }
+        let id = order.id.clone();
+        self.stops.insert(id.clone(), stop.clone());
+        let perform = Arc::clone(&self.perform);
+        let task = self.work.spawn(async move { perform.perform(&order, stop).await });
+        self.orders.insert(task.id(), id);
+        self.changed.notify_one();
+    }
+
+    fn send(&mut self, message: AgentMessage) {
+        let Some(link) = &self.link else { return };
+        if link.cut.is_cancelled() {
+            return;
+        }
+        if let AgentMessage::Refused { order, why } = &message {
+            warn!(%order, "order refused: {why}");
+        }
+        self.unsent.push_back(message);
+        // What a new link begins with is as much as there is.
+        let bound = UNSENT.max(self.desk.in_hand().len() * 2);
+        if self.unsent.len() > bound {
+            self.cut("the coordinator does not read what is sent to it");
+        }
+    }
+
+    fn cut(&mut self, why: &str) {
+        if let Some(link) = self.link.take() {
+            warn!("the link is cut: {why}");
+            link.cut.cancel();
+        }
+        self.unsent.clear();
+    }
+}
+
+async fn room(out: Option<mpsc::Sender<AgentMessage>>) -> Option<mpsc::OwnedPermit<AgentMessage>> {
+    match out {
+        Some(out) => out.reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn ticks(every: std::time::Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn entries(actions: &[Action]) -> Vec<cutover_desk::Entry> {
+    let journal = |action: &Action| match action {
+        Action::Journal(entry) => Some(entry.clone()),
+        Action::Begin { .. } | Action::Stop(_) | Action::Send(_) => None,
+    };
+    actions.iter().filter_map(journal).collect()
+}
+
+/// Work that panicked has neither done nor left undone anything that we know of.
+fn fell_over(order: &OrderId, error: JoinError) -> Outcome {
+    let what = match error.try_into_panic() {
+        Ok(panic) => panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "it did not say why".to_owned()),
+        Err(error) => error.to_string(),
+    };
+    Outcome::Failed(Failure {
+        kind: FailureKind::Interrupted,
+        message: format!("the agent's work on {order} ended in a panic: {what}"),
+        remedy: "this is a fault in Cutover: keep the agent's log; another attempt looks first at what was done"
+            .to_owned(),
+        effect: Effect::Unknown,
+    })
+}

@@ -1,0 +1,180 @@
+//! The agent as a whole: journal, desk, link, reports. What `cutover-agent run` and the all-in-one program call.
+
+use crate::desk::DeskTask;
+use crate::journal::{FILE, Journal, JournalError};
+use crate::link::{Identity, Link};
+use crate::machine;
+use crate::perform::Perform;
+use crate::settings::{Coordinator, Settings};
+use cutover_desk::{Desk, Host};
+use cutover_proto::transport::Endpoint;
+use cutover_vocabulary::instance::InstanceReport;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// How often things are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two reports; an order that begins or ends brings one forward.
+    pub report: Duration,
+    /// Between two looks for what another process journalled, and between two attempts at a journal on a full disk.
+    pub look: Duration,
+    /// Between two repetitions of what is not acknowledged on a standing link.
+    pub remind: Duration,
+    /// Before the first attempt to attach again.
+    pub shortest_pause: Duration,
+    /// Between any two attempts to attach.
+    pub longest_pause: Duration,
+    /// Whether those pauses are spread, so that a fleet does not come back in one moment.
+    pub jitter: bool,
+}
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            report: Duration::from_secs(1),
+            look: Duration::from_secs(1),
+            remind: Duration::from_secs(5),
+            shortest_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+            jitter: true,
+        }
+    }
+}
+
+/// How long a look at the instances may take before the report says what was seen last.
+const OBSERVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reports are at least this far apart, however much happens.
+const REPORTS_APART: Duration = Duration::from_millis(50);
+
+/// Messages from the link that wait for the desk.
+const INBOX: usize = 64;
+
+/// An agent that is ready to run.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Who it speaks for.
+    pub host: Host,
+    /// Its journal's file.
+    pub journal: PathBuf,
+    /// Where the coordinator listens.
+    pub coordinator: Endpoint,
+    /// Machine id of the host.
+    pub machine: String,
+    /// Boot id of the host.
+    pub boot: String,
+    /// How often things are done.
+    pub pace: Pace,
+}
+
+/// Runs the agent of these settings until shutdown. Work that is under way then goes on in its own processes, and is
+/// adopted at the next start.
+pub async fn run(
+    settings: &Settings,
+    perform: Arc<dyn Perform>,
+    shutdown: CancellationToken,
+) -> Result<(), JournalError> {
+    let instances =
+        settings.instances.iter().map(|instance| (instance.name.clone(), instance.deployment.clone())).collect();
+    let agent = Agent {
+        host: Host { agent: settings.name.clone(), instances },
+        journal: journal_file(&settings.state),
+        coordinator: match &settings.coordinator {
+            Coordinator::Unix(path) => Endpoint::Unix(path.clone()),
+        },
+        machine: machine::machine_id(),
+        boot: machine::boot_id(),
+        pace: Pace::default(),
+    };
+    agent.run(perform, shutdown).await
+}
+
+/// Where the journal of a state directory lies.
+pub fn journal_file(state: &Path) -> PathBuf {
+    state.join(FILE)
+}
+
+/// The incarnation of the agent with this state directory, which its proofs carry. Makes the journal if there is none;
+/// call it before [`run`].
+pub async fn incarnation(state: &Path) -> Result<String, JournalError> {
+    let (journal, _) = Journal::open(&journal_file(state)).await?;
+    Ok(journal.incarnation().to_owned())
+}
+
+impl Agent {
+    /// Runs until shutdown. Fails only at the start, when the journal cannot be used.
+    pub async fn run(self, perform: Arc<dyn Perform>, shutdown: CancellationToken) -> Result<(), JournalError> {
+        let (journal, entries) = Journal::open(&self.journal).await?;
+        let (desk, restored) = Desk::restore(self.host.clone(), entries);
+        info!(
+            agent = %self.host.agent, incarnation = journal.incarnation(), epoch = %desk.epoch(),
+            in_hand = desk.running().count(), "the agent starts"
+        );
+        let identity =
+            Identity { incarnation: journal.incarnation().to_owned(), machine: self.machine, boot: self.boot };
+        let changed = Arc::new(Notify::new());
+        let (inbox, told) = mpsc::channel(INBOX);
+        let (seen, reports) = watch::channel(Vec::new());
+        let link = Link {
+            endpoint: self.coordinator,
+            identity,
+            pace: self.pace,
+            desk: inbox,
+            perform: Arc::clone(&perform),
+            reports,
+        };
+        let reporting = report(&perform, seen, &changed, self.pace.report);
+        let desk = DeskTask::new(desk, journal, Arc::clone(&perform), self.pace, Arc::clone(&changed));
+        // One task for the three: a panic in any of them ends the agent, whose service manager starts it anew. Work is
+        // in tasks and processes of its own.
+        tokio::select! {
+            biased;
+            result = desk.run(restored, told, shutdown.clone()) => result,
+            () = link.run(shutdown.clone()) => Ok(()),
+            () = reporting => Ok(()),
+        }
+    }
+}
+
+/// Looks at the instances at every turn. Never ends.
+async fn report(
+    perform: &Arc<dyn Perform>,
+    seen: watch::Sender<Vec<InstanceReport>>,
+    changed: &Notify,
+    every: Duration,
+) {
+    loop {
+        match look(perform).await {
+            Some(looked) => seen.send_replace(looked),
+            // The link waits for the first look; it must not wait for ever.
+            None => seen.send_replace(seen.borrow().clone()),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = changed.notified() => tokio::time::sleep(REPORTS_APART).await,
+        }
+    }
+}
+
+/// One look, in a task of its own: a fault in it must not end the link.
+async fn look(perform: &Arc<dyn Perform>) -> Option<Vec<InstanceReport>> {
+    let perform = Arc::clone(perform);
+    let looking = tokio::spawn(async move { perform.observe().await });
+    let stop = looking.abort_handle();
+    match tokio::time::timeout(OBSERVE_WITHIN, looking).await {
+        Ok(Ok(seen)) => Some(seen),
+        Ok(Err(panic)) => {
+            error!("a look at the instances ended in a panic: {panic}");
+            None
+        }
+        Err(_) => {
+            stop.abort();
+            error!("a look at the instances took longer than {} s", OBSERVE_WITHIN.as_secs());
+            None
+        }
+    }
+}
