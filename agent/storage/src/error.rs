@@ -105,6 +105,7 @@ pub enum StorageError {
 
 impl StorageError {
     /// For `map_err`: tells a full disk apart from other failures of the operating system.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system's kinds, not ours")]
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {

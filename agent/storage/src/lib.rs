@@ -11,6 +11,7 @@ pub mod clock;
 pub mod digest;
 pub mod error;
 
+pub mod settings;
 pub mod sqlite;
 
 pub use error::StorageError;

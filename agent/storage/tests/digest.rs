@@ -1,5 +1,5 @@
 //! Promises of digest v1, on real SQLite files.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The inherited lock, in a binary of its own: its descriptor goes to every child of the process, those of other tests too.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use cutover_storage::sqlite::lock::{Locking, StorageLock};
 use std::process::{Command, Stdio};

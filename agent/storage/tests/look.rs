@@ -1,5 +1,5 @@
 //! Promises of inventory, survey, quiet and lock, on real files and processes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Promises of recovery points, restores and proofs, on real SQLite files.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod support;
 

@@ -47,7 +47,7 @@ fn copy_pages(source: &Connection, from: &Path, to: &Path, scratch: &Path) -> Re
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Busy, locked, and whatever a later SQLite adds: try again until the patience ends.
-                _ => {
+                StepResult::Busy | StepResult::Locked | _ => {
                     if clock::since_boot().since(begun) > PATIENCE {
                         return Err(StorageError::Io {
                             doing: "copy",

@@ -9,7 +9,7 @@ use super::open::{Ledger, reader};
 use super::place::SqlitePlace;
 use crate::digest::{self, Reading};
 use crate::{StorageError, clock};
-use cutover_vocabulary::storage::{Losses, LostRow, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use cutover_vocabulary::storage::{Losses, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use cutover_vocabulary::{Digest, Elapsed, UpgradeId};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -109,13 +109,8 @@ pub fn secure(ask: Secure<'_>) -> Result<RecoveryPoint, StorageError> {
     ask.place.refuse_inside(ask.folder)?;
     let original = ask.place.file(ask.item)?;
     let copy = copy_path(ask.folder, ask.item);
-    let earlier = match manifest(&copy) {
-        Ok(earlier) => earlier,
-        // A manifest is written whole, so one that cannot be read was damaged later.
-        Err(StorageError::Manifest { path, source }) => return Err(StorageError::Manifest { path, source }),
-        Err(other) => return Err(other),
-    };
-    if let Some(earlier) = earlier {
+    // A manifest is written whole, so one that cannot be read was damaged later: an error, not a reason to start over.
+    if let Some(earlier) = manifest(&copy)? {
         if earlier.upgrade != *ask.upgrade || earlier.storage != *ask.storage || earlier.point.item != *ask.item {
             return Err(StorageError::Refused {
                 path: copy,
@@ -258,7 +253,7 @@ fn keep_ledger(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let partial = files::beside(copy, ".partial");
     let list = losses_path(copy);
     let ledger = Ledger::open(original, ask.folder)?;
-    let reading = write_losses(&list, ask.lossy, &mut |each| digest::read(&ledger, each))?;
+    let reading = write_losses(&list, ask.lossy, &ledger)?;
     let migrations = ledger.migrations()?;
     let journal_mode = journal_mode(&ledger.connection, original)?;
     backup(&ledger.connection, original, &partial, ask.folder)?;
@@ -321,15 +316,11 @@ pub(super) fn journal_mode(connection: &Connection, path: &Path) -> Result<Strin
 }
 
 /// Writes every lost row, one JSON object a line, also those beyond the cap of lists; an empty file where nothing is lost.
-fn write_losses(
-    list: &Path,
-    lossy: bool,
-    read: &mut dyn FnMut(&mut dyn FnMut(&LostRow) -> Result<(), StorageError>) -> Result<Reading, StorageError>,
-) -> Result<Reading, StorageError> {
+fn write_losses(list: &Path, lossy: bool, ledger: &Ledger) -> Result<Reading, StorageError> {
     let partial = files::beside(list, ".partial");
     let failed = || StorageError::io("write", &partial);
     let mut writer = BufWriter::new(File::create(&partial).map_err(failed())?);
-    let reading = read(&mut |row| {
+    let reading = digest::read(ledger, &mut |row| {
         if !lossy {
             return Ok(());
         }

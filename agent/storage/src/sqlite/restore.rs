@@ -147,10 +147,10 @@ fn fold(file: &Path) -> Result<(), StorageError> {
             path: file.to_owned(),
             why: "another process reads it, so its log cannot be folded into it; stop that process first".to_owned(),
         }),
-        Err(error) => match failed()(error) {
-            StorageError::Corrupt { .. } => Ok(()),
-            other => Err(other),
-        },
+        Err(error) => {
+            let error = failed()(error);
+            if matches!(error, StorageError::Corrupt { .. }) { Ok(()) } else { Err(error) }
+        }
     }
 }
 

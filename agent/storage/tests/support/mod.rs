@@ -1,5 +1,11 @@
 //! Builds storages as the ledger's releases leave them, by SQL written here.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "shared by several test binaries; none uses all of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several test binaries; none uses all of it"
+)]
 
 use rusqlite::{Connection, params};
 use std::path::Path;
