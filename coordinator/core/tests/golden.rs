@@ -1,0 +1,169 @@
+//! Stored facts are forever: one file a variant, written once and never accepted anew. A file that does not parse any
+//! more, or that is written differently, means that a stored upgrade can't be read any more.
+//!
+//! A new variant fails here until its file exists: run with `WRITE_MISSING=1`, read the file, commit it.
+
+mod support;
+
+use cutover_core::upgrade::Ask;
+use cutover_vocabulary::fact::{Fact, Recorded, Settlement};
+use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
+use cutover_vocabulary::outcome::*;
+use cutover_vocabulary::phase::*;
+use cutover_vocabulary::storage::*;
+use cutover_vocabulary::*;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use support::*;
+
+/// One example of every variant, and of every evidence, work and reason inside them. Exhaustive: `name` must know a new
+/// variant before this compiles.
+fn examples() -> BTreeMap<String, Recorded> {
+    let mut all = BTreeMap::new();
+    let mut play = Play::start(Seen::default().plan());
+    let order = play.to_phase(Phase::Migrate);
+    play.outcome(&order, failure(FailureKind::Failed));
+    let hold = play.hold().id;
+    play.ask(1, Ask::Decide { hold, choice: Choice::Rollback, reason: "no".to_owned() });
+    play.to_end();
+    let mut forward = Play::start(Seen::default().plan());
+    forward.to_end();
+    for recorded in play.facts.iter().chain(&forward.facts) {
+        all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());
+    }
+    for fact in rare(&order, forward.facts.len()) {
+        let example = Recorded { fact, ..forward.facts[3].clone() };
+        all.entry(name(&example.fact)).or_insert(example);
+    }
+    all
+}
+
+/// Variants that a plain run does not meet.
+fn rare(order: &Order, _: usize) -> Vec<Fact> {
+    let failed = Failure {
+        kind: FailureKind::Unclean,
+        message: "a could not be stopped".to_owned(),
+        remedy: "look at it".to_owned(),
+        effect: Effect::Unknown,
+    };
+    let opener = Opener { pid: 9, command: "sqlite3".to_owned(), file: "x.db".to_owned() };
+    let difference = Difference {
+        section: Section::Balances,
+        row: "account bank USD/2".to_owned(),
+        before: Some("1".to_owned()),
+        after: None,
+        class: Some(LossClass::SqliteFirstMetadata),
+    };
+    let reasons = vec![
+        HoldReason::StepFailed { order: order.id.clone(), failure: failed.clone() },
+        HoldReason::UncleanStop { instance: instance("a"), failure: failed.clone() },
+        HoldReason::Strangers { openers: vec![opener], not_visible: vec!["others".to_owned()] },
+        HoldReason::PlanDrifted { changes: vec!["a ran 1.3.1, now 1.3.3".to_owned()] },
+        HoldReason::OtherStorage { planned: storage(), found: storage() },
+        HoldReason::LedgersChanged { appeared: vec![ledger("x")], vanished: vec![ledger("y")] },
+        HoldReason::LossesChanged {
+            ledger: ledger("main"),
+            approved: 1,
+            now: 2,
+            sha256: Some(Digest::of(b"rows")),
+        },
+        HoldReason::UnexplainedDifferences { ledger: ledger("main"), differences: vec![difference], count: 1 },
+        HoldReason::Inconsistent { ledger: ledger("main"), what: vec!["volumes differ".to_owned()] },
+        HoldReason::AgentLost { agent: agent("host-a"), orders: vec![order.id.clone()] },
+        HoldReason::Overdue { order: order.id.clone() },
+        HoldReason::ProofVoided { instance: instance("a"), seen: "it runs".to_owned() },
+        HoldReason::TakenOver { agent: agent("host-a"), note: "by hand".to_owned() },
+    ];
+    let held = reasons.into_iter().enumerate().map(|(n, reason)| {
+        let choices =
+            Choice::ALL.iter().map(|choice| Offer { choice: *choice, cost: "time".to_owned() }).collect();
+        let (phase, since) = (Phase::Migrate, now(5).wall);
+        Fact::Held { hold: Box::new(Hold { id: HoldId(n as u32 + 1), reason, phase, since, choices }) }
+    });
+    let mut facts: Vec<Fact> = held.collect();
+    facts.extend([
+        Fact::EvidenceRefused {
+            order: order.id.clone(),
+            evidence: Evidence::Registered { ledgers: vec![ledger("main")] },
+        },
+        Fact::RevokeAsked { order: order.id.clone() },
+        Fact::Revoked { order: order.id.clone(), settlement: Settlement::NeverBegun },
+        Fact::LateOutcome { order: order.id.clone(), outcome: Outcome::Failed(failed) },
+        Fact::HoldLifted { hold: HoldId(3) },
+        Fact::ProofVoided { instance: instance("a"), seen: "it runs".to_owned() },
+        Fact::Paused,
+        Fact::Resumed,
+        Fact::Closed,
+    ]);
+    facts
+}
+
+/// A file name for a fact: its kind, and what tells its inner variants apart.
+fn name(fact: &Fact) -> String {
+    let inner = match fact {
+        Fact::AttemptOpened { order } => Some(word(&order.work)),
+        Fact::StepSucceeded { evidence, .. } => Some(word(evidence)),
+        Fact::Held { hold } => Some(word(&hold.reason)),
+        Fact::BorderCrossed { border } => Some(border.to_string()),
+        Fact::Ended { ending } => Some(word(ending)),
+        Fact::Started { .. }
+        | Fact::StageEntered { .. }
+        | Fact::EvidenceRefused { .. }
+        | Fact::StepFailed { .. }
+        | Fact::RevokeAsked { .. }
+        | Fact::Revoked { .. }
+        | Fact::LateOutcome { .. }
+        | Fact::HoldDecided { .. }
+        | Fact::HoldLifted { .. }
+        | Fact::ProofVoided { .. }
+        | Fact::TurnedBack { .. }
+        | Fact::Paused
+        | Fact::Resumed
+        | Fact::Closed => None,
+    };
+    inner.map_or(fact.kind().to_owned(), |inner| format!("{}.{inner}", fact.kind()))
+}
+
+/// The tag of an externally tagged value.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value).unwrap() {
+        serde_json::Value::String(tag) => tag,
+        serde_json::Value::Object(map) => map.keys().next().unwrap().clone(),
+        other => panic!("not externally tagged: {other}"),
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+#[test]
+fn every_variant_has_a_golden_file_that_reads_and_writes_the_same() {
+    let examples = examples();
+    assert!(examples.len() >= 55, "{}: {:?}", examples.len(), examples.keys());
+    for (name, example) in &examples {
+        let path = folder().join(format!("{name}.json"));
+        if !path.exists() {
+            assert!(std::env::var_os("WRITE_MISSING").is_some(), "{} is missing: read this file's head", path.display());
+            std::fs::write(&path, serde_json::to_string_pretty(example).unwrap() + "\n").unwrap();
+        }
+    }
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read: Recorded = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        assert_eq!(name(&read.fact), stem, "{}", path.display());
+        let written: serde_json::Value = serde_json::to_value(&read).unwrap();
+        let stored: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(written, stored, "{} would be written differently", path.display());
+        assert!(examples.contains_key(stem), "{}: no example reaches this variant any more", path.display());
+    }
+}
+
+#[test]
+fn a_variant_that_this_version_does_not_know_is_an_error_not_a_guess() {
+    let text = std::fs::read_to_string(folder().join("paused.json")).unwrap();
+    let newer = text.replace("\"paused\"", "{\"teleported\": {\"to\": \"mars\"}}");
+    assert!(serde_json::from_str::<Recorded>(&newer).is_err());
+}

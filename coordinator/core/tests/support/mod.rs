@@ -1,0 +1,360 @@
+//! A deployment that exists only here, and an agent that answers every order as an honest one would.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+
+use cutover_core::plan::{self, Approve, PlanAsk, StrategyAsk};
+use cutover_core::upgrade::{Ask, Decision, Happened, Input, Upgrade, Want, decide, start};
+use cutover_vocabulary::fact::{Cause, Fact, Recorded};
+use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
+use cutover_vocabulary::order::{Epoch, Work};
+use cutover_vocabulary::outcome::*;
+use cutover_vocabulary::plan::{Approval, Limits, Plan};
+use cutover_vocabulary::release::{Release, StagedRelease};
+use cutover_vocabulary::storage::*;
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey};
+use cutover_vocabulary::*;
+use std::collections::BTreeMap;
+
+pub const OLD: Version2 = (1, 3, 1);
+pub const NEW: Version2 = (1, 4, 6);
+type Version2 = (u64, u64, u64);
+
+pub fn version((major, minor, patch): Version2) -> Version {
+    Version::new(major, minor, patch)
+}
+pub fn instance(name: &str) -> InstanceName {
+    InstanceName::new(name).unwrap()
+}
+pub fn ledger(name: &str) -> LedgerName {
+    LedgerName::new(name).unwrap()
+}
+pub fn agent(name: &str) -> AgentName {
+    AgentName::new(name).unwrap()
+}
+pub fn operator() -> OperatorName {
+    OperatorName::new("ops").unwrap()
+}
+pub fn request(n: u32) -> RequestId {
+    RequestId::new(format!("request-{n}")).unwrap()
+}
+pub fn now(millis: u64) -> Now {
+    Now { wall: Timestamp::from_millis(1_800_000_000_000 + millis as i64), leading_for: Elapsed(millis) }
+}
+pub fn storage() -> StorageIdentity {
+    StorageIdentity::Sqlite {
+        machine: "m1".to_owned(),
+        directory: "/var/lib/numary".to_owned(),
+        device: 1,
+        inode: 2,
+        db_name: "numary".to_owned(),
+    }
+}
+pub fn digest_of(ledger: &LedgerName, lost: u64) -> LedgerDigest {
+    let section = |rows| SectionDigest { rows, sha256: Digest::of(format!("{ledger:?} {rows}").as_bytes()) };
+    LedgerDigest {
+        version: 1,
+        sections: [(Section::Transactions, section(10)), (Section::AccountMetadata, section(9 - lost))].into(),
+    }
+}
+pub fn losses(count: u64) -> Losses {
+    let rows: Vec<LostRow> = (0..count)
+        .map(|n| LostRow {
+            class: LossClass::AccountMetadataWithoutPosting,
+            target: MetadataTarget::Account(format!("users:{n:04}")),
+            key: "kyc".to_owned(),
+            value: "\"done\"".to_owned(),
+        })
+        .collect();
+    let sha256 = (count > 0).then(|| Digest::of_json(&rows));
+    Losses { count, sha256, rows }
+}
+pub fn archive() -> Release {
+    Release { version: version(NEW), archive: Digest::of(b"archive") }
+}
+pub fn staged() -> StagedRelease {
+    StagedRelease { release: archive(), binary: Digest::of(b"new"), storage_commands: true }
+}
+
+/// What a deployment looks like before its upgrade.
+#[derive(Clone)]
+pub struct Seen {
+    pub from: Version2,
+    pub instances: Vec<&'static str>,
+    pub ledgers: Vec<(&'static str, u64)>,
+}
+impl Default for Seen {
+    fn default() -> Self {
+        Self { from: OLD, instances: vec!["a"], ledgers: vec![("main", 0), ("shop", 2)] }
+    }
+}
+impl Seen {
+    pub fn registered(&self) -> BTreeMap<InstanceName, AgentName> {
+        self.instances.iter().map(|name| (instance(name), agent(&format!("host-{name}")))).collect()
+    }
+    pub fn surveys(&self) -> Vec<HostSurvey> {
+        self.instances.iter().map(|name| self.survey(name)).collect()
+    }
+    fn survey(&self, name: &str) -> HostSurvey {
+        let report = InstanceReport {
+            instance: instance(name),
+            deployment: DeploymentName::new("prod").unwrap(),
+            run: RunState::Running { pid: 7 },
+            running: Some(version(self.from)),
+            on_disk: Some(version(self.from)),
+            fenced: false,
+            fence: 0,
+            manager: Manager::Process,
+            at: now(0).wall,
+        };
+        let ledgers = self.ledgers.iter().map(|(name, lost)| LedgerSurvey {
+            name: ledger(name),
+            migrations: Migrations(Some(vec![0])),
+            legacy_layout: true,
+            transactions: 10,
+            bytes: 4096,
+            losses: losses(*lost),
+            bad_rows: Vec::new(),
+            inconsistencies: Vec::new(),
+        });
+        HostSurvey {
+            agent: agent(&format!("host-{name}")),
+            machine: "m1".to_owned(),
+            instances: vec![InstanceSurvey {
+                instance: instance(name),
+                report,
+                inspection: Ok(self.inspection()),
+                storage: Ok(StorageSurvey {
+                    identity: storage(),
+                    ledgers: ledgers.collect(),
+                    registered: None,
+                    skipped: Vec::new(),
+                    strangers: Vec::new(),
+                    free_bytes: 1 << 30,
+                    needed_bytes: 1 << 20,
+                    read_only: None,
+                }),
+                manager: Manager::Process,
+            }],
+            target: Ok(archive()),
+        }
+    }
+    pub fn inspection(&self) -> Inspection {
+        Inspection {
+            running: Some(version(self.from)),
+            on_disk: Some(version(self.from)),
+            binary: Some(Digest::of(b"old")),
+            storage: storage(),
+            settings: Digest::of(b"settings"),
+        }
+    }
+    pub fn plan(&self) -> Plan {
+        plan::make(&ask(), &self.registered(), &self.surveys(), now(0).wall).unwrap()
+    }
+    /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
+    pub fn plan_without_blocks(&self) -> Plan {
+        let mut plan = self.plan();
+        plan.binding.findings.retain(|finding| finding.level != finding::Level::Block);
+        plan.observed.findings.retain(|finding| finding.level != finding::Level::Block);
+        plan
+    }
+}
+
+pub fn ask() -> PlanAsk {
+    PlanAsk {
+        deployment: DeploymentName::new("prod").unwrap(),
+        target: version(NEW),
+        strategy: StrategyAsk::Auto,
+        limits: Limits::default(),
+    }
+}
+
+pub fn approval(plan: &Plan) -> Approval {
+    plan::approve(plan, &Approve::All, operator(), "we know".to_owned(), now(0).wall).unwrap()
+}
+
+/// What an honest agent answers.
+pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
+    let drained = || {
+        Evidence::Drained(DrainProof {
+            boot: "boot".to_owned(),
+            incarnation: "inc".to_owned(),
+            fence: 1,
+            ended: Some(CleanEnd::Exited),
+            connections: 0,
+            at,
+            guarded: false,
+        })
+    };
+    let ledgers: Vec<LedgerName> = upgrade.plan().binding.ledgers.keys().cloned().collect();
+    let of = |subject: &Subject| match subject {
+        Subject::Ledger(name) => name.clone(),
+        other => panic!("{other} is no ledger"),
+    };
+    match &order.work {
+        Work::Inspect => Evidence::Inspected(Seen::default().inspection()),
+        Work::StageRelease { .. } => Evidence::Staged(staged()),
+        Work::Rehearse { .. } => {
+            Evidence::Rehearsed(Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 })
+        }
+        Work::Drain { .. } | Work::Attest => drained(),
+        Work::AttestStorage { storage } => Evidence::StorageAttested(StorageAttestation {
+            storage: storage.clone(),
+            ledgers,
+            migrations: Vec::new(),
+            openers: Vec::new(),
+            not_visible: Vec::new(),
+            at,
+        }),
+        Work::Secure { item, .. } => {
+            let lost = match item {
+                RecoveryItem::Ledger(name) => {
+                    upgrade.plan().observed.losses(name).map_or(0, |losses| losses.count)
+                }
+                RecoveryItem::System => 0,
+            };
+            let digest = |lost| match item {
+                RecoveryItem::Ledger(name) => Some(digest_of(name, lost)),
+                RecoveryItem::System => None,
+            };
+            Evidence::Secured(Box::new(RecoveryPoint {
+                item: item.clone(),
+                place: format!("/state/points/{item}"),
+                sha256: Some(Digest::of(b"copy")),
+                bytes: 4096,
+                digest: digest(0),
+                expected: digest(lost),
+                losses: losses(lost),
+                migrations: Migrations(Some(vec![0])),
+                taken: at,
+                restore_took: Elapsed(12),
+            }))
+        }
+        Work::Register { ledgers, .. } => Evidence::Registered { ledgers: ledgers.clone() },
+        Work::Migrate { expected, .. } => {
+            Evidence::Migrated(Migrated { changed: true, migrations: expected.clone(), took: Elapsed(200) })
+        }
+        Work::Prove { point, expected } => Evidence::Proved(Proof {
+            digest: point.expected.clone().unwrap(),
+            migrations: expected.clone(),
+            differences: Vec::new(),
+            difference_count: 0,
+            inconsistencies: Vec::new(),
+        }),
+        Work::Switch { to } => Evidence::Switched { binary: to.binary },
+        Work::SwitchBack { .. } => Evidence::Switched { binary: Digest::of(b"old") },
+        Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
+        Work::Verify { version, ledgers } => {
+            Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() }
+        }
+        Work::Open { version } => Evidence::Opened { version: version.clone(), at },
+        Work::Restore { point, .. } => {
+            let _ = of;
+            Evidence::Restored(Restored { changed: true, moved_to: None, digest: point.digest.clone() })
+        }
+    }
+}
+
+/// An upgrade with its facts, as a coordinator holds it.
+#[derive(Clone)]
+pub struct Play {
+    pub upgrade: Upgrade,
+    pub facts: Vec<Recorded>,
+    pub millis: u64,
+    pub epoch: Epoch,
+}
+
+impl Play {
+    pub fn start(plan: Plan) -> Self {
+        let approval = (plan.level() == Some(finding::Level::Approve)).then(|| approval(&plan));
+        let first = start(plan, approval, operator(), request(0), Epoch(1), now(0));
+        let id = UpgradeId::new("prod-1").unwrap();
+        let upgrade = Upgrade::begin(id, &first).unwrap();
+        let mut play = Self { upgrade, facts: Vec::new(), millis: 0, epoch: Epoch(1) };
+        play.seal(first);
+        play.hear(&[Input::Tick]);
+        play
+    }
+    fn seal(&mut self, happened: Happened) {
+        let prev = self.facts.last().map_or(Digest::of(b""), Recorded::hash);
+        self.facts.push(happened.seal(self.facts.len() as u64 + 1, prev));
+    }
+    /// Decides, stores, applies; and checks that replaying all facts gives the same state.
+    pub fn hear(&mut self, inputs: &[Input]) -> Decision {
+        self.millis += 10;
+        let decision = decide(&self.upgrade, self.epoch, now(self.millis), inputs);
+        for happened in decision.facts.clone() {
+            self.upgrade.apply(&happened);
+            self.seal(happened);
+        }
+        decision
+    }
+    pub fn orders(&self) -> Vec<(Order, Want)> {
+        self.upgrade.orders().map(|(order, want)| (order.clone(), want)).collect()
+    }
+    pub fn outcome(&mut self, order: &Order, outcome: Outcome) -> Decision {
+        self.hear(&[Input::Outcome { agent: order.agent.clone(), order: order.id.clone(), outcome }])
+    }
+    /// Answers everything honestly until `stop` says so or nothing is left; returns whether it stopped.
+    pub fn until(&mut self, stop: impl Fn(&Self, &Order) -> bool) -> Option<Order> {
+        for _ in 0..10_000 {
+            let Some((order, want)) = self.orders().into_iter().next() else { return None };
+            if want == Want::Do && stop(self, &order) {
+                return Some(order);
+            }
+            match want {
+                Want::Do => {
+                    let evidence = honest(&self.upgrade, &order, now(self.millis).wall);
+                    self.outcome(&order, Outcome::Done(evidence));
+                }
+                Want::Revoke => {
+                    let settlement = fact::Settlement::NeverBegun;
+                    self.hear(&[Input::Revoked { agent: order.agent.clone(), order: order.id.clone(), settlement }]);
+                }
+            }
+        }
+        panic!("it does not end: {:?}", self.kinds());
+    }
+    pub fn to_phase(&mut self, phase: Phase) -> Order {
+        self.until(|_, order| order.id.phase == phase).unwrap_or_else(|| panic!("never reached {phase}"))
+    }
+    pub fn to_end(&mut self) {
+        assert!(self.until(|_, _| false).is_none());
+    }
+    pub fn ask(&mut self, n: u32, ask: Ask) -> Decision {
+        self.hear(&[Input::Asked { by: operator(), request: request(n), ask }])
+    }
+    pub fn kinds(&self) -> Vec<String> {
+        self.facts
+            .iter()
+            .map(|recorded| match &recorded.fact {
+                Fact::StageEntered { stage, .. } => format!("enter {}", stage.phase),
+                Fact::BorderCrossed { border } => format!("cross {border}"),
+                other => other.kind().to_owned(),
+            })
+            .collect()
+    }
+    pub fn entered(&self) -> Vec<Phase> {
+        self.facts
+            .iter()
+            .filter_map(|recorded| match &recorded.fact {
+                Fact::StageEntered { stage, .. } => Some(stage.phase),
+                _ => None,
+            })
+            .collect()
+    }
+    pub fn hold(&self) -> hold::Hold {
+        self.upgrade.holds().next().unwrap_or_else(|| panic!("no hold: {:?}", self.kinds())).clone()
+    }
+}
+
+pub fn failure(kind: FailureKind) -> Outcome {
+    Outcome::Failed(Failure {
+        kind,
+        message: "it did not work".to_owned(),
+        remedy: "look".to_owned(),
+        effect: Effect::Unknown,
+    })
+}
+
+pub fn caused_by_machine(recorded: &Recorded) -> bool {
+    recorded.by == Cause::Machine
+}
