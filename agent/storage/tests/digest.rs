@@ -197,6 +197,7 @@ fn a_ledger_whose_volumes_or_log_disagree_with_its_transactions_says_where() {
         .map(|one| match one {
             Inconsistency::Volumes { row, .. } => format!("volumes {row}"),
             Inconsistency::Log { row, .. } => format!("log {row}"),
+            Inconsistency::Orphan { row } => format!("orphan {row}"),
             Inconsistency::PostingsUnreadable { row } => format!("postings {row}"),
             Inconsistency::TimeUnreadable { row, .. } => format!("time {row}"),
         })
@@ -245,4 +246,80 @@ fn a_reader_sees_what_a_killed_writer_left_in_its_write_ahead_log() {
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(folder.path().join("numary_live.db-wal"), folder.path().join("numary_killed.db-wal")).unwrap();
     assert_eq!(read(&killed).digest.rows(Section::Transactions), 3);
+}
+
+#[test]
+fn what_belongs_to_no_transaction_is_a_contradiction_because_a_migration_drops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numary_sample.db");
+    let ledger = support::sample(&path);
+    assert_eq!(consistency::check(&open(&path), 10).unwrap().listed, []);
+    ledger.execute(support::POSTING, rusqlite::params![7, 0, "world", "bank", "USD/2", 1]).unwrap();
+    support::metadata(&ledger, 20, "transaction", "9", "k", "1");
+    support::metadata(&ledger, 21, "transaction", "x1", "k", "1");
+    let found: Vec<_> = consistency::check(&open(&path), 10).unwrap().listed.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "transaction 7 posting 0: there is no such transaction",
+            "transaction 9 key k: there is no such transaction",
+            "transaction x1 key k: there is no such transaction",
+        ]
+    );
+}
+
+#[test]
+fn the_layout_from_1_8_on_has_the_digest_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numary_sample.db");
+    let ledger = support::sample(&path);
+    support::migrate(&ledger);
+    let before = read(&path).digest;
+    ledger
+        .execute_batch(
+            "CREATE TABLE t (id integer, timestamp date, reference varchar, postings varchar, metadata varchar, \
+                             pre_commit_volumes varchar, post_commit_volumes varchar, sources text, destinations text); \
+             INSERT INTO t SELECT id, '2026-11-23 14:12:58+00:00', reference, postings, metadata, '', '', '', '' FROM transactions; \
+             DROP TABLE transactions; ALTER TABLE t RENAME TO transactions;",
+        )
+        .unwrap();
+    assert_eq!(open(&path).layout(), Layout::Dated);
+    assert_eq!(read(&path).digest, before);
+}
+
+#[test]
+fn one_instant_spelt_in_several_ways_is_one_instant() {
+    use cutover_storage::digest::rows::Instant;
+    let one = Instant::parse("2026-11-23T14:12:58.5Z");
+    assert!(matches!(one, Instant::At(_)));
+    for text in [
+        "2026-11-23 14:12:58.5+00:00",
+        "2026-11-23T15:12:58.500+01:00",
+        "2026-11-23T14:12:58.500000000Z",
+        "2026-11-23 14:12:58.5Z",
+    ] {
+        assert_eq!(Instant::parse(text), one, "{text}");
+    }
+    assert_eq!(Instant::parse("yesterday"), Instant::Other("yesterday".into()));
+}
+
+#[test]
+fn a_hot_journal_of_a_killed_writer_is_rolled_back_before_anything_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (live, killed) = (folder.path().join("numary_live.db"), folder.path().join("numary_killed.db"));
+    let ledger = support::sample(&live);
+    support::migrate(&ledger);
+    ledger.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    let before = read(&live).digest;
+    ledger.pragma_update(None, "cache_size", 10).unwrap();
+    ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for id in 100..5_000 {
+        support::transaction(&ledger, id, None, &[("world", "bank", "USD/2", 1)]);
+    }
+    // Part of the transaction has spilt into the database by now; its journal says how to undo it.
+    std::fs::copy(&live, &killed).unwrap();
+    std::fs::copy(folder.path().join("numary_live.db-journal"), folder.path().join("numary_killed.db-journal"))
+        .unwrap();
+    assert!(std::fs::metadata(&killed).unwrap().len() > 200_000, "nothing has spilt");
+    assert_eq!(read(&killed).digest, before);
 }

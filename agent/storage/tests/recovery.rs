@@ -393,3 +393,46 @@ fn a_full_disk_at_the_recovery_point_says_so_and_leaves_no_half_copy() {
     assert_eq!(left, Vec::<String>::new());
     assert!(scene.secure_item(&sample(), true).is_ok(), "with space it works again");
 }
+
+#[test]
+fn a_migrated_file_is_kept_on_another_disk_too() {
+    let mut scene = Scene::new();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap());
+    if device(other.path()) == device(&scene.data) {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "CI must have /dev/shm on a file system of its own"
+        );
+        println!("SKIPPED a_migrated_file_is_kept_on_another_disk_too: /dev/shm is the same file system");
+        return;
+    }
+    scene.aside = other.path().join("aside");
+    let point = scene.secure();
+    scene.migrate();
+    let migrated = digest_of(&scene.file());
+    let restored = scene.restore(&point);
+    assert_eq!(digest_of(Path::new(&restored.moved_to.unwrap())), migrated);
+    assert_eq!(Some(digest_of(&scene.file())), point.digest);
+}
+
+#[test]
+fn a_run_that_was_killed_before_it_could_report_says_where_the_migrated_file_lies() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let first = scene.restore(&point);
+    let again = scene.restore(&point);
+    assert_eq!((again.changed, again.moved_to), (false, first.moved_to));
+}
+
+#[test]
+fn a_manifest_of_a_newer_version_is_refused() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    let path = recovery::manifest_path(Path::new(&point.place));
+    let text = std::fs::read_to_string(&path).unwrap().replacen("\"version\": 1", "\"version\": 2", 1);
+    std::fs::write(&path, text).unwrap();
+    let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err().to_string();
+    assert!(error.contains("a newer Cutover wrote it"), "{error}");
+}

@@ -131,6 +131,7 @@ struct LossList {
     count: u64,
     hasher: Sha256,
     rows: Vec<LostRow>,
+    by_class: BTreeMap<LossClass, u64>,
 }
 
 impl LossList {
@@ -144,6 +145,7 @@ impl LossList {
         self.hasher.update(b"\0");
         self.hasher.update(one.finish().sha256.as_bytes());
         self.count += 1;
+        *self.by_class.entry(class).or_default() += 1;
         if self.rows.len() < LISTED_ROWS {
             self.rows.push(gone);
         }
@@ -151,6 +153,6 @@ impl LossList {
 
     fn finish(self) -> Losses {
         let sha256 = (self.count > 0).then(|| Digest::from_bytes(self.hasher.finalize().into()));
-        Losses { count: self.count, sha256, rows: self.rows }
+        Losses { count: self.count, sha256, rows: self.rows, by_class: self.by_class }
     }
 }

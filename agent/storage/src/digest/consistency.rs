@@ -1,7 +1,9 @@
 //! Whether a storage agrees with itself. Past damage shows here: lost volumes, a log that knows other transactions.
 
 use super::compare::merge;
-use super::rows::{BalanceRow, Instant, LoggedTransaction, Row, RowSource};
+use super::rows::{
+    BalanceRow, Instant, LoggedTransaction, MetadataRow, Row, RowSource, RowStream, Target, TransactionRow,
+};
 use crate::StorageError;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -29,6 +31,11 @@ pub enum Inconsistency {
         /// What `transactions` says; none if it has no such row.
         transactions: Option<String>,
     },
+    /// Postings or metadata of a transaction that does not exist. The ledger's own migration would drop them.
+    Orphan {
+        /// What it is.
+        row: String,
+    },
     /// A transaction whose postings cannot be read (an old server wrote beside a new one).
     PostingsUnreadable {
         /// Which transaction.
@@ -52,6 +59,7 @@ impl fmt::Display for Inconsistency {
             Self::Log { row, log, transactions } => {
                 write!(f, "{row}: log says {}, transactions say {}", or_none(log), or_none(transactions))
             }
+            Self::Orphan { row } => write!(f, "{row}: there is no such transaction"),
             Self::PostingsUnreadable { row } => write!(f, "{row}: its postings cannot be read"),
             Self::TimeUnreadable { row, text } => write!(f, "{row}: its time {text:?} cannot be read"),
         }
@@ -69,7 +77,7 @@ pub struct SelfCheck {
 
 /// Compares volumes with postings and `log` with transactions, by merge, in bounded memory. Changes nothing.
 ///
-/// In the old layout there is no table `volumes` and no `log`; there only unreadable times and amounts can show.
+/// In the old layout there is no table `volumes` and no `log`; there postings and metadata are held against the transactions.
 pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageError> {
     let mut found = SelfCheck::default();
     let mut note = |inconsistency: Inconsistency| {
@@ -91,6 +99,24 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
         }
         Ok(())
     })?;
+    if !source.has_log() {
+        source.transactions(&mut |transactions| {
+            source.postings(&mut |postings| {
+                orphans(transactions, postings, &|posting| Some(posting.txid), &mut |posting| {
+                    note(Inconsistency::Orphan { row: posting.name() });
+                })
+            })
+        })?;
+        source.transactions(&mut |transactions| {
+            source.transaction_metadata(&mut |metadata| {
+                let owner = |row: &MetadataRow| match &row.target {
+                    Target::Transaction(id) => Some(*id),
+                    Target::Account(_) | Target::Other(_) => None,
+                };
+                orphans(transactions, metadata, &owner, &mut |row| note(Inconsistency::Orphan { row: row.name() }))
+            })
+        })?;
+    }
     if source.has_log() {
         source.balances(&mut |volumes| {
             source.balances_of_postings(&mut |sums| {
@@ -118,6 +144,30 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
         })?;
     }
     Ok(found)
+}
+
+/// Rows that belong to a transaction which the other stream lacks; `None` as owner is no transaction at all.
+fn orphans<R>(
+    transactions: &mut dyn RowStream<TransactionRow>,
+    rows: &mut dyn RowStream<R>,
+    owner: &dyn Fn(&R) -> Option<i64>,
+    orphan: &mut dyn FnMut(&R),
+) -> Result<(), StorageError> {
+    transactions.advance()?;
+    rows.advance()?;
+    while let Some(row) = rows.current() {
+        let wanted = owner(row);
+        while let (Some(id), Some(transaction)) = (wanted, transactions.current())
+            && transaction.id < id
+        {
+            transactions.advance()?;
+        }
+        if wanted.is_none() || transactions.current().map(|transaction| transaction.id) != wanted {
+            orphan(row);
+        }
+        rows.advance()?;
+    }
+    Ok(())
 }
 
 impl Row for LoggedTransaction {

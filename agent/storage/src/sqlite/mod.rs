@@ -22,4 +22,4 @@ pub mod survey;
 
 pub use layout::Layout;
 pub use open::Ledger;
-pub use place::SqlitePlace;
+pub use place::{SqlitePlace, free_bytes};

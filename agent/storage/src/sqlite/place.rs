@@ -3,6 +3,7 @@
 use crate::StorageError;
 use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
+use rustix::fs::{Access, access, statvfs};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,21 @@ impl SqlitePlace {
         Ok(())
     }
 
+    /// Why this process could not write to the storage; `None` when it could, as far as can be told without writing. A service
+    /// under another user may be refused all the same.
+    pub fn read_only(&self) -> Option<String> {
+        let mut paths = vec![self.directory.clone()];
+        if let Ok(entries) = fs::read_dir(&self.directory) {
+            paths.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                matches!(self.read_name(&name), Named::Ledger(_) | Named::System)
+            }));
+        }
+        paths.iter().find_map(|path| {
+            access(path, Access::WRITE_OK).err().map(|error| format!("cannot write to {}: {error}", path.display()))
+        })
+    }
+
     /// What `storage scan` makes of a file's name: a ledger, the system store, or why it skips it.
     pub(super) fn read_name(&self, file: &str) -> Named {
         let Some(stem) = file.strip_suffix(".db") else { return Named::NotADatabase };
@@ -124,6 +140,12 @@ impl SqlitePlace {
             }
         }
     }
+}
+
+/// Bytes that this user can still write below a folder.
+pub fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
+    let free = statvfs(folder).map_err(|error| StorageError::io("ask for the free space of", folder)(error.into()))?;
+    Ok(free.f_bavail.saturating_mul(free.f_frsize))
 }
 
 /// What a file's name says.

@@ -88,6 +88,9 @@ impl SqlitePlace {
                 Err(_) => {}
             }
         }
+        if let Some(hidden) = hidden_processes() {
+            unseen.entry(0).or_insert(hidden);
+        }
         found.openers.sort();
         found.not_visible = unseen.into_values().collect();
         Ok(found)
@@ -149,6 +152,29 @@ impl SqlitePlace {
     }
 }
 
+/// Where `/proc` is mounted with `hidepid`, others' processes are not even listed: then a look that finds nobody proves nothing.
+fn hidden_processes() -> Option<NotVisible> {
+    if rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    hides(&mounts).then(|| NotVisible {
+        uid: 0,
+        processes: 0,
+        example: "any of another user: /proc is mounted with hidepid".to_owned(),
+        could_reach: true,
+    })
+}
+
+fn hides(mountinfo: &str) -> bool {
+    mountinfo
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/proc"))
+        .flat_map(|line| line.split([' ', ',']))
+        .filter_map(|option| option.strip_prefix("hidepid="))
+        .any(|level| !matches!(level, "0" | "off"))
+}
+
 struct Process {
     pid: u32,
     uid: u32,
@@ -173,5 +199,16 @@ impl Process {
         }
         let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
         Some(Self { pid, uid, command })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_proc_that_hides_processes_is_noticed() {
+        let plain = "22 1 0:20 / /proc rw,nosuid - proc proc rw";
+        let hiding = "22 1 0:20 / /proc rw,nosuid - proc proc rw,hidepid=invisible";
+        let elsewhere = "22 1 0:20 / /mnt/proc rw - proc proc rw,hidepid=2";
+        assert_eq!([plain, hiding, elsewhere].map(super::hides), [false, true, false]);
     }
 }

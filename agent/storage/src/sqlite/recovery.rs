@@ -38,8 +38,8 @@ pub struct Secure<'a> {
 }
 
 /// What lies beside a copy.
+/// Fields are only ever added, with defaults; another meaning is another version, which is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of this form.
     pub version: u16,
@@ -88,7 +88,17 @@ pub fn needed_bytes(bytes: u64) -> u64 {
 pub fn manifest(copy: &Path) -> Result<Option<Manifest>, StorageError> {
     let path = manifest_path(copy);
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StorageError::Manifest { path, source }),
+        Ok(bytes) => {
+            let read: Manifest = match serde_json::from_slice(&bytes) {
+                Ok(read) => read,
+                Err(source) => return Err(StorageError::Manifest { path, source }),
+            };
+            if read.version > MANIFEST {
+                let why = format!("a newer Cutover wrote it (version {}); use that one", read.version);
+                return Err(StorageError::Refused { path, why });
+            }
+            Ok(Some(read))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StorageError::io("read", &path)(error)),
     }

@@ -43,7 +43,11 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
         path: super::recovery::manifest_path(copy),
         remedy: "a recovery point without a manifest does not count; look for the folder of this upgrade's recovery points",
     })?;
-    if manifest.point != *point {
+    // What was recorded elsewhere may list fewer rows; these say whether it is the same copy of the same state.
+    let known = &manifest.point;
+    if (&known.item, known.sha256, &known.digest, &known.migrations)
+        != (&point.item, point.sha256, &point.digest, &point.migrations)
+    {
         return Err(StorageError::Refused {
             path: copy.to_owned(),
             why: "its manifest is that of another recovery point than the one asked for".to_owned(),
@@ -57,7 +61,9 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
     }
     if holds(&file, &manifest, aside)? {
         files::remove_database(&coming)?;
-        return Ok(Restored { changed: false, moved_to: None, digest: point.digest.clone() });
+        // Where an earlier run restored it and was killed before it could say so, what was there still lies in `aside`.
+        let moved_to = last_kept(&file, aside).map(|path| path.to_string_lossy().into_owned());
+        return Ok(Restored { changed: false, moved_to, digest: point.digest.clone() });
     }
     bring(copy, &coming, &file, &manifest)?;
     let moved_to = if file.exists() {
@@ -156,10 +162,9 @@ fn fold(file: &Path) -> Result<(), StorageError> {
 
 /// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again.
 fn keep(file: &Path, aside: &Path) -> Result<PathBuf, StorageError> {
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let here = fs::metadata(file).map_err(StorageError::io("look at", file))?;
     for number in 1_u32.. {
-        let kept = aside.join(format!("{name}.moved-{number}"));
+        let kept = kept_as(file, aside, number);
         match fs::metadata(&kept) {
             Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => return Ok(kept),
             Ok(there) if there.len() == here.len() && files::sha256(&kept)? == files::sha256(file)? => return Ok(kept),
@@ -178,6 +183,17 @@ fn keep(file: &Path, aside: &Path) -> Result<PathBuf, StorageError> {
         }
     }
     Err(StorageError::Refused { path: aside.to_owned(), why: "no free name is left in it".to_owned() })
+}
+
+/// The name under which a file is kept for the `number`th time.
+fn kept_as(file: &Path, aside: &Path, number: u32) -> PathBuf {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    aside.join(format!("{name}.moved-{number}"))
+}
+
+/// The last file that an earlier run kept.
+fn last_kept(file: &Path, aside: &Path) -> Option<PathBuf> {
+    (1..).map(|number| kept_as(file, aside, number)).take_while(|path| path.exists()).last()
 }
 
 /// What could not be folded (a damaged file's log) is kept beside it, then taken away from the ledger's name.
@@ -204,7 +220,8 @@ fn refuse_sidecars(file: &Path) -> Result<(), StorageError> {
 /// Half done: it is in both places. Again: found in `aside`, then removed.
 fn remove_system(file: &Path, aside: &Path) -> Result<Restored, StorageError> {
     if !file.exists() {
-        return Ok(Restored { changed: false, moved_to: None, digest: None });
+        let moved_to = last_kept(file, aside).map(|path| path.to_string_lossy().into_owned());
+        return Ok(Restored { changed: false, moved_to, digest: None });
     }
     fold(file)?;
     let kept = keep(file, aside)?;
