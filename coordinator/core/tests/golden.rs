@@ -61,12 +61,7 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
         HoldReason::PlanDrifted { changes: vec!["a ran 1.3.1, now 1.3.3".to_owned()] },
         HoldReason::OtherStorage { planned: storage(), found: storage() },
         HoldReason::LedgersChanged { appeared: vec![ledger("x")], vanished: vec![ledger("y")] },
-        HoldReason::LossesChanged {
-            ledger: ledger("main"),
-            approved: 1,
-            now: 2,
-            sha256: Some(Digest::of(b"rows")),
-        },
+        HoldReason::LossesChanged { ledger: ledger("main"), approved: 1, now: 2, sha256: Some(Digest::of(b"rows")) },
         HoldReason::UnexplainedDifferences { ledger: ledger("main"), differences: vec![difference], count: 1 },
         HoldReason::Inconsistent { ledger: ledger("main"), what: vec!["volumes differ".to_owned()] },
         HoldReason::AgentLost { agent: agent("host-a"), orders: vec![order.id.clone()] },
@@ -75,8 +70,7 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
         HoldReason::TakenOver { agent: agent("host-a"), note: "by hand".to_owned() },
     ];
     let held = reasons.into_iter().enumerate().map(|(n, reason)| {
-        let choices =
-            Choice::ALL.iter().map(|choice| Offer { choice: *choice, cost: "time".to_owned() }).collect();
+        let choices = Choice::ALL.iter().map(|choice| Offer { choice: *choice, cost: "time".to_owned() }).collect();
         let (phase, since) = (Phase::Migrate, now(5).wall);
         Fact::Held { hold: Box::new(Hold { id: HoldId(n as u32 + 1), reason, phase, since, choices }) }
     });
@@ -144,7 +138,11 @@ fn every_variant_has_a_golden_file_that_reads_and_writes_the_same() {
     for (name, example) in &examples {
         let path = folder().join(format!("{name}.json"));
         if !path.exists() {
-            assert!(std::env::var_os("WRITE_MISSING").is_some(), "{} is missing: read this file's head", path.display());
+            assert!(
+                std::env::var_os("WRITE_MISSING").is_some(),
+                "{} is missing: read this file's head",
+                path.display()
+            );
             std::fs::write(&path, serde_json::to_string_pretty(example).unwrap() + "\n").unwrap();
         }
     }

@@ -57,7 +57,8 @@ fn no_ledger_is_ordered_to_migrate_before_every_recovery_point_is_proved() {
     let mut play = play();
     let order = play.to_phase(Phase::Migrate);
     assert_eq!(order.id.step.subject, Subject::Storage, "the list comes before any ledger");
-    let secured = play.facts.iter().filter(|r| matches!(&r.fact, Fact::StepSucceeded { evidence: Evidence::Secured(_), .. }));
+    let secured =
+        play.facts.iter().filter(|r| matches!(&r.fact, Fact::StepSucceeded { evidence: Evidence::Secured(_), .. }));
     assert_eq!(secured.count(), 3, "two ledgers and the system store");
 }
 
@@ -144,7 +145,8 @@ fn a_transient_failure_is_tried_again_a_bounded_number_of_times() {
 #[test]
 fn losses_that_were_not_approved_are_held_before_any_migration() {
     let mut play = play();
-    let order = play.until(|_, order| order.id.step.subject == Subject::Ledger(ledger("main")) && order.id.phase == Phase::Secure);
+    let order = play
+        .until(|_, order| order.id.step.subject == Subject::Ledger(ledger("main")) && order.id.phase == Phase::Secure);
     let order = order.unwrap();
     let Evidence::Secured(mut point) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
     point.losses = losses(1);
@@ -387,7 +389,10 @@ fn only_what_an_order_may_have_changed_is_restored() {
     let hold = play.hold().id;
     play.ask(1, Ask::Decide { hold, choice: Choice::Rollback, reason: "no".to_owned() });
     play.to_end();
-    let restored = play.facts.iter().filter(|r| matches!(&r.fact, Fact::AttemptOpened { order } if order.id.phase == Phase::Restore));
+    let restored = play
+        .facts
+        .iter()
+        .filter(|r| matches!(&r.fact, Fact::AttemptOpened { order } if order.id.phase == Phase::Restore));
     assert_eq!(restored.count(), 1 + others.len(), "the system store and each ledger whose migration was ordered");
 }
 
@@ -422,7 +427,10 @@ fn a_decision_names_an_open_hold_and_an_offered_choice() {
     play.outcome(&order, failure(FailureKind::Unclean));
     let hold = play.hold();
     let decide = |hold, choice| Ask::Decide { hold, choice, reason: "x".to_owned() };
-    assert_eq!(play.ask(1, decide(hold::HoldId(77), Choice::Accept)).rejected, vec![Some(Rejected::NoSuchHold(hold::HoldId(77)))]);
+    assert_eq!(
+        play.ask(1, decide(hold::HoldId(77), Choice::Accept)).rejected,
+        vec![Some(Rejected::NoSuchHold(hold::HoldId(77)))]
+    );
     assert!(matches!(play.ask(2, decide(hold.id, Choice::Rollback)).rejected[0], Some(Rejected::NotOffered { .. })));
     assert!(play.ask(3, decide(hold.id, Choice::Accept)).rejected[0].is_none());
     play.to_end();

@@ -144,23 +144,31 @@ fn input(play: &Play, n: u32, step: &Move) -> Option<Input> {
 /// The promises that every prefix of every run keeps.
 fn check(play: &Play) {
     let at = |wanted: &dyn Fn(&Fact) -> bool| play.facts.iter().position(|r| wanted(&r.fact));
-    let opened = |phase| at(&move |fact: &Fact| matches!(fact, Fact::AttemptOpened { order } if order.id.phase == phase));
+    let opened =
+        |phase| at(&move |fact: &Fact| matches!(fact, Fact::AttemptOpened { order } if order.id.phase == phase));
     let crossed = |border| at(&move |fact: &Fact| *fact == Fact::BorderCrossed { border });
     if let Some(first) = opened(Phase::Migrate) {
         assert!(crossed(Border::MigrateAuthorised).is_some_and(|border| border < first), "order before authorisation");
     }
     if let Some(first) = opened(Phase::Open) {
         assert!(crossed(Border::OpenAuthorised).is_some_and(|border| border < first), "open before authorisation");
-        assert!(at(&|fact| matches!(fact, Fact::TurnedBack { .. })).is_none_or(|back| back > first), "opens on the way back");
+        assert!(
+            at(&|fact| matches!(fact, Fact::TurnedBack { .. })).is_none_or(|back| back > first),
+            "opens on the way back"
+        );
     }
     // Every migrate order has the recovery point of its ledger, taken after the last drain.
     for (n, recorded) in play.facts.iter().enumerate() {
         let Fact::AttemptOpened { order } = &recorded.fact else { continue };
         if let Work::Migrate { .. } = order.work {
-            let drained = play.facts[..n].iter().rposition(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == Phase::Drain));
+            let drained = play.facts[..n]
+                .iter()
+                .rposition(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == Phase::Drain));
             let secured = play.facts[..n].iter().rposition(|r| match &r.fact {
                 Fact::StepSucceeded { order: id, evidence: Evidence::Secured(_) }
-                | Fact::EvidenceRefused { order: id, evidence: Evidence::Secured(_) } => id.step.subject == order.id.step.subject,
+                | Fact::EvidenceRefused { order: id, evidence: Evidence::Secured(_) } => {
+                    id.step.subject == order.id.step.subject
+                }
                 _ => false,
             });
             assert!(secured > drained, "a ledger is ordered to migrate without a recovery point since the drain");

@@ -122,15 +122,25 @@ impl TryFrom<pb::LostRow> for LostRow {
 
 impl From<Losses> for pb::Losses {
     fn from(losses: Losses) -> Self {
-        let Losses { count, sha256, rows } = losses;
-        Self { count, sha256: sha256.map(String::from), rows: rows.into_iter().map(Into::into).collect() }
+        let Losses { count, sha256, rows, by_class } = losses;
+        let of_class = |(class, count)| pb::LossCount { class: pb::LossClass::from(class).into(), count };
+        Self {
+            count,
+            sha256: sha256.map(String::from),
+            rows: rows.into_iter().map(Into::into).collect(),
+            by_class: by_class.into_iter().map(of_class).collect(),
+        }
     }
 }
 impl TryFrom<pb::Losses> for Losses {
     type Error = Malformed;
     fn try_from(wire: pb::Losses) -> Result<Self, Malformed> {
         let sha256 = maybe_text("sha256", wire.sha256.as_deref())?;
-        Ok(Self { count: wire.count, sha256, rows: each("rows", wire.rows)? })
+        let mut by_class = std::collections::BTreeMap::new();
+        for of_class in wire.by_class {
+            by_class.insert(word::<pb::LossClass, _>("by_class", of_class.class)?, of_class.count);
+        }
+        Ok(Self { count: wire.count, sha256, rows: each("rows", wire.rows)?, by_class })
     }
 }
 

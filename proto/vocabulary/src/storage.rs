@@ -185,6 +185,9 @@ pub struct Losses {
     pub sha256: Option<Digest>,
     /// The rows, at most [`LISTED_ROWS`].
     pub rows: Vec<LostRow>,
+    /// How many rows of each class, listed or not. A class that is not here loses nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_class: BTreeMap<LossClass, u64>,
 }
 
 /// How many rows a survey, an outcome or a fact lists; all of them are in the recovery point's folder.

@@ -50,8 +50,7 @@ pub fn approve(
     };
     let agreed = |ledger: &cutover_vocabulary::storage::LedgerSurvey| {
         // Every class of loss of this ledger that the plan shows must be among what is agreed to.
-        let mut classes = ledger.losses.rows.iter().map(|row| row.class);
-        classes.all(|class| {
+        ledger.losses.by_class.keys().all(|class| {
             findings.iter().any(|finding| {
                 finding.code.0 == class.code() && finding.subject == FindingSubject::Ledger(ledger.name.clone())
             })

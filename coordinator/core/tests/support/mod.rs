@@ -65,7 +65,8 @@ pub fn losses(count: u64) -> Losses {
         })
         .collect();
     let sha256 = (count > 0).then(|| Digest::of_json(&rows));
-    Losses { count, sha256, rows }
+    let by_class = [(LossClass::AccountMetadataWithoutPosting, count)].into_iter().filter(|(_, n)| *n > 0).collect();
+    Losses { count, sha256, rows, by_class }
 }
 pub fn archive() -> Release {
     Release { version: version(NEW), archive: Digest::of(b"archive") }
@@ -206,9 +207,7 @@ pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
         }),
         Work::Secure { item, .. } => {
             let lost = match item {
-                RecoveryItem::Ledger(name) => {
-                    upgrade.plan().observed.losses(name).map_or(0, |losses| losses.count)
-                }
+                RecoveryItem::Ledger(name) => upgrade.plan().observed.losses(name).map_or(0, |losses| losses.count),
                 RecoveryItem::System => 0,
             };
             let digest = |lost| match item {
@@ -242,9 +241,7 @@ pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
         Work::Switch { to } => Evidence::Switched { binary: to.binary },
         Work::SwitchBack { .. } => Evidence::Switched { binary: Digest::of(b"old") },
         Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
-        Work::Verify { version, ledgers } => {
-            Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() }
-        }
+        Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
         Work::Open { version } => Evidence::Opened { version: version.clone(), at },
         Work::Restore { point, .. } => {
             let _ = of;

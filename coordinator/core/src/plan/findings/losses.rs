@@ -4,7 +4,6 @@
 use crate::plan::case::{Case, finding};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::storage::LISTED_ROWS;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let Some(driver) = case.driver() else { return Vec::new() };
@@ -12,15 +11,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for ledger in case.storages().into_iter().flat_map(|storage| &storage.ledgers).filter(|l| l.legacy_layout) {
         for class in &classes {
-            let rows: Vec<_> = ledger.losses.rows.iter().filter(|row| row.class == *class).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let some: Vec<String> =
-                rows.iter().take(3).map(|row| format!("{} {}", row.target, shown(&row.key))).collect();
-            let more = if rows.len() > some.len() { ", …" } else { "" };
-            let listed = (rows.len() as u64) < ledger.losses.count && rows.len() >= LISTED_ROWS;
-            let count = if listed { format!("at least {}", rows.len()) } else { rows.len().to_string() };
+            let Some(count) = ledger.losses.by_class.get(class).filter(|count| **count > 0) else { continue };
+            let rows = ledger.losses.rows.iter().filter(|row| row.class == *class);
+            let some: Vec<String> = rows.take(3).map(|row| format!("{} {}", row.target, shown(&row.key))).collect();
+            let more = if *count > some.len() as u64 { ", …" } else { "" };
             findings.push(finding(
                 class.code(),
                 Level::Approve,
