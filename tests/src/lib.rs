@@ -1,1 +1,1 @@
-//! Scenarios, fault tiers and benches that run the real programs.
+//! What the scenarios share.

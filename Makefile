@@ -1,0 +1,32 @@
+# The commands of this project. `make sandbox` and `make test` do everything on a fresh machine with Rust.
+.PHONY: help setup build sandbox test check contract bench mutants
+ARGS ?= --yes
+CARGO ?= cargo
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## list what is missing on this machine, and install it
+	@deploy/setup
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; ARGS="--help" shows its flags
+	@target/debug/cutover sandbox $(ARGS)
+
+test: build ## every test
+	$(CARGO) test --workspace
+
+check: setup ## formatting and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+contract: setup ## assert the ledger's measured behaviours against a binary: BIN=path VERSION=1.4.6 [ARGS="--from-bin path"]
+	$(CARGO) run -q -p cutover-ledger-simulator --bin contract -- --bin $(BIN) --version $(VERSION) $(filter-out --yes,$(ARGS))
+
+bench: setup ## figures with their ratios
+	deploy/bench
+
+mutants: setup ## break each invariant once by name, and see its test fail
+	tests/mutants/run
