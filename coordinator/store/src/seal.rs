@@ -1,0 +1,66 @@
+//! From a batch to the texts that are stored: checked once, alike for every store.
+
+use crate::{Appended, Batch, MAX_BATCH_BYTES, Malformed, StoreError};
+use cutover_vocabulary::{Digest, Epoch, Recorded};
+
+/// A batch that fits: what remains to be compared is what the store alone knows.
+pub(crate) struct Sealed {
+    /// Each fact's JSON, in order, each on one line.
+    pub(crate) texts: Vec<String>,
+    /// What the stored chain's last hash must be.
+    pub(crate) first_prev: Digest,
+    /// Number of the last fact.
+    pub(crate) last_seq: u64,
+    /// Hash of the last text.
+    pub(crate) last_hash: Digest,
+}
+
+/// What the first fact's `prev` is.
+pub(crate) fn start_of_chain() -> Digest {
+    Digest::of(b"")
+}
+
+/// Checks all that can be checked without the store, and serialises. Hashes are over the texts, never over facts
+/// serialised again: another version of Cutover may serialise the same fact differently.
+pub(crate) fn seal(epoch: Epoch, expected_seq: u64, batch: &Batch) -> Result<Sealed, Appended> {
+    let malformed = |why: Malformed| Appended::Unknown(StoreError::Malformed(why));
+    let Some(first) = batch.facts.first() else { return Err(malformed(Malformed::Empty)) };
+    let mut texts = Vec::with_capacity(batch.facts.len());
+    let mut seq = expected_seq;
+    let mut hash = first.prev;
+    let mut bytes = batch.facts.len() - 1;
+    for fact in &batch.facts {
+        let expected = seq.saturating_add(1);
+        if fact.seq != expected || expected == seq {
+            return Err(malformed(Malformed::Gap { expected, found: fact.seq }));
+        }
+        if fact.prev != hash {
+            return Err(malformed(Malformed::Chain { seq: fact.seq }));
+        }
+        if fact.epoch != epoch {
+            return Err(malformed(Malformed::Epoch { seq: fact.seq, found: fact.epoch, epoch }));
+        }
+        let text = text_of(fact).map_err(|why| malformed(Malformed::Unreadable { seq: fact.seq, why }))?;
+        seq = fact.seq;
+        hash = Digest::of(text.as_bytes());
+        bytes += text.len();
+        texts.push(text);
+    }
+    if bytes > MAX_BATCH_BYTES {
+        return Err(Appended::TooLarge { bytes, limit: MAX_BATCH_BYTES });
+    }
+    Ok(Sealed { texts, first_prev: first.prev, last_seq: seq, last_hash: hash })
+}
+
+/// A fact's text, proved to be read back as the same fact.
+fn text_of(fact: &Recorded) -> Result<String, String> {
+    if fact.v != Recorded::V {
+        return Err(format!("its envelope has version {}, this version writes {}", fact.v, Recorded::V));
+    }
+    let text = serde_json::to_string(fact).map_err(|error| error.to_string())?;
+    match serde_json::from_str::<Recorded>(&text) {
+        Ok(read) if read == *fact => Ok(text),
+        Ok(_different) => Err("it reads back as another fact".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
