@@ -138,6 +138,7 @@ pub enum Put {
 
 /// A fact as a load finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every one is the large variant; a box each would only cost")]
 pub enum Stored {
     /// A fact that this version understands, where it belongs in the chain.
     Known(Recorded),

@@ -1,4 +1,5 @@
 //! Real processes on one file, killed with SIGKILL. The child is this same test, called again with [`CHILD`] set.
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test: what is not as expected panics")]
 
 use cutover_store::conformance::facts::{Writer, all_known, load_in_pages};
 use cutover_store::{Appended, CoordinatorName, SqliteStore, Store};

@@ -1,4 +1,5 @@
 //! The memory store keeps every promise, and fails as it is asked to.
+#![expect(clippy::unwrap_used, reason = "a test: what is not as expected panics")]
 
 use cutover_store::conformance::Fixture;
 use cutover_store::conformance::facts::{Writer, all_known, committed, load_in_pages};

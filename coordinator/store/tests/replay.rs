@@ -1,4 +1,5 @@
 //! Whatever was appended in whatever batches, pages of any size replay it, in every store alike.
+#![expect(clippy::unwrap_used, reason = "a test: what is not as expected panics")]
 
 use cutover_store::conformance::facts::{Writer, all_known, load_in_pages};
 use cutover_store::{CoordinatorName, MemoryStore, SqliteStore, Store};

@@ -1,4 +1,5 @@
 //! The SQLite store keeps every promise, on real files.
+#![expect(clippy::unwrap_used, reason = "a test: what is not as expected panics")]
 
 use cutover_store::conformance::Fixture;
 use cutover_store::conformance::facts::{Writer, all_known, load_in_pages};

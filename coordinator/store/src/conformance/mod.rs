@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "these functions are tests; only the tests' build has them"
 )]
 

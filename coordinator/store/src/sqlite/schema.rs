@@ -150,3 +150,37 @@ async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(), S
     tracing::info!(path = %path.display(), from = found, to = SCHEMA, "brought the store's schema up to date");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Killing processes cannot show it: what a killed process wrote is still in the kernel's cache.
+    #[tokio::test]
+    async fn every_commit_is_on_disk_before_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = open(&folder.path().join("store.db")).await.unwrap();
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pools.writer).await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&pools.writer).await.unwrap();
+        // 2 is FULL.
+        assert_eq!((journal.as_str(), synchronous), ("wal", 2));
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = open(&folder.path().join("store.db")).await.unwrap();
+        let refused = sqlx::query("UPDATE leadership SET epoch = 9").execute(&pools.readers).await;
+        assert!(refused.unwrap_err().to_string().contains("readonly"));
+    }
+
+    #[tokio::test]
+    async fn the_last_step_leaves_the_newest_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = open(&folder.path().join("store.db")).await.unwrap();
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pools.writer).await.unwrap();
+        let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pools.writer).await.unwrap();
+        assert_eq!((version, application), (SCHEMA, APPLICATION_ID));
+        assert_eq!(usize::try_from(SCHEMA).unwrap(), STEPS.len());
+    }
+}
