@@ -1,0 +1,126 @@
+//! Holds and status.
+
+use super::*;
+use cutover_vocabulary::Hold;
+use cutover_vocabulary::hold::{Choice, HoldId, HoldReason, Offer};
+use cutover_vocabulary::plan::PlanDigest;
+use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor};
+use proptest::collection::vec;
+
+pub fn hold_reason() -> impl Strategy<Value = HoldReason> {
+    prop_oneof![
+        (order_id(), failure()).prop_map(|(order, failure)| HoldReason::StepFailed { order, failure }),
+        (instance(), failure()).prop_map(|(instance, failure)| HoldReason::UncleanStop { instance, failure }),
+        (vec(opener(), 0..5), texts())
+            .prop_map(|(openers, not_visible)| HoldReason::Strangers { openers, not_visible }),
+        texts().prop_map(|changes| HoldReason::PlanDrifted { changes }),
+        (storage(), storage()).prop_map(|(planned, found)| HoldReason::OtherStorage { planned, found }),
+        (vec(ledger(), 0..5), vec(ledger(), 0..5))
+            .prop_map(|(appeared, vanished)| HoldReason::LedgersChanged { appeared, vanished }),
+        (ledger(), any::<u64>(), any::<u64>(), option::of(digest())).prop_map(|(ledger, approved, now, sha256)| {
+            HoldReason::LossesChanged { ledger, approved, now, sha256 }
+        }),
+        (ledger(), vec(difference(), 0..5), any::<u64>()).prop_map(|(ledger, differences, count)| {
+            HoldReason::UnexplainedDifferences { ledger, differences, count }
+        }),
+        (ledger(), texts()).prop_map(|(ledger, what)| HoldReason::Inconsistent { ledger, what }),
+        (agent(), vec(order_id(), 0..3)).prop_map(|(agent, orders)| HoldReason::AgentLost { agent, orders }),
+        order_id().prop_map(|order| HoldReason::Overdue { order }),
+        (instance(), text()).prop_map(|(instance, seen)| HoldReason::ProofVoided { instance, seen }),
+        (agent(), text()).prop_map(|(agent, note)| HoldReason::TakenOver { agent, note }),
+    ]
+}
+
+pub fn hold() -> impl Strategy<Value = Hold> {
+    let offer = (select(Choice::ALL), text()).prop_map(|(choice, cost)| Offer { choice, cost });
+    (any::<u32>(), hold_reason(), phase(), moment(), vec(offer, 0..4))
+        .prop_map(|(id, reason, phase, since, choices)| Hold { id: HoldId(id), reason, phase, since, choices })
+}
+
+pub fn waiting_for() -> impl Strategy<Value = WaitingFor> {
+    prop_oneof![
+        (vec(order_id(), 0..3), elapsed()).prop_map(|(orders, longest)| WaitingFor::Orders { orders, longest }),
+        vec(order_id(), 0..3).prop_map(|orders| WaitingFor::Settlement { orders }),
+        any::<u32>().prop_map(|hold| WaitingFor::Decision { hold: HoldId(hold) }),
+        Just(WaitingFor::Resume),
+        agent().prop_map(|agent| WaitingFor::Agent { agent })
+    ]
+}
+
+fn stage_status() -> impl Strategy<Value = StageStatus> {
+    let times = (option::of(moment()), option::of(moment()));
+    (any::<u16>(), stage(), any::<u16>(), any::<(u32, u32)>(), times, texts()).prop_map(
+        |(number, stage, run, steps, (entered, left), failures)| StageStatus {
+            number,
+            stage,
+            run,
+            steps,
+            entered,
+            left,
+            failures,
+        },
+    )
+}
+
+fn ledger_status() -> impl Strategy<Value = LedgerStatus> {
+    let digests = (option::of(digest()), option::of(digest()));
+    (ledger(), option::of(point()), digests, option::of(elapsed()), losses(), any::<bool>()).prop_map(
+        |(name, point, (before, after), migrated, lost, restored)| LedgerStatus {
+            name,
+            point,
+            before,
+            after,
+            migrated,
+            lost,
+            restored,
+        },
+    )
+}
+
+pub fn status() -> impl Strategy<Value = Status> {
+    let state = select(
+        &[
+            State::Running,
+            State::Paused,
+            State::Held,
+            State::GoingBack,
+            State::Completed,
+            State::Aborted,
+            State::RolledBack,
+        ][..],
+    );
+    let instance = (instance(), agent(), option::of(moment()), option::of((moment(), version())))
+        .prop_map(|(name, agent, down, up)| InstanceStatus { name, agent, down, up });
+    let what = (upgrade(), deployment(), digest(), version(), version(), strategy(), state);
+    let why = (vec(stage_status(), 0..3), option::of(waiting_for()), vec(hold(), 0..3), option::of(text()));
+    let seen = (vec((border(), moment()), 0..3), vec(ledger_status(), 0..3), option::of(point()), vec(instance, 0..3));
+    let when = ((moment(), option::of(operator())), any::<u64>(), epoch(), option::of(moment()));
+    (what, why, seen, when).prop_map(
+        |(
+            (id, deployment, plan, from, target, strategy, state),
+            (stages, waiting_for, holds, turned_back),
+            (borders, ledgers, system, instances),
+            (started, seq, epoch, ended),
+        )| Status {
+            id,
+            deployment,
+            plan: PlanDigest(plan),
+            from,
+            target,
+            strategy,
+            state,
+            started,
+            stages,
+            waiting_for,
+            holds,
+            borders,
+            ledgers,
+            system,
+            instances,
+            turned_back,
+            seq,
+            epoch,
+            ended,
+        },
+    )
+}

@@ -1,0 +1,230 @@
+//! Orders, outcomes, surveys, facts, and what is said on the link.
+
+use super::*;
+use cutover_vocabulary::fact::{Cause, Ending, Settlement};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
+use cutover_vocabulary::outcome::*;
+use cutover_vocabulary::release::Release;
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, ReleaseProblem, StorageSurvey, SurveyAsk};
+use cutover_vocabulary::{Fact, Order, Recorded, Work};
+use proptest::collection::vec;
+
+pub fn failure() -> impl Strategy<Value = Failure> {
+    let kind = select(
+        &[
+            FailureKind::Transient,
+            FailureKind::Refused,
+            FailureKind::Failed,
+            FailureKind::Unclean,
+            FailureKind::Interrupted,
+            FailureKind::TimedOut,
+        ][..],
+    );
+    (kind, text(), text(), select(&[Effect::None, Effect::Unknown][..]))
+        .prop_map(|(kind, message, remedy, effect)| Failure { kind, message, remedy, effect })
+}
+
+pub fn work() -> impl Strategy<Value = Work> {
+    let boxed = || point().prop_map(Box::new);
+    prop_oneof![
+        Just(Work::Inspect),
+        release().prop_map(|release| Work::StageRelease { release }),
+        (staged(), vec(ledger(), 0..3)).prop_map(|(target, ledgers)| Work::Rehearse { target, ledgers }),
+        elapsed().prop_map(|patience| Work::Drain { patience }),
+        Just(Work::Attest),
+        storage().prop_map(|storage| Work::AttestStorage { storage }),
+        (item(), storage(), any::<bool>()).prop_map(|(item, storage, lossy)| Work::Secure { item, storage, lossy }),
+        (staged(), vec(ledger(), 0..3), storage()).prop_map(|(target, ledgers, storage)| Work::Register {
+            target,
+            ledgers,
+            storage
+        }),
+        (staged(), storage(), migrations()).prop_map(|(target, storage, expected)| Work::Migrate {
+            target,
+            storage,
+            expected
+        }),
+        (boxed(), migrations()).prop_map(|(point, expected)| Work::Prove { point, expected }),
+        staged().prop_map(|to| Work::Switch { to }),
+        version().prop_map(|to| Work::SwitchBack { to }),
+        staged().prop_map(|target| Work::StartClosed { target }),
+        (version(), vec(ledger(), 0..3)).prop_map(|(version, ledgers)| Work::Verify { version, ledgers }),
+        version().prop_map(|version| Work::Open { version }),
+        (boxed(), storage()).prop_map(|(point, storage)| Work::Restore { point, storage }),
+    ]
+}
+
+pub fn order() -> impl Strategy<Value = Order> {
+    (order_id(), agent(), deployment(), work()).prop_map(|(id, agent, deployment, work)| Order {
+        id,
+        agent,
+        deployment,
+        work,
+    })
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    let ended = option::of(select(&[CleanEnd::Exited, CleanEnd::Gone][..]));
+    prop_oneof![
+        staged().prop_map(Evidence::Staged),
+        (text(), text(), any::<u64>(), ended, any::<u32>(), moment(), any::<bool>()).prop_map(
+            |(boot, incarnation, fence, ended, connections, at, guarded)| Evidence::Drained(DrainProof {
+                boot,
+                incarnation,
+                fence,
+                ended,
+                connections,
+                at,
+                guarded
+            })
+        ),
+        point().prop_map(|point| Evidence::Secured(Box::new(point))),
+        (ledger_digest(), migrations(), vec(difference(), 0..3), any::<u64>(), texts()).prop_map(
+            |(digest, migrations, differences, difference_count, inconsistencies)| Evidence::Proved(Proof {
+                digest,
+                migrations,
+                differences,
+                difference_count,
+                inconsistencies
+            })
+        ),
+        (version(), moment()).prop_map(|(version, at)| Evidence::Opened { version, at }),
+    ]
+}
+
+pub fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![evidence().prop_map(Outcome::Done), failure().prop_map(Outcome::Failed)]
+}
+
+fn settlement() -> impl Strategy<Value = Settlement> {
+    prop_oneof![
+        Just(Settlement::NeverBegun),
+        failure().prop_map(Settlement::Stopped),
+        outcome().prop_map(Settlement::Finished)
+    ]
+}
+
+fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
+    let inspection =
+        (option::of(version()), option::of(version()), option::of(digest()), storage(), digest()).prop_map(
+            |(running, on_disk, binary, storage, settings)| Inspection { running, on_disk, binary, storage, settings },
+        );
+    let contents = (
+        storage(),
+        vec(ledger_survey(), 0..2),
+        option::of(vec(ledger(), 0..3)),
+        vec((text(), text()), 0..2),
+        vec(opener(), 0..2),
+        any::<(u64, u64)>(),
+        option::of(text()),
+    )
+        .prop_map(|(identity, ledgers, registered, skipped, strangers, (free_bytes, needed_bytes), read_only)| {
+            StorageSurvey { identity, ledgers, registered, skipped, strangers, free_bytes, needed_bytes, read_only }
+        });
+    let manager = select(&[Manager::Process, Manager::Systemd][..]);
+    let inspection = prop_oneof![inspection.prop_map(Ok), text().prop_map(Err)];
+    let contents = prop_oneof![contents.prop_map(Ok), text().prop_map(Err)];
+    (instance(), report(), inspection, contents, manager).prop_map(
+        |(instance, report, inspection, storage, manager)| InstanceSurvey {
+            instance,
+            report,
+            inspection,
+            storage,
+            manager,
+        },
+    )
+}
+
+fn host_survey() -> impl Strategy<Value = HostSurvey> {
+    let target: BoxedStrategy<Result<Release, ReleaseProblem>> = prop_oneof![
+        release().prop_map(Ok),
+        (version(), text()).prop_map(|(version, place)| Err(ReleaseProblem::Missing { version, place })),
+    ]
+    .boxed();
+    (agent(), text(), vec(instance_survey(), 0..2), target).prop_map(|(agent, machine, instances, target)| HostSurvey {
+        agent,
+        machine,
+        instances,
+        target,
+    })
+}
+
+pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
+    let hello = (agent(), text(), text(), text(), epoch(), vec((order_id(), digest()), 0..3), vec(report(), 0..3))
+        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances)| Hello {
+            agent,
+            incarnation,
+            machine,
+            boot,
+            epoch,
+            in_hand,
+            instances,
+        });
+    let refusal = prop_oneof![
+        (epoch(), epoch()).prop_map(|(sent, known)| Refusal::OldEpoch { sent, known }),
+        Just(Refusal::OtherContent),
+        text().prop_map(Refusal::NotHere),
+        Just(Refusal::RevokedBefore),
+        text().prop_map(Refusal::Conflicts),
+        text().prop_map(Refusal::TakenOver),
+    ];
+    prop_oneof![
+        hello.prop_map(AgentMessage::Hello),
+        vec(report(), 0..3).prop_map(AgentMessage::Report),
+        (order_id(), digest(), outcome()).prop_map(|(order, content, outcome)| AgentMessage::Outcome {
+            order,
+            content,
+            outcome
+        }),
+        (order_id(), settlement()).prop_map(|(order, settlement)| AgentMessage::Revoked { order, settlement }),
+        (order_id(), refusal).prop_map(|(order, why)| AgentMessage::Refused { order, why }),
+        (request(), host_survey())
+            .prop_map(|(request, survey)| AgentMessage::Surveyed { request, survey: Box::new(survey) }),
+        (upgrade(), text()).prop_map(|(upgrade, note)| AgentMessage::TakenOver { upgrade, note }),
+    ]
+}
+
+pub fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
+    let ask = (deployment(), version()).prop_map(|(deployment, target)| SurveyAsk { deployment, target });
+    let say = prop_oneof![
+        Just(Say::Welcome),
+        order().prop_map(|order| Say::Do(Box::new(order))),
+        order_id().prop_map(Say::Revoke),
+        order_id().prop_map(Say::Acknowledge),
+        (request(), ask).prop_map(|(request, ask)| Say::Survey { request, ask }),
+    ];
+    (epoch(), say).prop_map(|(epoch, say)| CoordinatorMessage { epoch, say })
+}
+
+pub fn recorded() -> impl Strategy<Value = Recorded> {
+    let fact = prop_oneof![
+        (plan(), option::of(approval())).prop_map(|(plan, approval)| Fact::Started { plan: Box::new(plan), approval }),
+        (any::<u16>(), any::<u16>(), stage()).prop_map(|(number, run, stage)| Fact::StageEntered {
+            number,
+            run,
+            stage
+        }),
+        order().prop_map(|order| Fact::AttemptOpened { order: Box::new(order) }),
+        (order_id(), outcome()).prop_map(|(order, outcome)| Fact::LateOutcome { order, outcome }),
+        hold().prop_map(|hold| Fact::Held { hold: Box::new(hold) }),
+        select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack][..]).prop_map(|ending| Fact::Ended { ending }),
+        Just(Fact::Closed),
+    ];
+    let by = prop_oneof![
+        (operator(), request()).prop_map(|(name, request)| Cause::Operator { name, request }),
+        agent().prop_map(Cause::Agent),
+        Just(Cause::Machine)
+    ];
+    (any::<u64>(), moment(), epoch(), elapsed(), by, digest(), fact).prop_map(
+        |(seq, at, epoch, leading_for, by, prev, fact)| Recorded {
+            v: Recorded::V,
+            seq,
+            at,
+            epoch,
+            leading_for,
+            by,
+            prev,
+            fact,
+        },
+    )
+}
