@@ -136,9 +136,13 @@ impl TryFrom<pb::Losses> for Losses {
     type Error = Malformed;
     fn try_from(wire: pb::Losses) -> Result<Self, Malformed> {
         let sha256 = maybe_text("sha256", wire.sha256.as_deref())?;
-        let mut by_class = std::collections::BTreeMap::new();
-        for of_class in wire.by_class {
-            by_class.insert(word::<pb::LossClass, _>("by_class", of_class.class)?, of_class.count);
+        let mut by_class = BTreeMap::new();
+        for (index, one) in wire.by_class.into_iter().enumerate() {
+            let within = |error: Malformed| error.within(&format!("by_class[{index}]"));
+            let class = word::<pb::LossClass, _>("class", one.class).map_err(within)?;
+            if by_class.insert(class, one.count).is_some() {
+                return Err(within(Malformed::at("class", "it was named before")));
+            }
         }
         Ok(Self { count: wire.count, sha256, rows: each("rows", wire.rows)?, by_class })
     }
