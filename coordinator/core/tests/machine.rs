@@ -1,4 +1,5 @@
 //! The machine's promises, each a sentence.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
 
@@ -86,7 +87,7 @@ fn a_killed_instance_is_held_not_passed_as_drained() {
 fn connections_that_were_open_at_the_stop_are_held() {
     let mut play = play();
     let order = play.to_phase(Phase::Drain);
-    let Evidence::Drained(mut proof) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
+    let Evidence::Drained(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     proof.connections = 3;
     play.outcome(&order, Outcome::Done(Evidence::Drained(proof)));
     assert!(matches!(play.hold().reason, HoldReason::UncleanStop { .. }));
@@ -148,7 +149,7 @@ fn losses_that_were_not_approved_are_held_before_any_migration() {
     let order = play
         .until(|_, order| order.id.step.subject == Subject::Ledger(ledger("main")) && order.id.phase == Phase::Secure);
     let order = order.unwrap();
-    let Evidence::Secured(mut point) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
+    let Evidence::Secured(mut point) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     point.losses = losses(1);
     play.outcome(&order, Outcome::Done(Evidence::Secured(point)));
     assert!(matches!(play.hold().reason, HoldReason::LossesChanged { approved: 0, now: 1, .. }));
@@ -163,7 +164,7 @@ fn losses_that_were_not_approved_are_held_before_any_migration() {
 fn a_third_kind_of_loss_is_held_and_rolls_back() {
     let mut play = play();
     let order = play.to_phase(Phase::Prove);
-    let Evidence::Proved(mut proof) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
+    let Evidence::Proved(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     let difference = Difference {
         section: Section::Postings,
         row: "transaction 3".to_owned(),
@@ -185,7 +186,7 @@ fn a_third_kind_of_loss_is_held_and_rolls_back() {
 fn another_digest_than_expected_is_held_even_if_no_difference_is_listed() {
     let mut play = play();
     let order = play.to_phase(Phase::Prove);
-    let Evidence::Proved(mut proof) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
+    let Evidence::Proved(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     proof.digest = digest_of(&ledger("another"), 0);
     play.outcome(&order, Outcome::Done(Evidence::Proved(proof)));
     assert!(matches!(play.hold().reason, HoldReason::UnexplainedDifferences { .. }));
@@ -196,7 +197,9 @@ fn a_stranger_on_the_storage_is_held_and_not_visible_is_not_quiet() {
     for blind in [false, true] {
         let mut play = play();
         let order = play.until(|_, order| matches!(order.work, Work::AttestStorage { .. })).unwrap();
-        let Evidence::StorageAttested(mut attestation) = honest(&play.upgrade, &order, now(1).wall) else { panic!() };
+        let Evidence::StorageAttested(mut attestation) = honest(play.upgrade.plan(), &order, now(1).wall) else {
+            panic!()
+        };
         if blind {
             attestation.not_visible = vec!["processes of other users".to_owned()];
         } else {
@@ -239,7 +242,7 @@ fn an_instance_seen_up_voids_its_proof_and_the_drain_begins_again() {
     let decision = play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Retry, reason: "stopped it".to_owned() });
     assert_eq!(decision.rejected, vec![Some(Rejected::OrdersOut(2))]);
     for (order, _) in play.orders() {
-        let evidence = honest(&play.upgrade, &order, now(play.millis).wall);
+        let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
         play.outcome(&order, Outcome::Done(evidence));
     }
     play.ask(2, Ask::Decide { hold: hold.id, choice: Choice::Retry, reason: "stopped it".to_owned() });
@@ -290,7 +293,7 @@ fn a_deadline_asks_a_person_and_stops_nothing() {
     play.hear(&[Input::Tick]);
     assert!(matches!(play.hold().reason, HoldReason::Overdue { .. }));
     assert_eq!(play.orders(), vec![(order.clone(), Want::Do)]);
-    let evidence = honest(&play.upgrade, &order, now(play.millis).wall);
+    let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
     play.outcome(&order, Outcome::Done(evidence));
     assert_eq!(play.upgrade.holds().count(), 0, "the answer lifts it");
 }
@@ -331,7 +334,7 @@ fn abort_waits_until_every_order_is_settled() {
     play.to_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Aborted));
     // A late outcome of a withdrawn order is kept, once.
-    let evidence = honest(&play.upgrade, &order, now(1).wall);
+    let evidence = honest(play.upgrade.plan(), &order, now(1).wall);
     let late = Input::Outcome { agent: order.agent.clone(), order: order.id.clone(), outcome: Outcome::Done(evidence) };
     assert_eq!(play.hear(std::slice::from_ref(&late)).facts.len(), 1);
     assert_eq!(play.hear(&[late]).facts.len(), 0);
@@ -403,7 +406,7 @@ fn pausing_opens_no_new_order_and_resuming_goes_on() {
     play.ask(1, Ask::Pause);
     let out = play.orders().len();
     for (order, _) in play.orders() {
-        let evidence = honest(&play.upgrade, &order, now(play.millis).wall);
+        let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
         play.outcome(&order, Outcome::Done(evidence));
     }
     assert!(out > 0 && play.orders().is_empty(), "{}", order.id);
@@ -444,7 +447,7 @@ fn a_takeover_by_a_person_freezes_the_upgrade_for_good() {
     play.hear(&[Input::TakenOver { agent: agent("host-a"), note: "I do it by hand".to_owned() }]);
     let hold = play.hold();
     play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Wait, reason: "ok".to_owned() });
-    let evidence = honest(&play.upgrade, &order, now(1).wall);
+    let evidence = honest(play.upgrade.plan(), &order, now(1).wall);
     play.outcome(&order, Outcome::Done(evidence));
     assert!(play.orders().is_empty());
     assert_eq!(play.upgrade.holds().count(), 1);
@@ -455,7 +458,7 @@ fn a_takeover_by_a_person_freezes_the_upgrade_for_good() {
 fn duplicates_and_strangers_change_nothing() {
     let mut play = play();
     let order = play.to_phase(Phase::Drain);
-    let evidence = honest(&play.upgrade, &order, now(1).wall);
+    let evidence = honest(play.upgrade.plan(), &order, now(1).wall);
     let outcome = Outcome::Done(evidence);
     let stranger = Input::Outcome { agent: agent("host-z"), order: order.id.clone(), outcome: outcome.clone() };
     assert!(matches!(play.hear(&[stranger]).rejected[0], Some(Rejected::OtherAgent { .. })));
@@ -502,7 +505,7 @@ fn storage_is_attested_after_all_members_and_the_barrier_waits_for_every_one() {
             break;
         }
         assert_eq!(order.id.phase, Phase::ConfirmDrained);
-        let evidence = honest(&play.upgrade, &order, now(play.millis).wall);
+        let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
         play.outcome(&order, Outcome::Done(evidence));
         attested += 1;
     }

@@ -1,4 +1,5 @@
 //! What holds for every sequence of inputs.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
 
@@ -72,7 +73,7 @@ fn input(play: &Play, n: u32, step: &Move) -> Option<Input> {
     match step {
         Move::Answer(n) => {
             let (order, want) = nth(*n)?;
-            let evidence = honest(&play.upgrade, &order, now(play.millis).wall);
+            let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
             Some(match want {
                 Want::Do => of(&order, Outcome::Done(evidence)),
                 Want::Revoke => Input::Revoked {
@@ -91,7 +92,7 @@ fn input(play: &Play, n: u32, step: &Move) -> Option<Input> {
         Move::Settle(n, kind) => nth(*n).map(|(order, _)| {
             let settlement = match kind {
                 0 => Settlement::NeverBegun,
-                1 => Settlement::Finished(Outcome::Done(honest(&play.upgrade, &order, now(play.millis).wall))),
+                1 => Settlement::Finished(Outcome::Done(honest(play.upgrade.plan(), &order, now(play.millis).wall))),
                 _ => match failure(FailureKind::Interrupted) {
                     Outcome::Failed(failure) => Settlement::Stopped(failure),
                     Outcome::Done(_) => unreachable!(),
@@ -109,7 +110,7 @@ fn input(play: &Play, n: u32, step: &Move) -> Option<Input> {
                 })
                 .collect();
             let order = opened.get(n % opened.len().max(1))?;
-            Some(of(order, Outcome::Done(honest(&play.upgrade, order, now(play.millis).wall))))
+            Some(of(order, Outcome::Done(honest(play.upgrade.plan(), order, now(play.millis).wall))))
         }
         Move::Decide(n) => {
             let hold = play.upgrade.holds().next()?;

@@ -173,7 +173,7 @@ pub fn approval(plan: &Plan) -> Approval {
 }
 
 /// What an honest agent answers.
-pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
+pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
     let drained = || {
         Evidence::Drained(DrainProof {
             boot: "boot".to_owned(),
@@ -185,11 +185,7 @@ pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
             guarded: false,
         })
     };
-    let ledgers: Vec<LedgerName> = upgrade.plan().binding.ledgers.keys().cloned().collect();
-    let of = |subject: &Subject| match subject {
-        Subject::Ledger(name) => name.clone(),
-        other => panic!("{other} is no ledger"),
-    };
+    let ledgers: Vec<LedgerName> = plan.binding.ledgers.keys().cloned().collect();
     match &order.work {
         Work::Inspect => Evidence::Inspected(Seen::default().inspection()),
         Work::StageRelease { .. } => Evidence::Staged(staged()),
@@ -207,7 +203,7 @@ pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
         }),
         Work::Secure { item, .. } => {
             let lost = match item {
-                RecoveryItem::Ledger(name) => upgrade.plan().observed.losses(name).map_or(0, |losses| losses.count),
+                RecoveryItem::Ledger(name) => plan.observed.losses(name).map_or(0, |losses| losses.count),
                 RecoveryItem::System => 0,
             };
             let digest = |lost| match item {
@@ -244,7 +240,6 @@ pub fn honest(upgrade: &Upgrade, order: &Order, at: Timestamp) -> Evidence {
         Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
         Work::Open { version } => Evidence::Opened { version: version.clone(), at },
         Work::Restore { point, .. } => {
-            let _ = of;
             Evidence::Restored(Restored { changed: true, moved_to: None, digest: point.digest.clone() })
         }
     }
@@ -299,7 +294,7 @@ impl Play {
             }
             match want {
                 Want::Do => {
-                    let evidence = honest(&self.upgrade, &order, now(self.millis).wall);
+                    let evidence = honest(self.upgrade.plan(), &order, now(self.millis).wall);
                     self.outcome(&order, Outcome::Done(evidence));
                 }
                 Want::Revoke => {

@@ -1,0 +1,89 @@
+//! Fault tier (a): the real core and the real desk, in one process, with a store, a journal and a host that are only
+//! data. The program is stopped before and after every append, send, journal write, effect and acknowledgement, one at
+//! a time and in pairs; the points come from the run itself, so a new phase is covered by itself.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
+
+#[path = "../../../coordinator/core/tests/support/mod.rs"]
+mod support;
+mod world;
+
+use cutover_vocabulary::Phase;
+use cutover_vocabulary::fact::{Ending, Fact};
+use std::collections::BTreeMap;
+use world::{Crash, Scenario, World};
+
+/// Runs a scenario to its end with these crashes, and checks what must hold.
+fn run(scenario: Scenario, crashes: &[Crash]) -> World {
+    let mut world = World::new(scenario, crashes);
+    world.run_to_end();
+    world.check_end();
+    world
+}
+
+const SCENARIOS: &[(Scenario, Ending)] = &[
+    (Scenario::Honest, Ending::Completed),
+    (Scenario::AbortAt(Phase::Drain), Ending::Aborted),
+    (Scenario::AbortAt(Phase::Secure), Ending::Aborted),
+    (Scenario::RollbackAt(Phase::Migrate), Ending::RolledBack),
+    (Scenario::RollbackAt(Phase::StartClosed), Ending::RolledBack),
+    (Scenario::FailingLedger, Ending::RolledBack),
+];
+
+#[test]
+fn without_a_crash_every_scenario_ends_as_it_should() {
+    for (scenario, ending) in SCENARIOS {
+        let world = run(*scenario, &[]);
+        assert_eq!(world.ending(), Some(*ending), "{scenario:?}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_point_changes_nothing_but_the_time_it_takes() {
+    let mut by_kind: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for (scenario, ending) in SCENARIOS {
+        let points = run(*scenario, &[]).points;
+        for (n, kind) in points.iter().enumerate() {
+            for crash in Crash::all(n) {
+                let world = run(*scenario, &[crash]);
+                assert!(world.crashed > 0, "point {n} {kind} of {scenario:?} was not reached again");
+                assert_eq!(world.ending(), Some(*ending), "{scenario:?} with {crash:?} at {kind}");
+            }
+            *by_kind.entry(kind).or_default() += 1;
+        }
+    }
+    println!("crash points, each as a crash of the coordinator, of the agent and of the link: {by_kind:?}");
+    for kind in world::KINDS {
+        assert!(by_kind.contains_key(kind), "no run reaches a point {kind}");
+    }
+}
+
+#[test]
+fn two_crashes_in_one_upgrade_change_nothing_either() {
+    let points = run(Scenario::Honest, &[]).points.len();
+    let mut pairs = 0;
+    // Every point with a second crash at a stride of other points; the stride is prime to the number of points.
+    for n in 0..points {
+        for m in (n + 1 + n % 7..points + 40).step_by(101) {
+            for (first, second) in [(0, 1), (1, 0), (1, 1), (0, 0)] {
+                run(Scenario::Honest, &[Crash::all(n)[first], Crash::all(m)[second]]);
+                pairs += 1;
+            }
+        }
+    }
+    println!("pairs of crashes: {pairs}");
+    assert!(pairs > 1_000);
+}
+
+#[test]
+fn every_phase_is_met_by_some_scenario() {
+    let mut met = Vec::new();
+    for (scenario, _) in SCENARIOS {
+        let world = run(*scenario, &[]);
+        met.extend(world.store.iter().filter_map(|recorded| match &recorded.fact {
+            Fact::StageEntered { stage, .. } => Some(stage.phase),
+            _ => None,
+        }));
+    }
+    let missing: Vec<&Phase> = Phase::ALL.iter().filter(|phase| !met.contains(phase)).collect();
+    assert!(missing.is_empty(), "phases without a run: {missing:?}");
+}
