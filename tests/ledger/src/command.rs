@@ -140,12 +140,9 @@ impl Command {
     fn create_storage_dir(&self, settings: &Settings) {
         let dir = settings.storage_dir();
         if let Err(error) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
-            let why = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-                std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => "not a directory".to_owned(),
-                std::io::ErrorKind::ReadOnlyFilesystem => "read-only file system".to_owned(),
-                other => other.to_string(),
-            };
+            // Go prints the system's words alone, in lower case, without the number that Rust adds.
+            let text = error.to_string().to_lowercase();
+            let why = text.split(" (os error").next().unwrap_or_default();
             self.fail(&format!("creating storage directory: mkdir {}: {why}", dir.display()));
         }
     }

@@ -113,7 +113,7 @@ fn lacking_commands(bench: &Bench) -> Step {
 fn storage_help(bench: &Bench) -> Step {
     let ran = bench.subject.run(&Home::new()?, &["storage", "--help"])?;
     ran.ends(0)?;
-    let has = |name: &str| ran.out.lines().any(|line| line.trim_start().split_whitespace().next() == Some(name));
+    let has = |name: &str| ran.out.lines().any(|line| line.split_whitespace().next() == Some(name));
     expect(has("init"), "`init`", &ran.out)?;
     for name in ["scan", "list", "upgrade"] {
         expect(has(name) == bench.subject.has_storage_commands(), format!("`{name}` only from 1.3.2 on"), &ran.out)?;

@@ -2,7 +2,7 @@
 
 use super::http::pay;
 use super::migration_data::pair;
-use super::subject::{Home, Number, Ran, Subject};
+use super::subject::{Home, Number, Ran, Subject, output};
 use super::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
 use crate::{seed, wire};
 use serde_json::json;
@@ -174,7 +174,7 @@ fn two_commands(bench: &Bench) -> Step {
         let children = [start(bench, &home, "shop")?, start(bench, &home, "shop")?];
         let mut outputs = Vec::new();
         for child in children {
-            outputs.push(tried("wait for upgrade", child.wait_with_output())?);
+            outputs.push(output(child, "upgrade")?);
         }
         let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
         if outputs.iter().any(|output| text(output).contains("left in place")) {
@@ -198,7 +198,7 @@ fn side_by_side(bench: &Bench) -> Step {
     bench.subject.run(&home, &["storage", "scan"])?.ends(0)?;
     let children = [start(bench, &home, "shop")?, start(bench, &home, "wallets")?];
     for child in children {
-        let output = tried("wait for upgrade", child.wait_with_output())?;
+        let output = output(child, "upgrade")?;
         expect(output.status.success(), "exit status 0", String::from_utf8_lossy(&output.stderr))?;
     }
     expect(has_log(&home, "shop")? && has_log(&home, "wallets")?, "both migrated", "not both")

@@ -211,14 +211,33 @@ impl Subject {
     }
 }
 
+/// How long any command may take; a real migration of the suite's sizes is far below.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn finish(mut command: Command, arguments: &[&str]) -> Step<Ran> {
     let child = tried(format!("start {arguments:?}"), command.spawn())?;
-    let output = tried(format!("run {arguments:?}"), child.wait_with_output())?;
+    let output = output(child, &format!("{arguments:?}"))?;
     Ok(Ran {
         status: output.status,
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// Everything that a process prints, once it ended; one that does not end in time is killed.
+pub(crate) fn output(child: Child, what: &str) -> Step<std::process::Output> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    match ended.recv_timeout(PATIENCE) {
+        Ok(output) => tried(format!("run {what}"), output),
+        Err(_) => {
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            Err(Verdict::Differs { expected: format!("{what} to end"), saw: format!("running after {PATIENCE:?}") })
+        }
+    }
 }
 
 /// An address that was free a moment ago.

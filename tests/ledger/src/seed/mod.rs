@@ -109,21 +109,21 @@ fn transaction(ledger: &str, id: u64, references: &mut Vec<String>) -> Value {
     let asset = ["USD/2", "EUR/2", "JPY", "BTC/8"][usize::try_from(id % 4).unwrap_or(0)];
     let amount = id * 7907 % 100_000 + 1000;
     let mut postings = vec![json!({ "source": "world", "destination": user(id), "amount": amount, "asset": asset })];
-    if id % 5 == 0 {
+    if id.is_multiple_of(5) {
         postings.push(json!({ "source": "world", "destination": "fees", "amount": id % 50 + 1, "asset": asset }));
     }
     if id % 7 == 3 {
         postings.push(json!({ "source": user(id), "destination": "shop:main", "amount": amount / 2, "asset": asset }));
     }
     let mut transaction = json!({ "postings": postings });
-    if id % 3 == 0 {
+    if id.is_multiple_of(3) {
         let reference = format!("ref-{ledger}-{id}");
         transaction["reference"] = json!(reference);
         references.push(reference);
     }
     if id == 0 {
         transaction["metadata"] = json!({ "order": "o0" });
-    } else if id % 4 == 0 {
+    } else if id.is_multiple_of(4) {
         transaction["metadata"] =
             json!({ "order": format!("o{id}"), "note": "café ☕ \"q\"", "lines": [1, 2.5, true, null] });
     }

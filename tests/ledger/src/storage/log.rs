@@ -24,10 +24,10 @@ impl LedgerStore for Log {
     fn commit(&mut self, drafts: &[Draft]) -> Stored<Vec<Transaction>> {
         let connection = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last: Option<i64> = connection.query_row("SELECT max(id) FROM transactions", [], |row| row.get(0))?;
-        let mut next = last.map_or(0, |last| last + 1);
+        let first = last.map_or(0, |last| last + 1);
         let timestamp = clock::seconds(clock::now());
         let mut written = Vec::new();
-        for (index, draft) in drafts.iter().enumerate() {
+        for (txid, (index, draft)) in (first..).zip(drafts.iter().enumerate()) {
             for ((account, asset), needed) in draft.needs() {
                 let sql = "SELECT input - output FROM volumes WHERE account = ?1 AND asset = ?2";
                 let mut statement = connection.prepare_cached(sql)?;
@@ -40,7 +40,7 @@ impl LedgerStore for Log {
                 postings: Some(draft.postings.clone()),
                 reference: draft.reference.clone(),
                 metadata: draft.metadata.clone(),
-                txid: next,
+                txid,
                 timestamp: timestamp.clone(),
                 hash: None,
             };
@@ -50,13 +50,9 @@ impl LedgerStore for Log {
                 "postings": draft.postings,
                 "reference": draft.reference,
                 "timestamp": timestamp,
-                "txid": next,
+                "txid": txid,
             });
-            append(&connection, "NEW_TRANSACTION", &data).map_err(|error| match error {
-                StoreError::Sqlite(error) => conflict(error, index, draft),
-                other => other,
-            })?;
-            next += 1;
+            append(&connection, "NEW_TRANSACTION", &data).map_err(|error| taken(error, index, draft))?;
             written.push(transaction);
         }
         connection.commit()?;
@@ -116,6 +112,10 @@ impl LedgerStore for Log {
         connection.commit()?;
         Ok(())
     }
+}
+
+fn taken(error: StoreError, index: usize, draft: &Draft) -> StoreError {
+    if let StoreError::Sqlite(error) = error { conflict(error, index, draft) } else { error }
 }
 
 fn append(connection: &Connection, kind: &str, data: &Value) -> Stored<()> {

@@ -148,14 +148,13 @@ fn add_metadata(connection: &Connection, target: &Target, metadata: &Metadata, t
         Target::Transaction(id) => ("transaction", id.to_string()),
         Target::Account(address) => ("account", address.clone()),
     };
-    let mut next: i64 =
+    let first: i64 =
         connection.query_row("SELECT coalesce(max(meta_id) + 1, 0) FROM metadata", [], |row| row.get(0))?;
     let sql = "INSERT INTO metadata (meta_id, meta_target_type, meta_target_id, meta_key, meta_value, timestamp)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = connection.prepare_cached(sql)?;
-    for (key, value) in metadata {
-        statement.execute((next, kind, &id, key, value.get(), timestamp))?;
-        next += 1;
+    for (meta_id, (key, value)) in (first..).zip(metadata) {
+        statement.execute((meta_id, kind, &id, key, value.get(), timestamp))?;
     }
     Ok(())
 }
