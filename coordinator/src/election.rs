@@ -1,0 +1,98 @@
+//! Who leads: tries for leadership, follows while another one has it, and gives it up on shutdown.
+
+use crate::leadership::{Leadership, Means};
+use cutover_proto::Refused;
+use cutover_store::{CoordinatorName, Leader, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How often a follower tries.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How often a leader that has nothing to write asks whether it still leads.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a leader that stops waits for appends that are under way.
+const LAST_APPENDS: Duration = Duration::from_secs(10);
+
+/// What the services see of the election.
+pub(crate) struct Shared {
+    pub(crate) name: CoordinatorName,
+    pub(crate) store: Arc<dyn Store>,
+    /// The present leadership, if it is this coordinator's.
+    pub(crate) leading: watch::Sender<Option<Arc<Leadership>>>,
+}
+
+impl Shared {
+    /// The leadership, or a refusal that names who leads.
+    pub(crate) async fn leading(&self) -> Result<Arc<Leadership>, Refused> {
+        let leading = self.leading.borrow().clone();
+        if let Some(leadership) = leading.filter(|leadership| !leadership.ended.is_cancelled()) {
+            return Ok(leadership);
+        }
+        let leader = self.leader().await.ok().flatten().filter(|leader| leader.name != self.name);
+        Err(Refused::not_leader(leader.as_ref().map(|leader| leader.name.as_str())))
+    }
+
+    pub(crate) async fn leader(&self) -> Result<Option<Leader>, StoreError> {
+        self.store.leader().await
+    }
+}
+
+/// Runs until shutdown.
+pub(crate) async fn run(shared: &Shared, means: &Means, shutdown: &CancellationToken) {
+    let mut following = false;
+    while !shutdown.is_cancelled() {
+        match means.store.lead(&shared.name).await {
+            Ok(Some(epoch)) => {
+                following = false;
+                lead(shared, Arc::new(Leadership::new(means, epoch)), shutdown).await;
+            }
+            Ok(None) if !following => {
+                following = true;
+                let leader = shared.leader().await.ok().flatten();
+                let leader = leader.map_or_else(|| "another coordinator".to_owned(), |leader| leader.name.to_string());
+                info!(leader, "follows; tries to lead as soon as the leader is gone");
+            }
+            Ok(None) => {}
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "could not try to lead; trying on"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(TRY_AGAIN) => {}
+        }
+    }
+}
+
+/// Leads until shutdown, or until another one does.
+async fn lead(shared: &Shared, leadership: Arc<Leadership>, shutdown: &CancellationToken) {
+    let epoch = leadership.epoch;
+    info!(epoch = epoch.0, coordinator = %shared.name, "leads");
+    match leadership.open().await {
+        Ok(()) => {
+            shared.leading.send_replace(Some(leadership.clone()));
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = leadership.ended.cancelled() => break,
+                    _ = look.tick() => if !leadership.still_leads().await {
+                        leadership.lost("the store says that this coordinator does not lead");
+                    },
+                }
+            }
+            shared.leading.send_replace(None);
+        }
+        Err(refused) => warn!(epoch = epoch.0, %refused, "could not load what is to be led; tries again"),
+    }
+    leadership.ended.cancel();
+    leadership.tasks.tracker.close();
+    if tokio::time::timeout(LAST_APPENDS, leadership.tasks.tracker.wait()).await.is_err() {
+        warn!(epoch = epoch.0, "some tasks of this leadership did not end in time; the store's fence keeps them out");
+    }
+    match leadership.store.resign(epoch).await {
+        Ok(()) => info!(epoch = epoch.0, "resigned"),
+        Err(error) => warn!(epoch = epoch.0, error = &error as &dyn std::error::Error, "could not resign"),
+    }
+}

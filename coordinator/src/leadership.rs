@@ -1,0 +1,261 @@
+//! What only a leader has: an epoch, the loops of its upgrades, the links of its agents. It ends at once when the store
+//! says that another one leads, and nothing of it is used again.
+
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::links::Links;
+use crate::registry::{Deployment, Registered, Registry, RegistryError, keys};
+use crate::settings::Settings;
+use crate::surveys::Surveys;
+use crate::upgrade_loop::load::{CannotLoad, Loaded, load};
+use crate::upgrade_loop::{Handle, Standing, prepare};
+use cutover_core::upgrade::Upgrade;
+use cutover_proto::{Code, Refused};
+use cutover_store::{Key, Store};
+use cutover_vocabulary::{
+    AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId,
+};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+/// Tasks that end with their coordinator, in whatever way that ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Tasks {
+    pub(crate) tracker: TaskTracker,
+    /// Cancelled when the coordinator's future is dropped: a task then stops where it stands, as in a crash.
+    pub(crate) kill: CancellationToken,
+}
+impl Tasks {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let kill = self.kill.clone();
+        self.tracker.spawn(async move { kill.run_until_cancelled_owned(task).await });
+    }
+}
+
+/// What a leadership is made of.
+pub(crate) struct Means {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) faults: Arc<dyn Faults>,
+    pub(crate) kill: CancellationToken,
+}
+
+/// One leadership.
+pub(crate) struct Leadership {
+    pub(crate) epoch: Epoch,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Registry,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) faults: Arc<dyn Faults>,
+    pub(crate) links: Links,
+    pub(crate) surveys: Surveys,
+    pub(crate) tasks: Tasks,
+    /// Cancelled when it is over; everything of it ends then.
+    pub(crate) ended: CancellationToken,
+    /// One start at a time: a deployment has one upgrade.
+    pub(crate) starting: tokio::sync::Mutex<()>,
+    clock: Arc<dyn Clock>,
+    elected: Elapsed,
+    upgrades: Mutex<BTreeMap<UpgradeId, Entry>>,
+    members: Mutex<BTreeMap<InstanceName, Registered>>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// One upgrade under this leadership.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Led(Handle),
+    /// It holds something that this version does not understand; it is shown and left alone.
+    Quarantined { why: String, before: Option<Arc<Upgrade>> },
+}
+
+impl Leadership {
+    pub(crate) fn new(means: &Means, epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            store: means.store.clone(),
+            registry: Registry::new(means.store.clone(), epoch),
+            settings: means.settings.clone(),
+            faults: means.faults.clone(),
+            links: Links::default(),
+            surveys: Surveys::default(),
+            tasks: Tasks { tracker: TaskTracker::new(), kill: means.kill.clone() },
+            ended: means.kill.child_token(),
+            starting: tokio::sync::Mutex::default(),
+            clock: means.clock.clone(),
+            elected: means.clock.boot(),
+            upgrades: Mutex::default(),
+            members: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Loads the registry and every upgrade that has not ended, and goes on with them: the same facts give the same orders.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<(), Refused> {
+        let members: Vec<(Key, Registered)> =
+            self.registry.list(keys::INSTANCES).await.map_err(|error| self.refuse(error))?;
+        members.into_iter().for_each(|(_, member)| self.remember(member));
+        let deployments: Vec<(Key, Deployment)> =
+            self.registry.list(keys::DEPLOYMENTS).await.map_err(|error| self.refuse(error))?;
+        // Only the latest upgrade of a deployment can be unfinished: `start` makes sure of it.
+        for latest in deployments.into_iter().filter_map(|(_, deployment)| deployment.latest) {
+            match self.upgrade(&latest.id).await {
+                Ok(_) => {}
+                Err(refused) if refused.code == Code::NoSuchUpgrade => {
+                    info!(upgrade = %latest.id, "this upgrade was announced and never began");
+                }
+                Err(refused) if refused.code == Code::Quarantined => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let (leading_for, wall) = self.moment();
+        Now { wall, leading_for }
+    }
+
+    /// Since the election, and by the wall clock.
+    pub(crate) fn moment(&self) -> (Elapsed, Timestamp) {
+        (self.clock.boot().since(self.elected), self.clock.wall())
+    }
+
+    /// It is over: stops everything of it at once. What is not committed by now never will be.
+    pub(crate) fn lost(&self, why: &str) {
+        if !self.ended.is_cancelled() {
+            warn!(epoch = self.epoch.0, why, "does not lead any more");
+            self.ended.cancel();
+        }
+    }
+
+    /// What the store says. Where it cannot be asked, its fence decides at the next write.
+    pub(crate) async fn still_leads(&self) -> bool {
+        match self.store.leader().await {
+            Ok(leader) => leader.is_some_and(|leader| leader.epoch == self.epoch),
+            Err(_) => true,
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<UpgradeId, Entry>> {
+        self.upgrades.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every upgrade that has a loop: those that have not ended, and ended ones that somebody asked for.
+    pub(crate) fn led(&self) -> Vec<Handle> {
+        let led = |entry: &Entry| match entry {
+            Entry::Led(handle) => Some(handle.clone()),
+            Entry::Quarantined { .. } => None,
+        };
+        self.entries().values().filter_map(led).collect()
+    }
+
+    /// An upgrade's present entry, without looking into the store.
+    pub(crate) fn entry(&self, id: &UpgradeId) -> Option<Entry> {
+        self.entries().get(id).cloned()
+    }
+
+    /// An order that stands now.
+    pub(crate) fn standing(&self, order: &OrderId) -> Option<Standing> {
+        match self.entry(&order.upgrade)? {
+            Entry::Led(handle) => handle.published.borrow().standing.get(order).cloned(),
+            Entry::Quarantined { .. } => None,
+        }
+    }
+
+    /// An upgrade's loop; loads the upgrade where it has none yet.
+    pub(crate) async fn upgrade(self: &Arc<Self>, id: &UpgradeId) -> Result<Handle, Refused> {
+        if let Some(entry) = self.entry(id) {
+            return entry.handle(id);
+        }
+        let _one_at_a_time = self.loading.lock().await;
+        if let Some(entry) = self.entry(id) {
+            return entry.handle(id);
+        }
+        match load(&*self.store, id).await {
+            Ok(loaded) => Ok(self.lead(id.clone(), loaded)),
+            Err(CannotLoad::Missing(_)) => Err(Refused::new(
+                Code::NoSuchUpgrade,
+                format!("there is no upgrade {id}"),
+                "`cutover status` lists the upgrades there are",
+            )),
+            Err(CannotLoad::Store(error)) => Err(Refused::new(
+                Code::StoreUnavailable,
+                format!("could not load upgrade {id}: {error}"),
+                "ask again; if it lasts, look at the coordinator's log",
+            )),
+            Err(foreign @ CannotLoad::Foreign { .. }) => self.quarantine(id, foreign).handle(id),
+        }
+    }
+
+    /// Starts the loop of an upgrade that was loaded or begun just now.
+    pub(crate) fn lead(self: &Arc<Self>, id: UpgradeId, loaded: Loaded) -> Handle {
+        let (handle, driver, commands) = prepare(self.clone(), id.clone(), loaded);
+        let span = info_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0);
+        self.entries().insert(id, Entry::Led(handle.clone()));
+        self.tasks.spawn(driver.run(commands).instrument(span));
+        handle
+    }
+
+    /// Shows an upgrade and leaves it alone.
+    pub(crate) fn quarantine(&self, id: &UpgradeId, why: CannotLoad) -> Entry {
+        error!(upgrade = %id, epoch = self.epoch.0, %why, "this upgrade is not led: it is left as it is");
+        let text = why.to_string();
+        let before = match why {
+            CannotLoad::Foreign { before, .. } => before.map(|upgrade| Arc::new(*upgrade)),
+            CannotLoad::Missing(_) | CannotLoad::Store(_) => None,
+        };
+        let entry = Entry::Quarantined { why: text, before };
+        self.entries().insert(id.clone(), entry.clone());
+        entry
+    }
+
+    fn registered(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Registered>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what the registry holds at hand.
+    pub(crate) fn remember(&self, member: Registered) {
+        self.registered().insert(member.instance.clone(), member);
+    }
+
+    /// Every registered instance.
+    pub(crate) fn fleet(&self) -> Vec<Registered> {
+        self.registered().values().cloned().collect()
+    }
+
+    /// The registered instances of a deployment, with their agents.
+    pub(crate) fn members_of(&self, deployment: &DeploymentName) -> BTreeMap<InstanceName, AgentName> {
+        let registered = self.registered();
+        let mine = registered.values().filter(|member| member.deployment == *deployment);
+        mine.map(|member| (member.instance.clone(), member.agent.clone())).collect()
+    }
+
+    /// A failed use of the registry as an answer; one that was fenced ends this leadership.
+    pub(crate) fn refuse(&self, error: RegistryError) -> Refused {
+        if let RegistryError::Fenced { .. } = &error {
+            self.lost("a write to the registry was refused");
+        }
+        warn!(epoch = self.epoch.0, error = &error as &dyn std::error::Error, "could not use the registry");
+        error.into()
+    }
+}
+
+impl Entry {
+    pub(crate) fn handle(self, id: &UpgradeId) -> Result<Handle, Refused> {
+        match self {
+            Self::Led(handle) => Ok(handle),
+            Self::Quarantined { why, .. } => Err(Refused::new(
+                Code::Quarantined,
+                format!("upgrade {id} is not led: {why}"),
+                "install the version of Cutover that wrote it, or a newer one; nothing was changed",
+            )
+            .with("upgrade", id)),
+        }
+    }
+}

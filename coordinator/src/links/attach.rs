@@ -1,0 +1,300 @@
+//! The service that agents attach to: one session an agent.
+
+use super::{Next, Session};
+use crate::election::Shared;
+use crate::faults::Point;
+use crate::leadership::Leadership;
+use crate::upgrade_loop::{Command, Handle};
+use cutover_core::upgrade::{Input, Want};
+use cutover_proto::v1 as pb;
+use cutover_proto::{Code, Malformed, Refused};
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
+use cutover_vocabulary::{AgentName, Digest, OrderId, UpgradeId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, debug, info, info_span, warn};
+
+/// Messages that wait for the transport; an agent that does not read holds up its own link only.
+const OUTGOING: usize = 64;
+/// How long a caller may take to say who it is.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// When an order that was refused for a passing reason is sent again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Longest note of a take-over that is stored, in characters.
+const LONGEST_NOTE: usize = 2_000;
+
+type Outgoing = mpsc::Sender<Result<pb::CoordinatorMessage, Status>>;
+
+/// The service.
+pub(crate) struct Attach {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[tonic::async_trait]
+impl pb::agent_link_server::AgentLink for Attach {
+    type AttachStream = ReceiverStream<Result<pb::CoordinatorMessage, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<pb::AgentMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let leadership = self.shared.leading().await?;
+        let (outgoing, stream) = mpsc::channel(OUTGOING);
+        let tasks = leadership.tasks.clone();
+        let inbound = request.into_inner();
+        tasks.spawn(async move {
+            let span = info_span!("link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
+            if let Err(refused) = speak(&leadership, inbound, &outgoing).instrument(span).await {
+                info!(code = %refused.code, "closed a link: {refused}");
+                // The agent may be gone already.
+                let _ = outgoing.send(Err(refused.into())).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+async fn speak(
+    leadership: &Arc<Leadership>,
+    mut inbound: Streaming<pb::AgentMessage>,
+    outgoing: &Outgoing,
+) -> Result<(), Refused> {
+    let hello = tokio::select! {
+        () = leadership.ended.cancelled() => return Err(Refused::not_leader(None)),
+        hello = tokio::time::timeout(HELLO_WITHIN, inbound.message()) => hello,
+    };
+    let hello = match hello {
+        Ok(Ok(Some(message))) => AgentMessage::try_from(message)?,
+        Ok(Ok(None) | Err(_)) => return Ok(()),
+        Err(_) => return Err(Malformed::at("hello", "nothing was said within 10 s").into()),
+    };
+    let AgentMessage::Hello(hello) = hello else {
+        return Err(Malformed::at("say", "the first message of a link must be a hello").into());
+    };
+    tracing::Span::current().record("agent", hello.agent.as_str());
+    // An agent that knows a newer leader would refuse every order of this one.
+    if hello.epoch > leadership.epoch {
+        if !leadership.still_leads().await {
+            leadership.lost("an agent knows a newer leader");
+            return Err(Refused::not_leader(None));
+        }
+        let why = format!(
+            "agent {} has seen epoch {}, and this coordinator leads with epoch {}: was its store restored from a backup?",
+            hello.agent, hello.epoch, leadership.epoch
+        );
+        return Err(Refused::new(Code::Internal, why, "raise the store's epoch above the one that the agent has seen"));
+    }
+    let session = leadership.links.enter(&hello, &leadership.ended).map_err(|taken| {
+        warn!(machine = hello.machine, connected = taken.machine, "refused a second agent under one name");
+        let why = format!("another agent is connected as {}, from machine {}", hello.agent, taken.machine);
+        let remedy = "give each agent its own name, or stop the other one";
+        Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &taken.machine)
+    })?;
+    let agent = hello.agent.clone();
+    let ended = tokio::select! {
+        biased;
+        () = leadership.ended.cancelled() => Err(Refused::not_leader(None)),
+        // A newer link of the same agent has taken its place.
+        () = session.over.cancelled() => Ok(()),
+        ended = converse(leadership, hello, &session, inbound, outgoing) => ended,
+    };
+    leadership.links.leave(&agent, &session, leadership.moment());
+    info!("an agent's link ended");
+    ended
+}
+
+/// Everything after a link was let in.
+async fn converse(
+    leadership: &Arc<Leadership>,
+    hello: Hello,
+    session: &Session,
+    mut inbound: Streaming<pb::AgentMessage>,
+    outgoing: &Outgoing,
+) -> Result<(), Refused> {
+    leadership.register(&hello).await?;
+    let say = Say::Welcome;
+    let welcome = CoordinatorMessage { epoch: leadership.epoch, say };
+    if outgoing.send(Ok(welcome.into())).await.is_err() {
+        return Ok(());
+    }
+    info!(machine = hello.machine, in_hand = hello.in_hand.len(), "an agent attached");
+    let agent = hello.agent.clone();
+    observed(leadership, &agent, hello.instances);
+    for (order, content) in &hello.in_hand {
+        if !is_content(leadership, order, content) {
+            other_content(leadership, &agent, order).await;
+        }
+    }
+    // The session is entered already, so what is decided from here on reaches its outbox by itself; what stood before is
+    // put there now.
+    for handle in leadership.led() {
+        for standing in handle.now().standing.values().filter(|standing| standing.order.agent == agent) {
+            session.outbox.give(&standing.order.id);
+        }
+        if handle.concerns(&agent) {
+            deliver(&handle, Input::Heard { agent: agent.clone() }).await;
+        }
+    }
+    let listening = async {
+        loop {
+            match inbound.message().await {
+                Ok(Some(message)) => listen(leadership, &agent, message).await?,
+                Ok(None) => return Ok(()),
+                Err(status) => {
+                    debug!(%status, "the transport ended the link");
+                    return Ok(());
+                }
+            }
+        }
+    };
+    tokio::select! {
+        ended = listening => ended,
+        () = talk(leadership, session, outgoing) => Ok(()),
+    }
+}
+
+/// Says what the outbox holds, until the agent does not take it any more.
+async fn talk(leadership: &Leadership, session: &Session, outgoing: &Outgoing) {
+    let faults = &leadership.faults;
+    let epoch = leadership.epoch;
+    loop {
+        let sent = match session.outbox.next().await {
+            Next::Acknowledge(order) => {
+                faults.reach(Point::BeforeAcknowledge { order: order.clone() }).await;
+                let say = Say::Acknowledge(order.clone());
+                let sent = outgoing.send(Ok(CoordinatorMessage { epoch, say }.into())).await;
+                faults.reach(Point::AfterAcknowledge { order }).await;
+                sent
+            }
+            Next::Order(order) => {
+                // Only what stands now: an order that was settled meanwhile must not be sent to an agent that forgot it.
+                let Some(standing) = leadership.standing(&order) else { continue };
+                let want = standing.want;
+                faults.reach(Point::BeforeSend { order: order.clone(), want }).await;
+                let say = match want {
+                    Want::Do => Say::Do(Box::new((*standing.order).clone())),
+                    Want::Revoke => Say::Revoke(order.clone()),
+                };
+                debug!(upgrade = %order.upgrade, %order, ?want, "sends an order");
+                let sent = outgoing.send(Ok(CoordinatorMessage { epoch, say }.into())).await;
+                faults.reach(Point::AfterSend { order, want }).await;
+                sent
+            }
+            Next::Survey(request, ask) => {
+                outgoing.send(Ok(CoordinatorMessage { epoch, say: Say::Survey { request, ask } }.into())).await
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(leadership: &Arc<Leadership>, agent: &AgentName, message: pb::AgentMessage) -> Result<(), Refused> {
+    let message = AgentMessage::try_from(message)?;
+    leadership.links.heard(agent, leadership.moment(), &[]);
+    let agent = agent.clone();
+    match message {
+        AgentMessage::Hello(_) => return Err(Malformed::at("say", "a link has one hello, and it was said").into()),
+        AgentMessage::Report(reports) => observed(leadership, &agent, reports),
+        AgentMessage::Outcome { order, content, outcome } => {
+            debug!(upgrade = %order.upgrade, %order, "heard an outcome");
+            if is_content(leadership, &order, &content) {
+                let upgrade = order.upgrade.clone();
+                input(leadership, &upgrade, Input::Outcome { agent, order, outcome }).await;
+            } else {
+                other_content(leadership, &agent, &order).await;
+            }
+        }
+        AgentMessage::Revoked { order, settlement } => {
+            let upgrade = order.upgrade.clone();
+            input(leadership, &upgrade, Input::Revoked { agent, order, settlement }).await;
+        }
+        AgentMessage::Refused { order, why } => {
+            warn!(upgrade = %order.upgrade, %order, %why, "an agent refused an order");
+            refused(leadership, agent, order, why).await;
+        }
+        AgentMessage::Surveyed { request, survey } if survey.agent == agent => {
+            leadership.surveys.answered(&agent, &request, *survey);
+        }
+        AgentMessage::Surveyed { survey, .. } => {
+            let why = format!("agent {agent} answered for {}", survey.agent);
+            return Err(Malformed::at("surveyed.agent", why).into());
+        }
+        AgentMessage::TakenOver { upgrade, note } => {
+            let note = note.chars().take(LONGEST_NOTE).collect();
+            input(leadership, &upgrade, Input::TakenOver { agent, note }).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the agent has the order that the upgrade gave. Of one that is settled nothing is known any more here, and the
+/// core takes what is said of it as a duplicate.
+fn is_content(leadership: &Leadership, order: &OrderId, content: &Digest) -> bool {
+    leadership.standing(order).is_none_or(|standing| standing.content == *content)
+}
+
+/// The agent has this order's id with other content: it refuses ours, and what came of its own says nothing about ours.
+async fn other_content(leadership: &Arc<Leadership>, agent: &AgentName, order: &OrderId) {
+    warn!(upgrade = %order.upgrade, %order, %agent, "an agent has this order with other content");
+    let (agent, order, why) = (agent.clone(), order.clone(), Refusal::OtherContent);
+    input(leadership, &order.upgrade.clone(), Input::Refused { agent, order, why }).await;
+}
+
+async fn refused(leadership: &Arc<Leadership>, agent: AgentName, order: OrderId, why: Refusal) {
+    let passes = match &why {
+        Refusal::OldEpoch { known, .. } if *known > leadership.epoch && !leadership.still_leads().await => {
+            return leadership.lost("an agent knows a newer leader");
+        }
+        Refusal::OldEpoch { .. } | Refusal::Conflicts(_) => true,
+        Refusal::OtherContent | Refusal::NotHere(_) | Refusal::RevokedBefore | Refusal::TakenOver(_) => false,
+    };
+    if passes {
+        let later = leadership.clone();
+        let order = order.clone();
+        leadership.tasks.spawn(async move {
+            tokio::select! {
+                () = later.ended.cancelled() => {}
+                () = tokio::time::sleep(AGAIN_AFTER) => {
+                    if let Some(standing) = later.standing(&order) {
+                        later.links.give(&standing);
+                    }
+                }
+            }
+        });
+    }
+    input(leadership, &order.upgrade.clone(), Input::Refused { agent, order, why }).await;
+}
+
+/// Telemetry: may be dropped, so it never waits.
+fn observed(leadership: &Leadership, agent: &AgentName, reports: Vec<InstanceReport>) {
+    leadership.links.heard(agent, leadership.moment(), &reports);
+    let concerned: Vec<Handle> = leadership.led().into_iter().filter(|handle| handle.concerns(agent)).collect();
+    for handle in concerned {
+        for report in &reports {
+            let observed = Input::Observed { agent: agent.clone(), report: report.clone() };
+            if handle.commands.try_send(Command::Learnt(observed)).is_err() {
+                debug!(upgrade = %handle.id, "dropped a report: the upgrade is busy");
+            }
+        }
+    }
+}
+
+/// Hands something to an upgrade's loop; waits where that is busy, which holds up this link alone. What cannot be handed
+/// over is said again by the agent later, because it is not acknowledged.
+async fn input(leadership: &Arc<Leadership>, upgrade: &UpgradeId, input: Input) {
+    match leadership.upgrade(upgrade).await {
+        Ok(handle) => deliver(&handle, input).await,
+        Err(refused) => warn!(%upgrade, %refused, "an agent speaks of an upgrade that is not led here"),
+    }
+}
+
+async fn deliver(handle: &Handle, input: Input) {
+    // A loop that is gone went with its leadership, and this link with it.
+    let _ = handle.commands.send(Command::Learnt(input)).await;
+}

@@ -1,0 +1,92 @@
+//! Who belongs to the fleet: the instances that agents name become members, for good.
+
+use crate::leadership::Leadership;
+use crate::registry::{Registered, RegistryError, keys};
+use cutover_proto::{Code, Refused};
+use cutover_vocabulary::AgentName;
+use cutover_vocabulary::link::Hello;
+use tracing::{info, warn};
+
+impl Leadership {
+    /// Registers the instances of a hello.
+    ///
+    /// An instance that another agent speaks for is taken over only where that agent is gone and no upgrade counts on it:
+    /// two hosts with one instance name are a mistake in settings more often than a move.
+    pub(crate) async fn register(&self, hello: &Hello) -> Result<(), Refused> {
+        for report in &hello.instances {
+            let wanted = Registered {
+                deployment: report.deployment.clone(),
+                instance: report.instance.clone(),
+                agent: hello.agent.clone(),
+                machine: hello.machine.clone(),
+            };
+            // Several agents that come at once change different documents; one that lost a race reads again.
+            loop {
+                match self.register_one(&wanted).await {
+                    Err(RegisterError::Registry(RegistryError::Conflict { .. })) => {}
+                    Err(RegisterError::Registry(error)) => return Err(self.refuse(error)),
+                    Err(RegisterError::Refused(refused)) => return Err(*refused),
+                    Ok(()) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn register_one(&self, wanted: &Registered) -> Result<(), RegisterError> {
+        let key = keys::instance(&wanted.instance).map_err(RegistryError::from)?;
+        let (revision, present) = self.registry.read::<Registered>(&key).await?;
+        if let Some(present) = &present {
+            self.may_replace(present, wanted)?;
+        }
+        if present.as_ref() != Some(wanted) {
+            self.registry.write(&key, revision, wanted).await?;
+            let Registered { deployment, instance, agent, machine } = wanted;
+            info!(%deployment, %instance, %agent, %machine, before = ?present, "registered an instance");
+        }
+        self.remember(wanted.clone());
+        Ok(())
+    }
+
+    fn may_replace(&self, present: &Registered, wanted: &Registered) -> Result<(), RegisterError> {
+        if present.agent == wanted.agent && present.machine == wanted.machine && present.deployment == wanted.deployment {
+            return Ok(());
+        }
+        let refuse = |why: String, remedy: &str| {
+            warn!(instance = %wanted.instance, agent = %wanted.agent, why, "refused an agent");
+            let refused = Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &present.machine);
+            Err(RegisterError::Refused(Box::new(refused)))
+        };
+        if present.agent != wanted.agent && self.links.is_connected(&present.agent) {
+            return refuse(
+                format!("instance {} is registered with agent {}, which is connected", wanted.instance, present.agent),
+                "give each instance of the fleet its own name in the agents' settings",
+            );
+        }
+        if self.counts_on(&present.agent) {
+            return refuse(
+                format!(
+                    "instance {} is registered with agent {} on machine {}, and an upgrade that has not ended counts on it",
+                    wanted.instance, present.agent, present.machine
+                ),
+                "end the upgrade first, or bring the former agent back",
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether an upgrade that has not ended has this agent among its members.
+    fn counts_on(&self, agent: &AgentName) -> bool {
+        self.led().iter().any(|handle| !handle.now().upgrade.finished() && handle.concerns(agent))
+    }
+}
+
+enum RegisterError {
+    Registry(RegistryError),
+    Refused(Box<Refused>),
+}
+impl From<RegistryError> for RegisterError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}

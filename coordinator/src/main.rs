@@ -1,0 +1,75 @@
+//! The coordinator's program: reads settings, opens the store, listens, runs until it is told to stop.
+
+use clap::Parser;
+use cutover_coordinator::{Settings, open_store, run};
+use cutover_proto::transport::listen;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The coordinator of Cutover: plans and leads upgrades of the ledger.
+#[derive(Debug, Parser)]
+#[command(name = "cutover-coordinator", version)]
+struct Arguments {
+    /// Settings file (TOML).
+    #[arg(long, env = "CUTOVER_COORDINATOR_SETTINGS", default_value = "/etc/cutover/coordinator.toml")]
+    settings: PathBuf,
+    /// Only read the settings, and say whether they can be used.
+    #[arg(long)]
+    check: bool,
+    /// Log as one JSON object a line.
+    #[arg(long)]
+    log_json: bool,
+    /// What to log, like `info` or `cutover_coordinator=debug`.
+    #[arg(long, env = "CUTOVER_LOG", default_value = "info")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if arguments.log_json { log.json().init() } else { log.init() }
+    match work(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let settings = Settings::load(&arguments.settings)?;
+    if arguments.check {
+        tracing::info!(settings = %arguments.settings.display(), "these settings can be used");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stops: finishes what is being stored, then gives up leadership");
+            stop.cancel();
+        });
+        let store = open_store(&settings.store).await?;
+        let listening = listen(&settings.listen).await?;
+        run(settings, store, listening, shutdown).await?;
+        Ok(())
+    })
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,102 @@
+//! Puts the parts together and runs them until shutdown.
+
+use crate::clock::{Clock, SystemClock};
+use crate::election::{self, Shared};
+use crate::faults::{Faults, NoFaults};
+use crate::leadership::Means;
+use crate::services;
+use crate::settings::{Settings, StorePlace};
+use crate::sever::Severable;
+use cutover_proto::transport::Listening;
+use cutover_store::{MemoryStore, SqliteStore, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// How long open calls may take to end after the leadership was given up.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// A coordinator cannot run, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotRun {
+    /// Serving failed.
+    #[error("could not serve on {endpoint}")]
+    Serve {
+        /// Where.
+        endpoint: String,
+        /// What the transport said.
+        source: tonic::transport::Error,
+    },
+    /// The descriptors that reflection needs are damaged.
+    #[error("the descriptors of the API are damaged; this is a fault of the program: install it again")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+/// What a coordinator is made of.
+pub struct Parts {
+    /// Its settings; where it listens and what store it has is decided by the other parts.
+    pub settings: Settings,
+    /// Its own handle on the store: leadership belongs to it.
+    pub store: Arc<dyn Store>,
+    /// Where it listens.
+    pub listening: Listening,
+    /// Cancel it to stop: what is being appended is finished, then leadership is given up.
+    pub shutdown: CancellationToken,
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Told of every crash point.
+    pub faults: Arc<dyn Faults>,
+}
+
+/// Opens the store that the settings name.
+pub async fn open_store(place: &StorePlace) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match place {
+        StorePlace::Sqlite(path) => Arc::new(SqliteStore::open(path).await?),
+        StorePlace::Memory => Arc::new(MemoryStore::new()),
+    })
+}
+
+/// Runs a coordinator until `shutdown` is cancelled. Dropping the future instead is a crash: every task and every
+/// connection of it ends where it stands.
+pub async fn run(
+    settings: Settings,
+    store: Arc<dyn Store>,
+    listening: Listening,
+    shutdown: CancellationToken,
+) -> Result<(), CannotRun> {
+    let (clock, faults) = (Arc::new(SystemClock), Arc::new(NoFaults));
+    run_with(Parts { settings, store, listening, shutdown, clock, faults }).await
+}
+
+/// [`run`] with clocks and crash points of the caller's choice.
+pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
+    let Parts { settings, store, listening, shutdown, clock, faults } = parts;
+    let kill = CancellationToken::new();
+    let _everything_ends_with_this_future = kill.clone().drop_guard();
+    let endpoint = listening.endpoint().to_string();
+    let (leading, _) = watch::channel(None);
+    let shared = Arc::new(Shared { name: settings.name.clone(), store: store.clone(), leading });
+    let means = Means { store, settings: Arc::new(settings), clock, faults, kill: kill.clone() };
+    let severable = move |connection: std::io::Result<_>| {
+        connection.map(|connection| Severable::new(connection, kill.child_token()))
+    };
+    let last_calls = CancellationToken::new();
+    let (router, health) = services::all(&shared).map_err(CannotRun::Reflection)?;
+    let server =
+        router.serve_with_incoming_shutdown(listening.map(severable), last_calls.clone().cancelled_owned());
+    tokio::pin!(server);
+    info!(%endpoint, coordinator = %shared.name, "listens");
+    let served = tokio::select! {
+        served = &mut server => served,
+        () = services::report_health(&shared, &health) => Ok(()),
+        () = election::run(&shared, &means, &shutdown) => {
+            last_calls.cancel();
+            // Calls that do not end by then are cut off with their connections.
+            tokio::time::timeout(LAST_ANSWERS, &mut server).await.unwrap_or(Ok(()))
+        }
+    };
+    served.map_err(|source| CannotRun::Serve { endpoint, source })
+}

@@ -1,0 +1,75 @@
+//! The API: gRPC services over the conversions. Nothing is decided here.
+
+mod fleet;
+mod upgrades;
+mod watch;
+
+use crate::election::Shared;
+use crate::links::Attach;
+use cutover_proto::transport::{MAX_MESSAGE_BYTES, builder};
+use cutover_proto::v1 as pb;
+use cutover_proto::{FILE_DESCRIPTOR_SET, malformed, refused::Refused};
+use cutover_vocabulary::{OperatorName, RequestId};
+use fleet::Fleet;
+use std::sync::Arc;
+use tonic::transport::server::Router;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use upgrades::Upgrades;
+
+/// Every service, ready to be served; and what tells the health service who leads.
+pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let agents = pb::agent_link_server::AgentLinkServer::new(Attach { shared: shared.clone() });
+    let upgrades = pb::upgrades_server::UpgradesServer::new(Upgrades { shared: shared.clone() });
+    let fleet = pb::fleet_server::FleetServer::new(Fleet { shared: shared.clone() });
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let router = builder()
+        .add_service(
+            agents.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            upgrades.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            fleet.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(health)
+        .add_service(reflection);
+    Ok((router, reporter))
+}
+
+/// Keeps the health service true: the process serves; agents and upgrades are served only by the leader. Never ends.
+pub(crate) async fn report_health(shared: &Shared, reporter: &HealthReporter) {
+    let mut leading = shared.leading.subscribe();
+    loop {
+        let status =
+            if leading.borrow_and_update().is_some() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status("cutover.v1.Upgrades", status).await;
+        reporter.set_service_status("cutover.v1.AgentLink", status).await;
+        reporter.set_service_status("cutover.v1.Fleet", ServingStatus::Serving).await;
+        if leading.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Longest text of a person that is stored with a fact, in bytes.
+const LONGEST_REASON: usize = 4_000;
+
+/// Who calls, and with which call.
+fn caller(operator: &str, request: &str) -> Result<(OperatorName, RequestId), Refused> {
+    Ok((malformed::text("operator", operator)?, malformed::text("request_id", request)?))
+}
+
+/// A person's words.
+fn reason(text: String) -> Result<String, Refused> {
+    if text.len() > LONGEST_REASON {
+        let why = format!("it has {} bytes and may have {LONGEST_REASON}", text.len());
+        return Err(malformed::Malformed::at("reason", why).into());
+    }
+    Ok(text)
+}

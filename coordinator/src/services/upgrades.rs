@@ -1,0 +1,367 @@
+//! Plans and upgrades.
+
+use super::{caller, reason, watch};
+use crate::election::Shared;
+use crate::leadership::{Entry, Leadership};
+use crate::upgrade_loop::{Command, Handle};
+use cutover_core::plan::{Approve, StrategyAsk};
+use cutover_core::upgrade::{Ask, Input, Rejected, Upgrade, what_if};
+use cutover_proto::convert::to_wire;
+use cutover_proto::malformed::{self, Malformed, text, wanted, word};
+use cutover_proto::v1 as pb;
+use cutover_proto::{Code, Refused};
+use cutover_store::{Stored, UpgradeHead};
+use cutover_vocabulary::finding::FindingCode;
+use cutover_vocabulary::hold::{Choice, HoldId};
+use cutover_vocabulary::status::{Status as UpgradeStatus, WhatIf};
+use cutover_vocabulary::{OperatorName, RequestId, UpgradeId};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+/// Most facts of a page, and how many where the caller does not say.
+const FACTS: (usize, usize) = (1_000, 100);
+/// Most upgrades of a list, and how many where the caller does not say.
+const UPGRADES: (usize, usize) = (1_000, 100);
+/// Bytes of facts after which a page ends, well below the largest message.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The service.
+pub(super) struct Upgrades {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[tonic::async_trait]
+impl pb::upgrades_server::Upgrades for Upgrades {
+    type WatchStream = watch::Events;
+
+    async fn make_plan(&self, request: Request<pb::MakePlanRequest>) -> Result<Response<pb::Plan>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let deployment = read(text("deployment", &asked.deployment))?;
+        let target = read(text("target", &asked.target))?;
+        let strategy = read(strategy(asked.strategy))?;
+        let plan = leadership.make_plan(deployment, target, strategy, &id, &by).await?;
+        Ok(Response::new(plan.into()))
+    }
+
+    async fn get_plan(&self, request: Request<pb::GetPlanRequest>) -> Result<Response<pb::Plan>, Status> {
+        let leadership = self.shared.leading().await?;
+        let kept = leadership.kept_plan(&request.into_inner().digest).await?;
+        Ok(Response::new(kept.plan.into()))
+    }
+
+    async fn approve(&self, request: Request<pb::ApproveRequest>) -> Result<Response<pb::Approval>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let which = which(asked.findings, asked.all)?;
+        let approval = leadership.approve(&asked.plan, &which, by, reason(asked.reason)?, &id).await?;
+        Ok(Response::new(approval.into()))
+    }
+
+    async fn start(&self, request: Request<pb::StartRequest>) -> Result<Response<pb::StartResponse>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let upgrade = leadership.start(&asked.plan, by, &id).await?;
+        Ok(Response::new(pb::StartResponse { upgrade: upgrade.into() }))
+    }
+
+    async fn get(&self, request: Request<pb::GetUpgradeRequest>) -> Result<Response<pb::Status>, Status> {
+        let leadership = self.shared.leading().await?;
+        let handle = leadership.upgrade(&read(text("upgrade", &request.into_inner().upgrade))?).await?;
+        Ok(Response::new(status(&leadership, &handle).into()))
+    }
+
+    async fn list(
+        &self,
+        request: Request<pb::ListUpgradesRequest>,
+    ) -> Result<Response<pb::ListUpgradesResponse>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let wanted = asked.deployment.as_deref();
+        let heads = leadership.store.upgrades().await.map_err(|error| unreadable(&error))?;
+        let mut upgrades = Vec::new();
+        for head in heads {
+            let summary = summary(&leadership, &head).await?;
+            if wanted.is_none_or(|wanted| summary.deployment == wanted) {
+                upgrades.push(summary);
+            }
+        }
+        let started = |summary: &pb::UpgradeSummary| summary.started_at.map(|at| (at.seconds, at.nanos));
+        upgrades.sort_by(|a, b| started(b).cmp(&started(a)).then_with(|| b.id.cmp(&a.id)));
+        upgrades.truncate(limit(asked.limit, UPGRADES));
+        Ok(Response::new(pb::ListUpgradesResponse { upgrades }))
+    }
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let handle = leadership.upgrade(&read(text("upgrade", &asked.upgrade))?).await?;
+        Ok(Response::new(watch::follow(leadership, handle, asked.after_seq)))
+    }
+
+    async fn list_facts(
+        &self,
+        request: Request<pb::ListFactsRequest>,
+    ) -> Result<Response<pb::ListFactsResponse>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let id: UpgradeId = read(text("upgrade", &asked.upgrade))?;
+        let head = leadership.store.head(&id).await.map_err(|error| unreadable(&error))?;
+        let head = head.ok_or_else(|| no_such_upgrade(&id))?;
+        let page = leadership.store.load(&id, asked.after_seq, limit(asked.limit, FACTS)).await;
+        let mut facts: Vec<pb::StoredFact> = Vec::new();
+        let mut bytes = 0;
+        for stored in page.map_err(|error| unreadable(&error))? {
+            let fact: pb::StoredFact = match stored {
+                Stored::Known(recorded) => recorded.into(),
+                // What comes before it is shown; asking on from there tells why there is no more.
+                Stored::Foreign { .. } if !facts.is_empty() => break,
+                Stored::Foreign { seq, why } => return Err(foreign(&id, seq, &why).into()),
+            };
+            bytes += fact.json.len();
+            if bytes > PAGE_BYTES && !facts.is_empty() {
+                break;
+            }
+            facts.push(fact);
+        }
+        let more = facts.last().map_or(asked.after_seq, |fact| fact.seq) < head.seq;
+        Ok(Response::new(pb::ListFactsResponse { facts, more }))
+    }
+
+    async fn decide(&self, request: Request<pb::DecideRequest>) -> Result<Response<pb::Status>, Status> {
+        let asked = request.into_inner();
+        let choice: Choice = read(word::<pb::Choice, _>("choice", asked.choice))?;
+        let ask = Ask::Decide { hold: HoldId(asked.hold), choice, reason: reason(asked.reason)? };
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
+    }
+
+    async fn abort(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
+        self.go_back(request.into_inner(), |reason| Ask::Abort { reason }).await
+    }
+
+    async fn rollback(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
+        self.go_back(request.into_inner(), |reason| Ask::Rollback { reason }).await
+    }
+
+    async fn pause(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
+        let asked = request.into_inner();
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Pause).await
+    }
+
+    async fn resume(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
+        let asked = request.into_inner();
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Resume).await
+    }
+
+    async fn close(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
+        let asked = request.into_inner();
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Close).await
+    }
+}
+
+impl Upgrades {
+    async fn steer(
+        &self,
+        upgrade: &str,
+        operator: &str,
+        request: &str,
+        ask: Ask,
+    ) -> Result<Response<pb::Status>, Status> {
+        let leadership = self.shared.leading().await?;
+        let (by, request) = caller(operator, request)?;
+        let handle = leadership.upgrade(&read(text("upgrade", upgrade))?).await?;
+        carry_out(&leadership, &handle, by, request, ask).await?;
+        Ok(Response::new(status(&leadership, &handle).into()))
+    }
+
+    async fn go_back(
+        &self,
+        asked: pb::GoBackRequest,
+        ask: impl Fn(String) -> Ask,
+    ) -> Result<Response<pb::WhatIf>, Status> {
+        let leadership = self.shared.leading().await?;
+        let handle = leadership.upgrade(&read(text("upgrade", &asked.upgrade))?).await?;
+        let mut meant = meant(what_if(&handle.now().upgrade));
+        if !asked.what_if {
+            let (by, request) = caller(&asked.operator, &asked.request_id)?;
+            carry_out(&leadership, &handle, by, request, ask(reason(asked.reason)?)).await?;
+            meant.begun = true;
+        }
+        Ok(Response::new(meant))
+    }
+}
+
+/// Has an upgrade's loop carry out a call, and waits until that is stored.
+async fn carry_out(
+    leadership: &Arc<Leadership>,
+    handle: &Handle,
+    by: OperatorName,
+    request: RequestId,
+    ask: Ask,
+) -> Result<(), Refused> {
+    let question = ("steer", &handle.id, format!("{ask:?}"), &by);
+    let (revision, call) = leadership.recall(&request, &question).await?;
+    if revision == cutover_store::Revision::NONE {
+        leadership.remember_call(&request, revision, &call).await?;
+    }
+    let (answer, waiting) = oneshot::channel();
+    let input = Input::Asked { by, request, ask };
+    // A loop that is gone went with its leadership; whether it took the call, the same request id tells the next leader.
+    let _ = handle.commands.send(Command::Asked { input, answer }).await;
+    match waiting.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(rejected)) => Err(refuse(&handle.now().upgrade, rejected)),
+        Err(_) => Err(Refused::not_leader(None)),
+    }
+}
+
+/// Why the core did not take a call, as an answer.
+fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
+    let text = rejected.to_string();
+    let look = "`cutover status` shows where it stands";
+    let refused = match rejected {
+        Rejected::NoSuchHold(_) if upgrade.holds().next().is_some() => {
+            let open = upgrade.holds().map(|hold| hold.id.to_string()).collect::<Vec<_>>().join(", ");
+            Refused::new(Code::HoldOutdated, text, "look at the holds that are open now, and decide those").with("holds", open)
+        }
+        Rejected::NoSuchHold(_) => Refused::new(Code::NoSuchHold, text, look),
+        Rejected::NotOffered { offered, .. } => {
+            Refused::new(Code::ChoiceNotOffered, text, "choose one of those that the hold offers").with("choices", offered)
+        }
+        Rejected::Ended => Refused::new(Code::UpgradeEnded, text, look),
+        Rejected::NotEnded => Refused::new(Code::UpgradeActive, text, "wait for its end, or abort it"),
+        Rejected::OpenedAlready => {
+            Refused::new(Code::WouldLoseWrites, text, "repair forwards; what was kept before the migration is still there")
+        }
+        Rejected::GoesBackAlready(_) => Refused::new(Code::TooLate, text, look),
+        Rejected::MigratedAlready => Refused::new(Code::TooLate, text, "use `cutover rollback`"),
+        Rejected::NothingMigrated => Refused::new(Code::InvalidArgument, text, "use `cutover abort`"),
+        Rejected::OrdersOut(_) => Refused::new(Code::UpgradeActive, text, "wait until they are settled, then ask again"),
+        Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
+        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } => {
+            Refused::new(Code::Internal, text, "look at the coordinator's log")
+        }
+    };
+    refused.with("upgrade", upgrade.id())
+}
+
+pub(super) fn status(leadership: &Leadership, handle: &Handle) -> UpgradeStatus {
+    handle.now().upgrade.status(leadership.now())
+}
+
+/// An upgrade in one line. One without a loop is read for this alone.
+async fn summary(leadership: &Arc<Leadership>, head: &UpgradeHead) -> Result<pb::UpgradeSummary, Refused> {
+    use crate::upgrade_loop::load::{CannotLoad, load};
+    let now = leadership.now();
+    let (upgrade, quarantined) = match leadership.entry(&head.id) {
+        Some(Entry::Led(handle)) => (Some(handle.now().upgrade), None),
+        Some(Entry::Quarantined { why, before }) => (before, Some(why)),
+        None => match load(&*leadership.store, &head.id).await {
+            Ok(loaded) => (Some(Arc::new(loaded.upgrade)), None),
+            Err(CannotLoad::Store(error)) => return Err(unreadable(&error)),
+            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
+                let text = why.to_string();
+                let before = match why {
+                    CannotLoad::Foreign { before, .. } => before.map(|upgrade| Arc::new(*upgrade)),
+                    CannotLoad::Missing(_) | CannotLoad::Store(_) => None,
+                };
+                (before, Some(text))
+            }
+        },
+    };
+    let quarantined = quarantined.map(|why| format!("quarantined, not led: {why}"));
+    let Some(upgrade) = upgrade else {
+        let id = head.id.to_string();
+        let waiting_for = quarantined.unwrap_or_default();
+        return Ok(pb::UpgradeSummary { id, waiting_for, seq: head.seq, ..Default::default() });
+    };
+    let status = upgrade.status(now);
+    let waiting = status.waiting_for.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(pb::UpgradeSummary {
+        id: status.id.to_string(),
+        deployment: status.deployment.to_string(),
+        from: status.from.to_string(),
+        target: status.target.to_string(),
+        strategy: pb::Strategy::from(status.strategy).into(),
+        state: pb::State::from(status.state).into(),
+        started_at: Some(to_wire(status.started.0)),
+        started_by: status.started.1.map(Into::into),
+        ended: status.ended.map(to_wire),
+        waiting_for: quarantined.unwrap_or(waiting),
+        seq: head.seq,
+    })
+}
+
+fn meant(what_if: WhatIf) -> pb::WhatIf {
+    let WhatIf { allowed, meaning, stages, ledgers } = what_if;
+    pb::WhatIf {
+        allowed,
+        meaning,
+        stages: stages.into_iter().map(Into::into).collect(),
+        ledgers: ledgers.into_iter().map(Into::into).collect(),
+        lost_writes: String::new(),
+        begun: false,
+    }
+}
+
+/// Field readers name the field; a `Status` is made of that here.
+fn read<T>(field: Result<T, Malformed>) -> Result<T, Refused> {
+    field.map_err(Refused::from)
+}
+
+fn strategy(number: i32) -> Result<StrategyAsk, Malformed> {
+    let known = pb::Strategy::try_from(number).map_err(|_| Malformed::at("strategy", format!("{number} is not known")))?;
+    Ok(match known {
+        pb::Strategy::Unspecified | pb::Strategy::Auto => StrategyAsk::Auto,
+        pb::Strategy::Downtime => StrategyAsk::Downtime,
+        pb::Strategy::Rolling => StrategyAsk::Rolling,
+    })
+}
+
+fn which(findings: Vec<pb::FindingName>, all: bool) -> Result<Approve, Refused> {
+    match (findings.is_empty(), all) {
+        (true, true) => Ok(Approve::All),
+        (true, false) => Err(Malformed::at("findings", "name the findings, or say `all`").into()),
+        (false, true) => Err(Malformed::at("all", "either name findings, or say `all`").into()),
+        (false, false) => {
+            let one = |(index, name): (usize, pb::FindingName)| {
+                let place = format!("findings[{index}].subject");
+                Ok((FindingCode(name.code), wanted(&place, name.subject)?))
+            };
+            Ok(Approve::These(findings.into_iter().enumerate().map(one).collect::<Result<_, malformed::Malformed>>()?))
+        }
+    }
+}
+
+fn limit(asked: u32, (most, usual): (usize, usize)) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) => usual,
+        Ok(asked) => asked.min(most),
+        Err(_) => most,
+    }
+}
+
+pub(super) fn unreadable(error: &cutover_store::StoreError) -> Refused {
+    Refused::new(
+        Code::StoreUnavailable,
+        format!("the store could not be read: {error}"),
+        "ask again; if it lasts, look at the coordinator's log",
+    )
+}
+
+fn no_such_upgrade(id: &UpgradeId) -> Refused {
+    Refused::new(Code::NoSuchUpgrade, format!("there is no upgrade {id}"), "`cutover status` lists the upgrades there are")
+}
+
+pub(super) fn foreign(id: &UpgradeId, seq: u64, why: &str) -> Refused {
+    Refused::new(
+        Code::Quarantined,
+        format!("fact {seq} of upgrade {id} is not understood: {why}"),
+        "install the version of Cutover that wrote it, or a newer one; nothing was changed",
+    )
+    .with("upgrade", id)
+}

@@ -1,0 +1,222 @@
+//! The coordinator's settings file.
+//!
+//! TOML; an unknown key is refused and named with the nearest right one, because a key that is silently ignored is found
+//! out during an upgrade. No setting of the coordinator is a secret.
+
+use cutover_proto::transport::Endpoint;
+use cutover_store::CoordinatorName;
+use cutover_vocabulary::Elapsed;
+use cutover_vocabulary::plan::Limits;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Settings of one coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its name, unique among the coordinators of a fleet.
+    pub name: CoordinatorName,
+    /// Where it listens: `unix:/path`, or `http://127.0.0.1:PORT`.
+    pub listen: Endpoint,
+    /// Where facts are kept.
+    pub store: StorePlace,
+    /// How long things may take; part of every plan.
+    pub limits: Limits,
+    /// How long agents have to answer a survey. A look at a storage reads every ledger once.
+    pub survey: Elapsed,
+}
+
+/// Where facts are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// One file on this machine, `sqlite:/path`.
+    Sqlite(PathBuf),
+    /// In this process, `memory`; gone when it ends. For tests.
+    Memory,
+}
+impl FromStr for StorePlace {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("sqlite:") {
+            Some(path) if path.starts_with('/') => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(path) => Err(format!("sqlite:{path} does not name an absolute path: write it as sqlite:/path")),
+            None if text == "memory" => Ok(Self::Memory),
+            None => Err(format!("{text:?} is no store: write it as sqlite:/path, or memory for tests")),
+        }
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    listen: String,
+    store: String,
+    #[serde(default)]
+    limits: LimitsSettings,
+    #[serde(default = "default_survey")]
+    survey_seconds: u64,
+}
+
+/// The table `limits`: what is left away keeps its default.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LimitsSettings {
+    drain_seconds: Option<u64>,
+    step_seconds: Option<u64>,
+    migration_seconds: Option<u64>,
+    agent_lost_seconds: Option<u64>,
+    attempts: Option<u16>,
+    lanes: Option<u16>,
+}
+
+fn default_survey() -> u64 {
+    120
+}
+
+/// Settings that cannot be used, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings {}: {source}; name the right file with --settings", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file says something that is not settings.
+    #[error("{} line {line}: {what}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A value breaks a rule.
+    #[error("{}: {key}: {why}", path.display())]
+    Rule {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: &'static str,
+        /// Which rule, and what to write instead.
+        why: String,
+    },
+}
+
+impl Settings {
+    /// Settings with default limits; for single-node mode, which needs no file.
+    pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Self {
+        let survey = Elapsed::from_secs(default_survey());
+        Self { name, listen, store, limits: Limits::default(), survey }
+    }
+
+    /// Reads a settings file.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// [`Settings::load`] without the file: `path` is only named in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
+        let file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+        let rule = |key, why: String| SettingsError::Rule { path: path.to_owned(), key, why };
+        let LimitsSettings { drain_seconds, step_seconds, migration_seconds, agent_lost_seconds, attempts, lanes } =
+            file.limits;
+        for (key, value) in [
+            ("limits.drain_seconds", drain_seconds),
+            ("limits.step_seconds", step_seconds),
+            ("limits.migration_seconds", migration_seconds),
+            ("limits.agent_lost_seconds", agent_lost_seconds),
+            ("limits.attempts", attempts.map(u64::from)),
+            ("limits.lanes", lanes.map(u64::from)),
+            ("survey_seconds", Some(file.survey_seconds)),
+        ] {
+            if value == Some(0) {
+                return Err(rule(key, "it must be at least 1; leave it away for its default".to_owned()));
+            }
+        }
+        let usual = Limits::default();
+        let seconds = |value: Option<u64>, usual: Elapsed| value.map_or(usual, Elapsed::from_secs);
+        Ok(Self {
+            name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
+            listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
+            store: file.store.parse().map_err(|error| rule("store", error))?,
+            limits: Limits {
+                drain: seconds(drain_seconds, usual.drain),
+                step: seconds(step_seconds, usual.step),
+                migration: seconds(migration_seconds, usual.migration),
+                agent_lost: seconds(agent_lost_seconds, usual.agent_lost),
+                attempts: attempts.unwrap_or(usual.attempts),
+                lanes: lanes.unwrap_or(usual.lanes),
+            },
+            survey: Elapsed::from_secs(file.survey_seconds),
+        })
+    }
+}
+
+/// Adds the nearest right key to what serde says of an unknown one: ``unknown field `nam`, expected one of `name`, …``.
+fn explain(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
+    let offset = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = text.get(..offset).unwrap_or("").matches('\n').count() + 1;
+    let said = error.message();
+    let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+    let what = match quoted.split_first() {
+        Some((unknown, known)) if said.starts_with("unknown field") => {
+            let nearest = known.iter().min_by_key(|key| strsim::damerau_levenshtein(unknown, key));
+            let nearest = nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
+            format!("there is no setting `{unknown}` here{nearest}")
+        }
+        Some(_) | None => said.to_owned(),
+    };
+    SettingsError::Invalid { path: path.to_owned(), line, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = "name = \"c-1\"\nlisten = \"unix:/run/c.sock\"\nstore = \"sqlite:/var/lib/c.db\"\n";
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(text, Path::new("c.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_left_away_keeps_its_default() {
+        let settings = parse(&format!("{SMALLEST}[limits]\nagent_lost_seconds = 5\n")).unwrap();
+        assert_eq!(settings.limits, Limits { agent_lost: Elapsed::from_secs(5), ..Limits::default() });
+        assert_eq!(settings.store, StorePlace::Sqlite("/var/lib/c.db".into()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() {
+        let error = parse(&format!("{SMALLEST}[limits]\nagent_lots_seconds = 5\n")).unwrap_err();
+        assert!(error.contains("line 5") && error.contains("did you mean `agent_lost_seconds`?"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_others_could_reach_is_refused() {
+        let error = parse(&SMALLEST.replace("unix:/run/c.sock", "http://10.0.0.7:7080")).unwrap_err();
+        assert!(error.contains("listen") && error.contains("loopback"), "{error}");
+    }
+
+    #[test]
+    fn a_store_that_is_none_says_what_to_write() {
+        for store in ["etcd", "sqlite:c.db", ""] {
+            let error = parse(&SMALLEST.replace("sqlite:/var/lib/c.db", store)).unwrap_err();
+            assert!(error.contains("sqlite:/path"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        let error = parse(&format!("{SMALLEST}[limits]\nlanes = 0\n")).unwrap_err();
+        assert!(error.contains("limits.lanes"), "{error}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Coordinators that die, are deposed, or lose answers: the upgrade ends the same.
+
+mod support;
+
+use cutover_coordinator::faults::{NoFaults, Point};
+use cutover_proto::transport::{Endpoint, connect_lazy};
+use cutover_proto::v1::fleet_client::FleetClient;
+use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_store::memory::AppendFault;
+use cutover_vocabulary::status::State;
+use cutover_vocabulary::{Digest, OrderId, UpgradeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use support::host::Seen;
+use support::{Backend, Coordinator, FakeAgent, Manners, Site, StopAt, until};
+
+fn appends(point: &Point) -> bool {
+    matches!(point, Point::AfterAppend { .. })
+}
+fn all(_: &Point) -> bool {
+    true
+}
+
+/// Drives one upgrade while its coordinator is killed at the n-th point and another one takes over.
+async fn killed_at(site: Site, nth: usize, of: fn(&Point) -> bool) -> (BTreeMap<OrderId, Digest>, usize) {
+    let faults = StopAt::new(nth, of);
+    let first = site.coordinator_at("c-1", &site.endpoint, faults.clone()).await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let client = site.client();
+    let driving = tokio::spawn(async move {
+        let upgrade = client.begin().await;
+        client.reaches(&upgrade, State::Completed).await;
+        upgrade
+    });
+    let mut running: Option<Coordinator> = Some(first);
+    let mut driving = std::pin::pin!(driving);
+    let upgrade = tokio::select! {
+        upgrade = &mut driving => upgrade,
+        () = faults.stopped.notified() => {
+            running.take().unwrap().kill().await;
+            running = Some(site.coordinator_at("c-2", &site.endpoint, Arc::new(NoFaults)).await);
+            driving.await
+        }
+    }
+    .unwrap_or_else(|error| panic!("at point {nth} ({:?}): {error}", faults.points.lock().unwrap().last()));
+    running.unwrap().stop().await;
+    let given: BTreeMap<_, _> = {
+        let journal = agent.journal.lock().unwrap();
+        assert_eq!(journal.violations, Vec::<String>::new(), "at point {nth}");
+        journal.orders.iter().map(|(id, entry)| (id.clone(), entry.content)).collect()
+    };
+    let stored = site.orders(&upgrade).await;
+    assert_eq!(given, stored, "at point {nth}");
+    (stored, faults.reached.load(Ordering::SeqCst))
+}
+
+async fn killed_at_each(site: fn() -> Site, of: fn(&Point) -> bool, stride: usize) {
+    let (expected, points) = killed_at(site(), usize::MAX, of).await;
+    assert!(points > 20, "{points}");
+    let mut runs = tokio::task::JoinSet::new();
+    for nth in (1..=points).step_by(stride) {
+        if runs.len() >= 6 {
+            let (orders, _) = runs.join_next().await.unwrap().unwrap();
+            assert_eq!(orders, expected);
+        }
+        runs.spawn(killed_at(site(), nth, of));
+    }
+    while let Some(run) = runs.join_next().await {
+        assert_eq!(run.unwrap().0, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_any_append_the_next_coordinator_ends_the_same_with_the_same_orders() {
+    killed_at_each(Site::memory, appends, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_crash_point_the_next_coordinator_ends_the_same_with_the_same_orders() {
+    killed_at_each(Site::memory, all, 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_on_sqlite_the_next_coordinator_ends_the_same_with_the_same_orders() {
+    killed_at_each(Site::sqlite, all, 19).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_goes_wrong_in_any_way_changes_nothing_in_the_end() {
+    for fault in AppendFault::ALL {
+        if matches!(fault, AppendFault::HangsBefore | AppendFault::HangsAfter) {
+            continue;
+        }
+        for nth in [1, 2, 9] {
+            let site = Site::memory();
+            if let Backend::Memory(store) = &site.backend {
+                store.fail_append(nth, *fault);
+            }
+            let coordinator = site.coordinator().await;
+            let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+            let client = site.client();
+            let upgrade = client.begin().await;
+            client.reaches(&upgrade, State::Completed).await;
+            assert_eq!(agent.journal.lock().unwrap().violations, Vec::<String>::new(), "{fault:?} at {nth}");
+            coordinator.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_deposed_without_a_word_stops_and_leads_again_under_a_new_epoch() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    until("the agent to be in", || async { (agent.journal.lock().unwrap().links > 0).then_some(()) }).await;
+    let before = agent.journal.lock().unwrap().epoch;
+    if let Backend::Memory(store) = &site.backend {
+        store.depose();
+    }
+    let client = site.client();
+    let upgrade = client.begin().await;
+    client.reaches(&upgrade, State::Completed).await;
+    let journal = agent.journal.lock().unwrap();
+    assert!(journal.epoch > before && journal.violations.is_empty(), "{:?}", journal.violations);
+    drop(journal);
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_coordinators_on_one_file_the_second_follows_and_names_the_leader_until_it_is_gone() {
+    let site = Site::sqlite();
+    let first = site.coordinator_at("c-1", &site.endpoint, Arc::new(NoFaults)).await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let client = site.client();
+    let plan = client.plan("plan-1").await.unwrap();
+
+    let beside = Endpoint::Unix(site.dir.path().join("c2.sock"));
+    let second = site.coordinator_at("c-2", &beside, Arc::new(NoFaults)).await;
+    let mut fleet = FleetClient::new(connect_lazy(&beside));
+    let refused = until("the second to follow", || async {
+        let mut fleet = FleetClient::new(connect_lazy(&beside));
+        let status = fleet.list_instances(pb::ListInstancesRequest::default()).await.err()?;
+        Refused::of(&status)
+    })
+    .await;
+    assert_eq!((refused.code, refused.metadata["leader"].as_str()), (Code::NotLeader, "c-1"));
+    let leader = fleet.get_leader(pb::GetLeaderRequest {}).await.unwrap().into_inner();
+    assert_eq!((leader.name.as_deref(), leader.leading), (Some("c-1"), false));
+
+    first.stop().await;
+    until("the second to lead", || async {
+        let mut fleet = FleetClient::new(connect_lazy(&beside));
+        fleet.get_leader(pb::GetLeaderRequest {}).await.ok()?.into_inner().leading.then_some(())
+    })
+    .await;
+    // What the first one knew, the second one knows.
+    let known = pb::GetPlanRequest { digest: plan.digest.clone() };
+    let mut upgrades = pb::upgrades_client::UpgradesClient::new(connect_lazy(&beside));
+    assert_eq!(upgrades.get_plan(known).await.unwrap().into_inner(), plan);
+    drop(agent);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_with_a_foreign_fact_is_shown_and_left_alone() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let client = site.client();
+    let upgrade = client.begin().await;
+    client.reaches(&upgrade, State::Completed).await;
+    coordinator.kill().await;
+    drop(agent);
+    let facts = site.facts(&upgrade).await;
+    let Backend::Memory(store) = &site.backend else { unreachable!() };
+    let foreign = serde_json::to_string(&facts[9]).unwrap().replace(facts[9].fact.kind(), "from-the-future");
+    store.plant(&UpgradeId::new(upgrade.clone()).unwrap(), 10, foreign.as_bytes());
+
+    let coordinator = site.coordinator().await;
+    let (listed, refused) = until("the quarantine", || async {
+        let mut upgrades = client.upgrades.clone();
+        let listed = upgrades.list(pb::ListUpgradesRequest::default()).await.ok()?.into_inner().upgrades;
+        let refused = upgrades.get(pb::GetUpgradeRequest { upgrade: upgrade.clone() }).await.err()?;
+        Some((listed, Refused::of(&refused)?))
+    })
+    .await;
+    assert!(listed[0].waiting_for.contains("fact 10"), "{listed:?}");
+    assert_eq!(refused.code, Code::Quarantined);
+    assert_eq!(site.store().await.load(&UpgradeId::new(upgrade).unwrap(), 0, 1000).await.unwrap().len(), facts.len());
+    coordinator.stop().await;
+}

@@ -1,0 +1,11 @@
+//! A coordinator in this process over a Unix socket, agents that answer by script, and a client.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+
+#[path = "../../../core/tests/support/mod.rs"]
+pub mod host;
+
+mod agent;
+mod site;
+
+pub use agent::{FakeAgent, Journal, Manners};
+pub use site::{Backend, Client, Coordinator, Site, StopAt, persist, until};
