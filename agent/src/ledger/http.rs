@@ -1,0 +1,157 @@
+//! The ledger's HTTP API, as far as it is read. Reads only names that exist: a GET on `/{name}/stats` creates the ledger.
+
+use cutover_vocabulary::{LedgerName, Version};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The largest answer that is read, in bytes: `/_info` lists every ledger.
+const LARGEST: usize = 8 << 20;
+
+/// Something that went wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nobody answers there.
+    #[error("nobody answers at {address}: {source}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The answer did not come, or broke off.
+    #[error("GET {path} at {address} was not answered: {why}")]
+    Broken {
+        /// Where.
+        address: SocketAddr,
+        /// What.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// The answer is an error.
+    #[error("GET {path} at {address} was answered with {status}: {body}")]
+    Status {
+        /// Where.
+        address: SocketAddr,
+        /// What.
+        path: String,
+        /// Which status.
+        status: StatusCode,
+        /// What else it said, shortened.
+        body: String,
+    },
+    /// The answer is not the ledger's.
+    #[error("{address} answers, but not as a ledger: {why}")]
+    NotALedger {
+        /// Where.
+        address: SocketAddr,
+        /// What is missing.
+        why: String,
+    },
+}
+
+/// A ledger that listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Http {
+    address: SocketAddr,
+    limit: Duration,
+}
+
+impl Http {
+    /// At an address, with a limit for each request.
+    pub fn new(address: SocketAddr, limit: Duration) -> Self {
+        Self { address, limit }
+    }
+
+    /// `/_info`: the version that answers. Creates nothing, in any release.
+    pub async fn version(&self) -> Result<Version, HttpError> {
+        let body = self.get("/_info").await?;
+        let not = |why: String| HttpError::NotALedger { address: self.address, why };
+        let value: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|error| not(format!("/_info: {error}")))?;
+        let text = value.pointer("/data/version").and_then(serde_json::Value::as_str);
+        let text = text.ok_or_else(|| not("/_info names no version".to_owned()))?;
+        Version::parse(text).map_err(|error| not(error.to_string()))
+    }
+
+    /// `/{ledger}/stats`: that the ledger can be read. Only for a ledger that is known to exist.
+    pub async fn read(&self, ledger: &LedgerName) -> Result<(), HttpError> {
+        self.get(&format!("/{}/stats", encoded(ledger.as_str()))).await?;
+        self.get(&format!("/{}/transactions", encoded(ledger.as_str()))).await?;
+        Ok(())
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, HttpError> {
+        let broken = |why: String| HttpError::Broken { address: self.address, path: path.to_owned(), why };
+        match tokio::time::timeout(self.limit, self.get_without_limit(path)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(broken(format!("no answer within {} ms", self.limit.as_millis()))),
+        }
+    }
+
+    async fn get_without_limit(&self, path: &str) -> Result<Bytes, HttpError> {
+        let broken = |why: String| HttpError::Broken { address: self.address, path: path.to_owned(), why };
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|source| HttpError::Connect { address: self.address, source })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let request = Request::get(path)
+            .header("host", self.address.to_string())
+            .header("connection", "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| broken(error.to_string()))?;
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), LARGEST)
+                .collect()
+                .await
+                .map_err(|error| broken(error.to_string()))?
+                .to_bytes();
+            if !status.is_success() {
+                let body = String::from_utf8_lossy(&body).chars().take(200).collect();
+                return Err(HttpError::Status { address: self.address, path: path.to_owned(), status, body });
+            }
+            Ok(body)
+        };
+        // The connection is driven here, so that it is closed when this returns: a drain counts connections.
+        tokio::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            ended = connection => match ended {
+                Ok(()) => exchange.await,
+                Err(error) => Err(broken(error.to_string())),
+            },
+        }
+    }
+}
+
+/// A ledger's name as one segment of a path.
+fn encoded(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_segment_of_the_path() {
+        assert_eq!(encoded("a/../b?c"), "a%2F..%2Fb%3Fc");
+    }
+}

@@ -1,0 +1,83 @@
+//! The fence: while it stands, the agent does not start the instance, whoever asks. It survives reboots.
+
+use crate::files::{FileError, folder, read_json, write_json};
+use crate::machine;
+use cutover_vocabulary::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What the fence's file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Goes up by one each time the fence is set; a proof that names another is void.
+    pub generation: u64,
+    /// Whether it stands now.
+    pub standing: bool,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// By which order, or by whom.
+    pub by: String,
+}
+
+/// An instance's fence.
+#[derive(Debug, Clone)]
+pub struct FenceFile(PathBuf);
+
+impl FenceFile {
+    /// In the instance's folder.
+    pub fn of(instance_dir: &Path) -> Self {
+        Self(instance_dir.join("fence.json"))
+    }
+
+    /// Reads it; one that was never set is down, with generation 0.
+    pub fn read(&self) -> Result<Fence, FileError> {
+        Ok(read_json(&self.0)?.unwrap_or_else(|| Fence {
+            generation: 0,
+            standing: false,
+            since: Timestamp::from_millis(0),
+            by: "nobody".to_owned(),
+        }))
+    }
+
+    /// Sets it, on disk before this returns. One that stands already is left as it is, with its generation.
+    pub fn set(&self, by: &str) -> Result<Fence, FileError> {
+        let now = self.read()?;
+        if now.standing {
+            return Ok(now);
+        }
+        self.write(Fence { generation: now.generation + 1, standing: true, since: machine::now(), by: by.to_owned() })
+    }
+
+    /// Lifts it, on disk before this returns. The generation stays.
+    pub fn lift(&self, by: &str) -> Result<Fence, FileError> {
+        let now = self.read()?;
+        if !now.standing {
+            return Ok(now);
+        }
+        self.write(Fence { generation: now.generation, standing: false, since: machine::now(), by: by.to_owned() })
+    }
+
+    fn write(&self, fence: Fence) -> Result<Fence, FileError> {
+        if let Some(parent) = self.0.parent() {
+            folder(parent)?;
+        }
+        write_json(&self.0, &fence)?;
+        Ok(fence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_that_was_lifted_and_set_again_has_another_generation() {
+        let dir = tempfile::tempdir().unwrap();
+        let fence = FenceFile::of(dir.path());
+        assert!(!fence.read().unwrap().standing);
+        assert_eq!(fence.set("a").unwrap().generation, 1);
+        assert_eq!(fence.set("b").unwrap(), fence.read().unwrap(), "set again: left as it is");
+        assert_eq!(fence.lift("c").unwrap().generation, 1);
+        assert_eq!(FenceFile::of(dir.path()).set("d").unwrap().generation, 2);
+    }
+}

@@ -1,0 +1,233 @@
+//! A service as a plain process that outlives the agent.
+
+use super::environment::Redactor;
+use super::fence::FenceFile;
+use super::launch::{Launch, output_path};
+use super::record::{self, Record};
+use super::{Role, ServiceError};
+use crate::ledger::cli::error_message;
+use crate::settings::InstanceSettings;
+use crate::worker::{Program, Task, WorkFolder};
+use cutover_vocabulary::instance::RunState;
+use cutover_vocabulary::outcome::CleanEnd;
+use cutover_vocabulary::{Elapsed, InstanceName};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::HashMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+/// How often a launcher is looked at until it has become the ledger: a few milliseconds in all.
+const LAUNCHING: Duration = Duration::from_millis(2);
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was not running.
+    NotRunning,
+    /// It ended well after SIGTERM.
+    Ended(CleanEnd),
+    /// It ended after SIGTERM, but badly: killed by a signal, or with this status.
+    Badly(ExitStatus),
+    /// It still runs: SIGTERM had no effect within the patience. Nothing else was sent.
+    StillRunning {
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// The processes that this agent process itself started: only a parent learns an exit status.
+#[derive(Clone, Default)]
+struct Children(Arc<Mutex<HashMap<u32, watch::Receiver<Option<ExitStatus>>>>>);
+
+/// Starts, observes and stops the processes of one instance.
+#[derive(Clone)]
+pub struct ProcessService {
+    settings: Arc<InstanceSettings>,
+    dir: PathBuf,
+    settings_file: PathBuf,
+    launcher: Program,
+    children: Children,
+}
+
+impl ProcessService {
+    /// For an instance whose files lie in `dir`; `launcher` is the program that becomes the ledger.
+    pub fn new(settings: Arc<InstanceSettings>, dir: PathBuf, settings_file: PathBuf, launcher: Program) -> Self {
+        Self { settings, dir, settings_file, launcher, children: Children::default() }
+    }
+
+    /// The instance's settings.
+    pub fn settings(&self) -> &InstanceSettings {
+        &self.settings
+    }
+    /// The instance's own folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+    /// Its name.
+    pub fn name(&self) -> &InstanceName {
+        &self.settings.name
+    }
+    /// Its fence.
+    pub fn fence(&self) -> FenceFile {
+        FenceFile::of(&self.dir)
+    }
+
+    /// The process of that role, if it runs.
+    pub fn running(&self, role: Role) -> Result<Option<Record>, ServiceError> {
+        record::running(&self.dir, self.name(), role)
+    }
+
+    /// Whether the service runs, as reports say it.
+    pub fn run_state(&self) -> RunState {
+        match self.running(Role::Service) {
+            Ok(Some(record)) => RunState::Running { pid: record.pid },
+            Ok(None) => RunState::Stopped,
+            Err(error) => RunState::Unknown { why: error.to_string() },
+        }
+    }
+
+    /// Starts a process of that role unless it runs; returns once it is recorded, not once it answers.
+    /// Safe to repeat at any time: the launcher looks again, under a lock.
+    ///
+    /// # Errors
+    /// [`ServiceError::Fenced`] for the service while it is fenced; what keeps the launcher from starting.
+    pub async fn start(
+        &self,
+        role: Role,
+        program: PathBuf,
+        extra: Vec<String>,
+        address: Option<String>,
+    ) -> Result<(), ServiceError> {
+        if self.running(role)?.is_some() {
+            return Ok(());
+        }
+        let fence = self.fence().read()?;
+        if role == Role::Service && fence.standing {
+            return Err(ServiceError::Fenced { instance: self.name().clone(), generation: fence.generation });
+        }
+        let launch = Launch { instance: self.name().clone(), role, program, extra, address };
+        let folder = WorkFolder::at(self.dir.join(format!("{}.launch", role.word())));
+        folder.prepare(&Task::Launch { settings: self.settings_file.clone(), launch })?;
+        let child = self
+            .launcher
+            .spawn_launcher(&folder)
+            .map_err(|source| ServiceError::Spawn { program: self.launcher.path.clone(), source })?;
+        let Some(pid) = child.id() else { return Ok(()) };
+        let status = self.children.keep(pid, child);
+        // The launcher writes its record and becomes the ledger, or ends.
+        while record::last(&self.dir, role)?.is_none_or(|record| record.pid != pid) && status.borrow().is_none() {
+            tokio::time::sleep(LAUNCHING).await;
+        }
+        match folder.launch_failure() {
+            Some(why) if self.running(role)?.is_none() => {
+                Err(ServiceError::NotLaunched { instance: self.name().clone(), why })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Why the process of that role ended, in the ledger's or the launcher's own words without secrets, for messages.
+    pub fn last_words(&self, role: Role) -> String {
+        let folder = WorkFolder::at(self.dir.join(format!("{}.launch", role.word())));
+        if let Some(refused) = folder.launch_failure() {
+            return refused;
+        }
+        let from = record::last(&self.dir, role).ok().flatten().map_or(0, |record| record.stderr_from);
+        let text = tail(&output_path(&self.dir, role, "stderr"), from);
+        let redactor = match self.settings.environment() {
+            Ok(environment) => Redactor::of(&self.settings.args, &environment),
+            Err(_) => Redactor::of(&self.settings.args, []),
+        };
+        match error_message(&redactor.clean(&text)) {
+            Some(message) => message,
+            None => "it printed no error".to_owned(),
+        }
+    }
+
+    /// SIGTERM, then waits until it is gone, at most `patience`. Never sends SIGKILL: a ledger that will not stop is in
+    /// the middle of something, and a person decides.
+    pub async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError> {
+        let Some(record) = self.running(role)? else { return Ok(Stopped::NotRunning) };
+        let error = |doing| {
+            let (pid, instance) = (record.pid, self.name().clone());
+            move |source: std::io::Error| ServiceError::Process { doing, pid, instance, source }
+        };
+        let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(Stopped::NotRunning);
+        };
+        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::SRCH) => return Ok(Stopped::Ended(CleanEnd::Gone)),
+            Err(errno) => return Err(error("open")(errno.into())),
+        };
+        // The handle is for whoever had this id when it was opened: look again before signalling.
+        if !record::alive(&record, self.name())? {
+            return Ok(Stopped::NotRunning);
+        }
+        match pidfd_send_signal(&handle, Signal::TERM) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(errno) => return Err(error("send SIGTERM to")(errno.into())),
+        }
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe for types whose descriptor may change; an OwnedFd's does not"
+        )]
+        let gone = AsyncFd::with_interest(handle, Interest::READABLE).map_err(error("wait for"))?;
+        match tokio::time::timeout(patience.duration(), gone.readable()).await {
+            Ok(Ok(_)) => Ok(match self.children.status(record.pid).await {
+                Some(status) if status.success() => Stopped::Ended(CleanEnd::Exited),
+                // A program that installs no handler dies by the SIGTERM that was sent: nothing worse happened.
+                Some(status) if status.signal() == Some(Signal::TERM.as_raw()) => Stopped::Ended(CleanEnd::Gone),
+                Some(status) => Stopped::Badly(status),
+                None => Stopped::Ended(CleanEnd::Gone),
+            }),
+            Ok(Err(source)) => Err(error("wait for")(source)),
+            Err(_) => Ok(Stopped::StillRunning { pid: record.pid }),
+        }
+    }
+}
+
+impl Children {
+    /// Waits for a child in the background, so that it leaves no zombie, and keeps its status.
+    fn keep(&self, pid: u32, mut child: tokio::process::Child) -> watch::Receiver<Option<ExitStatus>> {
+        let (tell, status) = watch::channel(None);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, status| status.borrow().is_none());
+        all.insert(pid, status.clone());
+        drop(all);
+        tokio::spawn(async move {
+            if let Ok(status) = child.wait().await {
+                tell.send_replace(Some(status));
+            }
+        });
+        status
+    }
+
+    /// The status of a child that has ended; none if it was not a child of this process.
+    async fn status(&self, pid: u32) -> Option<ExitStatus> {
+        let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&pid)?.clone();
+        let ended = status.wait_for(Option::is_some).await.ok()?;
+        *ended
+    }
+}
+
+/// The last part of a file from an offset on, at most 64 KiB.
+fn tail(path: &Path, from: u64) -> String {
+    const MOST: u64 = 64 << 10;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(length.saturating_sub(MOST))))?;
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}

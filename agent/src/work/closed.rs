@@ -1,0 +1,190 @@
+//! `StartClosed` and `Verify`: the target on the migrated storage, where no client reaches it.
+//!
+//! The copy is the service's own command (the target's binary, its own arguments and environment) with one flag appended:
+//! `--server.http.bind_address` with a loopback port that the agent chose; of a repeated flag the ledger takes the last.
+//!
+//! Looks first: a copy that runs and answers is taken as it is. Whatever fails or is stopped ends the copy before it is
+//! reported, so that none is left behind. Half done: a copy runs that the record knows; again finds it.
+
+use super::site::{REQUEST, Site, address, end_closed_copy, note, own_folder, wait_for_answer};
+use super::trouble::Trouble;
+use crate::files;
+use crate::ledger::http::Http;
+use crate::release::stage;
+use crate::service::process::ProcessService;
+use crate::service::{Role, ports};
+use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
+use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::{LedgerName, Order, OrderId, Version};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use tokio_util::sync::CancellationToken;
+
+/// How often another port is tried when somebody took the chosen one meanwhile.
+const PORTS: u32 = 3;
+
+/// Starts the closed copy.
+pub(super) async fn start(
+    site: &Site,
+    order: &Order,
+    target: &StagedRelease,
+    stop: &CancellationToken,
+) -> Result<SocketAddr, Trouble> {
+    let service = site.subject(order)?;
+    own_folder(service)?;
+    refuse_beside_the_service(service)?;
+    let program = stage::check(&site.settings, target)?;
+    if let Some(running) = answering(service, &program, &target.release.version).await? {
+        return Ok(running);
+    }
+    end_closed_copy(service).await?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let address = free_port()?;
+        let extra = vec![format!("--server.http.bind_address={address}")];
+        service.start(Role::Closed, program.clone(), extra, Some(address.to_string())).await?;
+        match wait_for_answer(service, Role::Closed, address, stop).await {
+            Ok(version) if version == target.release.version => return Ok(address),
+            Ok(version) => {
+                end_closed_copy(service).await?;
+                return Err(Trouble::refused(
+                    format!(
+                        "the closed copy of instance {} answers as {version}, ordered was {}",
+                        service.name(),
+                        target.release.version
+                    ),
+                    "stage the release again",
+                ));
+            }
+            Err(trouble) => {
+                end_closed_copy(service).await?;
+                if tries < PORTS && trouble.0.message.contains("address already in use") {
+                    continue;
+                }
+                return Err(trouble.effect(Effect::None));
+            }
+        }
+    }
+}
+
+/// What a verification showed, kept until its outcome is known to the daemon: the copy is ended right after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Verified {
+    order: OrderId,
+    evidence: Evidence,
+}
+
+/// Verifies the closed copy and ends it.
+pub(super) async fn verify(
+    site: &Site,
+    order: &Order,
+    version: &Version,
+    ledgers: &[LedgerName],
+) -> Result<Evidence, Trouble> {
+    let service = site.subject(order)?;
+    let path = note(service, "verified.json");
+    let earlier: Option<Verified> = files::read_json(&path)?;
+    if let Some(earlier) = earlier
+        && earlier.order == order.id
+    {
+        end_closed_copy(service).await?;
+        return Ok(earlier.evidence);
+    }
+    let looked = look(service, version, ledgers).await;
+    if looked.is_ok() {
+        let evidence = Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() };
+        files::write_json(&path, &Verified { order: order.id.clone(), evidence })?;
+    }
+    // Whatever was seen, the copy ends; what was seen first is the one to tell.
+    let ended = end_closed_copy(service).await;
+    looked?;
+    ended?;
+    Ok(Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() })
+}
+
+async fn look(service: &ProcessService, version: &Version, ledgers: &[LedgerName]) -> Result<(), Trouble> {
+    let name = service.name();
+    refuse_beside_the_service(service)?;
+    let place = super::place::of(service.settings())?;
+    let record = service.running(Role::Closed)?;
+    let closed = record.and_then(|record| record.address).and_then(|text| text.parse::<SocketAddr>().ok());
+    let Some(closed) = closed else {
+        return Err(Trouble::new(
+            FailureKind::Failed,
+            format!("the closed copy of instance {name} does not run: {}", service.last_words(Role::Closed)),
+            "start it closed again",
+        ));
+    };
+    let http = Http::new(closed, REQUEST);
+    let found = http.version().await?;
+    if found != *version {
+        return Err(Trouble::refused(
+            format!("the closed copy of instance {name} answers as {found}, ordered was {version}"),
+            "stage and switch the release again",
+        ));
+    }
+    for ledger in ledgers {
+        // A read of a name without a file would create it.
+        let file = place.sqlite.ledger(ledger)?;
+        if !file.exists() {
+            return Err(Trouble::refused(
+                format!("ledger {ledger} has no file {}", file.display()),
+                "find out where it went; nothing is created in its place",
+            ));
+        }
+        http.read(ledger).await.map_err(|error| {
+            let trouble =
+                Trouble::from(error).while_trying(format_args!("reading ledger {ledger} through the closed copy"));
+            Trouble::new(
+                FailureKind::Failed,
+                trouble.0.message,
+                "look at the copy's output in the agent's state directory",
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// The service's real port must refuse while a closed copy runs: no client may reach the new version yet.
+fn refuse_beside_the_service(service: &ProcessService) -> Result<(), Trouble> {
+    let name = service.name();
+    if let Some(record) = service.running(Role::Service)? {
+        return Err(Trouble::refused(
+            format!("instance {name} runs (process {}): a closed copy is only started while it is down", record.pid),
+            "drain it first",
+        ));
+    }
+    let port = address(service)?.port();
+    if ports::look(port)?.listening {
+        return Err(Trouble::refused(
+            format!("somebody listens on port {port} of instance {name}, which must refuse clients now"),
+            "find that process (`ss -ltnp`) and stop it",
+        ));
+    }
+    Ok(())
+}
+
+/// Where a copy of that binary runs and answers already.
+async fn answering(
+    service: &ProcessService,
+    program: &std::path::Path,
+    version: &Version,
+) -> Result<Option<SocketAddr>, Trouble> {
+    let Some(record) = service.running(Role::Closed)? else { return Ok(None) };
+    let address = record.address.and_then(|text| text.parse::<SocketAddr>().ok());
+    match address {
+        Some(address) if record.program == program => {
+            let answer = Http::new(address, REQUEST).version().await;
+            Ok(answer.is_ok_and(|found| found == *version).then_some(address))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// A loopback port that nobody has at this moment.
+pub(super) fn free_port() -> Result<SocketAddr, Trouble> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).map_err(|error| {
+        Trouble::new(FailureKind::Transient, format!("no free port on the loopback interface: {error}"), "try again")
+    })
+}

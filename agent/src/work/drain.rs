@@ -1,0 +1,177 @@
+//! `Drain`: fence, out of rotation, wait for idle connections, stop; and `Attest`: prove again that it is down.
+//!
+//! The ledger ends within 20 ms of SIGTERM without waiting for requests in flight, with status 0 (measured in every
+//! release). So the status proves nothing about requests: connections must be gone before the signal.
+//!
+//! Looks first: an instance that is down already is proved down. A stop ends the waiting, never the stopping: once SIGTERM
+//! is sent the work goes on to its end. Half done: fenced, perhaps out of rotation, perhaps stopped; again does the rest.
+//! Nothing here ever sends SIGKILL.
+
+use super::rotation::{Rotation, turn};
+use super::site::{LOOKING, Site, address, end_closed_copy, note, own_folder};
+use super::trouble::Trouble;
+use crate::files;
+use crate::machine;
+use crate::service::process::{ProcessService, Stopped};
+use crate::service::{Role, ports};
+use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
+use cutover_vocabulary::{Elapsed, Order};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// How long a port may stay open after its process has ended.
+const PORT_CLOSES: Elapsed = Elapsed::from_secs(5);
+
+/// What must not be forgotten between SIGTERM and the proof: after a crash in between nobody else knows how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stopping {
+    /// Under which fence.
+    fence: u64,
+    /// Which process was told to end.
+    pid: u32,
+    /// Its start, in ticks since boot.
+    start: u64,
+    /// How it ended, once it has.
+    ended: Option<CleanEnd>,
+}
+
+/// Drains an instance.
+pub(super) async fn drain(
+    site: &Site,
+    order: &Order,
+    patience: Elapsed,
+    stop: &CancellationToken,
+) -> Result<DrainProof, Trouble> {
+    let service = site.subject(order)?;
+    let port = address(service)?.port();
+    own_folder(service)?;
+    end_closed_copy(service).await?;
+    let fence = service.fence().set(&order.id.to_string())?;
+    let mut connections = 0;
+    if let Some(record) = service.running(Role::Service)? {
+        turn(service.settings(), Rotation::Out).await?;
+        connections = wait_until_idle(service, port, patience, stop).await?;
+        let mut stopping = Stopping { fence: fence.generation, pid: record.pid, start: record.start, ended: None };
+        files::write_json(&note(service, "stopping.json"), &stopping)?;
+        stopping.ended = stop_it(service, patience).await?;
+        files::write_json(&note(service, "stopping.json"), &stopping)?;
+    }
+    prove(site, service, port, connections, PORT_CLOSES).await
+}
+
+/// Proves that an instance is down and fenced at this moment. Changes nothing of the instance; a closed copy that an
+/// earlier order left behind is ended, because nothing may run beside what follows.
+pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Trouble> {
+    let service = site.subject(order)?;
+    let port = address(service)?.port();
+    end_closed_copy(service).await?;
+    prove(site, service, port, 0, Elapsed(0)).await
+}
+
+/// Waits until no client is connected in two looks after one another.
+async fn wait_until_idle(
+    service: &ProcessService,
+    port: u16,
+    patience: Elapsed,
+    stop: &CancellationToken,
+) -> Result<u32, Trouble> {
+    let deadline = machine::uptime().plus(patience);
+    let mut quiet_before = false;
+    loop {
+        let connections = ports::look(port)?.connections;
+        match (connections, quiet_before) {
+            (0, true) => return Ok(connections),
+            (0, false) => quiet_before = true,
+            (_, _) => quiet_before = false,
+        }
+        if service.running(Role::Service)?.is_none() {
+            // It ended by itself: what follows tells how it looks now.
+            return Ok(connections);
+        }
+        let state = format!(
+            "instance {} is fenced and still runs, with {connections} connections on port {port}",
+            service.name()
+        );
+        if stop.is_cancelled() {
+            return Err(Trouble::stopped(format!("stopped while waiting for clients: {state}")).effect(Effect::Unknown));
+        }
+        if connections > 0 && machine::uptime() >= deadline {
+            return Err(Trouble::new(
+                FailureKind::Unclean,
+                format!("clients stayed connected for {patience}: {state}; SIGTERM would cut their requests, so none was sent"),
+                "take it out of the load balancer (out_of_rotation in the settings) or end those clients, then try again",
+            )
+            .effect(Effect::Unknown));
+        }
+        tokio::time::sleep(LOOKING).await;
+    }
+}
+
+async fn stop_it(service: &ProcessService, patience: Elapsed) -> Result<Option<CleanEnd>, Trouble> {
+    let name = service.name();
+    match service.stop(Role::Service, patience).await? {
+        Stopped::NotRunning => Ok(None),
+        Stopped::Ended(end) => Ok(Some(end)),
+        Stopped::Badly(status) => Err(Trouble::new(
+            FailureKind::Unclean,
+            format!("instance {name} ended badly after SIGTERM ({status}): {}", service.last_words(Role::Service)),
+            "look at its output; requests in flight may have been cut, so compare with your clients before going on",
+        )
+        .effect(Effect::Unknown)),
+        Stopped::StillRunning { pid } => Err(Trouble::new(
+            FailureKind::Unclean,
+            format!("instance {name} (process {pid}) will not stop: SIGTERM had no effect within {patience}, and nothing harder was sent"),
+            "find out what it is doing; a kill may cut a write that a client waits for",
+        )
+        .effect(Effect::Unknown)),
+    }
+}
+
+async fn prove(
+    site: &Site,
+    service: &ProcessService,
+    port: u16,
+    connections: u32,
+    patience: Elapsed,
+) -> Result<DrainProof, Trouble> {
+    let name = service.name();
+    let fence = service.fence().read()?;
+    if !fence.standing {
+        return Err(Trouble::refused(
+            format!("instance {name} is not fenced: the fence was lifted by {} at {}", fence.by, fence.since),
+            "drain it again",
+        ));
+    }
+    if let Some(record) = service.running(Role::Service)? {
+        return Err(Trouble::refused(
+            format!("instance {name} runs (process {}) though it is fenced", record.pid),
+            "find out who started it; drain it again",
+        ));
+    }
+    let deadline = machine::uptime().plus(patience);
+    while ports::look(port)?.listening {
+        if machine::uptime() >= deadline {
+            return Err(Trouble::new(
+                FailureKind::Unclean,
+                format!("instance {name} is down, but another process listens on its port {port}"),
+                "find that process (`ss -ltnp`) and stop it: a ledger that was started by hand may write to the storage",
+            )
+            .effect(Effect::Unknown));
+        }
+        tokio::time::sleep(LOOKING).await;
+    }
+    let stopping: Option<Stopping> = files::read_json(&note(service, "stopping.json"))?;
+    let ended = stopping
+        .filter(|stopping| stopping.fence == fence.generation)
+        // Told to end by an agent that was killed before it saw the end: it is gone, and nothing harder was sent.
+        .map(|stopping| stopping.ended.unwrap_or(CleanEnd::Gone));
+    Ok(DrainProof {
+        boot: machine::boot_id(),
+        incarnation: site.incarnation.clone(),
+        fence: fence.generation,
+        ended,
+        connections,
+        at: machine::now(),
+        guarded: false,
+    })
+}

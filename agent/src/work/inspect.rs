@@ -1,0 +1,65 @@
+//! `Inspect`: what runs, what would start, which storage it uses.
+//!
+//! Looks only; a stop has nothing to stop, and half done means nothing was told.
+
+use super::place;
+use super::site::Site;
+use super::trouble::Trouble;
+use crate::ledger::http::Http;
+use crate::machine;
+use crate::release::stage::digest_of;
+use crate::service::process::ProcessService;
+use cutover_vocabulary::Version;
+use cutover_vocabulary::instance::{InstanceReport, RunState};
+use cutover_vocabulary::outcome::Inspection;
+use std::time::Duration;
+
+/// How long a brief look waits for an answer.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
+/// Looks closely.
+pub(super) async fn inspect(site: &Site, service: &ProcessService) -> Result<Inspection, Trouble> {
+    let settings = service.settings();
+    let place = place::of(settings)?;
+    let command = settings.command.clone();
+    let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
+    Ok(Inspection {
+        running: running_version(service).await,
+        on_disk: site.version_on_disk(&settings.command).await,
+        binary,
+        storage: place.identity,
+        settings: place.resolved.digest(),
+    })
+}
+
+/// The version that answers, while the service's process runs.
+async fn running_version(service: &ProcessService) -> Option<Version> {
+    match service.run_state() {
+        RunState::Running { .. } => {
+            let settings = service.settings();
+            let address = place::settings_of(settings).and_then(|resolved| place::address(settings, &resolved)).ok()?;
+            Http::new(address, BRIEFLY).version().await.ok()
+        }
+        RunState::Stopped | RunState::Unknown { .. } => None,
+    }
+}
+
+/// Looks briefly: telemetry.
+pub(super) async fn report(site: &Site, service: &ProcessService) -> InstanceReport {
+    let settings = service.settings();
+    let (fenced, fence, run) = match service.fence().read() {
+        Ok(fence) => (fence.standing, fence.generation, service.run_state()),
+        Err(error) => (false, 0, RunState::Unknown { why: error.to_string() }),
+    };
+    InstanceReport {
+        instance: settings.name.clone(),
+        deployment: settings.deployment.clone(),
+        run,
+        running: running_version(service).await,
+        on_disk: site.version_on_disk(&settings.command).await,
+        fenced,
+        fence,
+        manager: settings.manager,
+        at: machine::now(),
+    }
+}

@@ -1,0 +1,74 @@
+//! `Migrate`: `storage upgrade NAME` for one ledger.
+//!
+//! Looks before and after, and the look decides, not the command's word: a ledger that records the expected migrations is
+//! migrated, whatever the command said; one that records what it did before is untouched, because each ledger migrates in one
+//! transaction. A stop sends the command SIGTERM, which rolls that transaction back, and then tells what is true. Half done: a
+//! hot journal or an uncommitted log, which the next opening rolls back; again does the migration.
+
+use super::bench::Bench;
+use super::place;
+use super::trouble::Trouble;
+use crate::ledger::cli::Upgraded;
+use crate::machine;
+use cutover_storage::sqlite::{Ledger, SqlitePlace};
+use cutover_vocabulary::LedgerName;
+use cutover_vocabulary::outcome::{Effect, FailureKind, Migrated};
+use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::storage::{Migrations, StorageIdentity};
+use std::path::Path;
+
+pub(super) async fn migrate(
+    bench: &Bench<'_>,
+    target: &StagedRelease,
+    storage: &StorageIdentity,
+    expected: &Migrations,
+) -> Result<Migrated, Trouble> {
+    let name = bench.ledger()?;
+    let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
+    let scratch = bench.scratch()?;
+    let _lock = place.lock(&bench.order.id.to_string())?;
+    place.quiet()?;
+    let begun = machine::uptime();
+    let before = look(&place.sqlite, name, &scratch)?;
+    if before == *expected {
+        return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
+    }
+    let cli = bench.cli(target, &place)?;
+    bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
+    let stop = || bench.stop();
+    let listed = cli.list(&stop).await?;
+    let said = cli.upgrade(name, &listed, &stop).await;
+    let took = machine::uptime().since(begun);
+    let after = look(&place.sqlite, name, &scratch).map_err(|trouble| {
+        trouble.while_trying(format_args!("looking at ledger {name} after its migration")).effect(Effect::Unknown)
+    })?;
+    if after == *expected {
+        return Ok(Migrated { changed: true, migrations: after, took });
+    }
+    let effect = if after == before { Effect::None } else { Effect::Unknown };
+    Err(match said {
+        Err(error) => Trouble::from(error).while_trying(format_args!("migrating ledger {name}")).effect(effect),
+        Ok(Upgraded::Migrated | Upgraded::LeftInPlace) => Trouble::new(
+            FailureKind::Failed,
+            format!(
+                "`storage upgrade` of ledger {name} ended well, but the ledger records migrations {}, expected were {}",
+                shown(&after),
+                shown(expected)
+            ),
+            "the command may have worked on another storage, or the release is not what its version says; restore, then look",
+        )
+        .effect(effect),
+    })
+}
+
+fn look(place: &SqlitePlace, name: &LedgerName, scratch: &Path) -> Result<Migrations, Trouble> {
+    // Closed again before the command runs.
+    Ok(Ledger::open(&place.ledger(name)?, scratch)?.migrations()?)
+}
+
+fn shown(migrations: &Migrations) -> String {
+    match &migrations.0 {
+        None => "none at all".to_owned(),
+        Some(numbers) => numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+    }
+}

@@ -1,0 +1,198 @@
+//! Every kind of work, one file each: what it looks at, what it does, what it looks at again; what a stop does to it and
+//! what half done means stands at the top of its file.
+//!
+//! What touches a database or may take long runs in a worker process ([`crate::worker`]); the rest runs in the daemon.
+
+mod attest_storage;
+mod bench;
+mod closed;
+mod drain;
+mod inspect;
+mod migrate;
+mod open;
+mod place;
+mod prove;
+mod register;
+mod rehearse;
+mod restore;
+mod rotation;
+mod secure;
+mod site;
+mod survey;
+mod switch;
+mod trouble;
+
+pub use site::Site;
+pub use trouble::Trouble;
+
+use crate::files::FileError;
+use crate::release::stage;
+use crate::settings::Settings;
+use crate::worker::{self, Program, Task, WorkFolder};
+use bench::Bench;
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
+use cutover_vocabulary::{Evidence, Order, Outcome, Work};
+use std::path::Path;
+use tokio_util::sync::CancellationToken;
+
+/// Carries out an order, in the daemon or in a worker.
+pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Outcome {
+    match here(site, order, stop).await {
+        Ok(Some(evidence)) => Outcome::Done(evidence),
+        Ok(None) => in_worker(site, order, stop).await,
+        Err(trouble) => trouble.into(),
+    }
+}
+
+/// What runs in the daemon; none for what runs in a worker.
+async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Option<Evidence>, Trouble> {
+    Ok(Some(match &order.work {
+        Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order)?).await?),
+        Work::StageRelease { release } => Evidence::Staged(stage::stage(&site.settings, release).await?),
+        Work::Drain { patience } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
+        Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
+        Work::Switch { to } => Evidence::Switched { binary: switch::switch(site, order, to).await? },
+        Work::SwitchBack { to } => Evidence::Switched { binary: switch::switch_back(site, order, to).await? },
+        Work::StartClosed { target } => {
+            Evidence::StartedClosed { address: closed::start(site, order, target, stop).await?.to_string() }
+        }
+        Work::Verify { version, ledgers } => closed::verify(site, order, version, ledgers).await?,
+        Work::Open { version } => open::open(site, order, version, stop).await?,
+        Work::Rehearse { .. }
+        | Work::AttestStorage { .. }
+        | Work::Secure { .. }
+        | Work::Register { .. }
+        | Work::Migrate { .. }
+        | Work::Prove { .. }
+        | Work::Restore { .. } => return Ok(None),
+    }))
+}
+
+/// The folder of an order's worker.
+pub fn folder_of(settings: &Settings, order: &cutover_vocabulary::OrderId) -> WorkFolder {
+    WorkFolder::at(settings.work().join(order.file_name()))
+}
+
+async fn in_worker(site: &Site, order: &Order, stop: &CancellationToken) -> Outcome {
+    let folder = folder_of(&site.settings, &order.id);
+    let task = Task::Order { settings: site.settings.file.clone(), order: Box::new(order.clone()) };
+    match worker::run::<Outcome>(&site.worker, &folder, &task, stop).await {
+        Ok(outcome) => outcome,
+        Err(error) => Trouble::from(error).while_trying(&order.id).into(),
+    }
+}
+
+/// Looks closely at a deployment, in a worker: digests of large ledgers need memory and time.
+pub async fn survey(site: &Site, ask: &SurveyAsk, folder: &WorkFolder) -> HostSurvey {
+    let task = Task::Survey { settings: site.settings.file.clone(), ask: ask.clone() };
+    match worker::run::<HostSurvey>(&site.worker, folder, &task, &CancellationToken::new()).await {
+        Ok(survey) => survey,
+        Err(error) => survey_without_worker(site, ask, &error.to_string()).await,
+    }
+}
+
+/// What can be told where no worker can be run: every instance, and why it could not be looked at.
+async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostSurvey {
+    let mut instances = Vec::new();
+    for service in site.services().filter(|service| service.settings().deployment == ask.deployment) {
+        instances.push(cutover_vocabulary::survey::InstanceSurvey {
+            instance: service.name().clone(),
+            report: inspect::report(site, service).await,
+            inspection: Err(why.to_owned()),
+            storage: Err(why.to_owned()),
+            manager: service.settings().manager,
+        });
+    }
+    let missing = cutover_vocabulary::survey::ReleaseProblem::Missing {
+        version: ask.target.clone(),
+        place: format!("{} ({why})", site.settings.releases.place.0.display()),
+    };
+    HostSurvey {
+        agent: site.settings.name.clone(),
+        machine: crate::machine::machine_id(),
+        instances,
+        target: Err(missing),
+    }
+}
+
+/// Looks briefly at every instance.
+pub async fn observe(site: &Site) -> Vec<InstanceReport> {
+    futures::future::join_all(site.services().map(|service| inspect::report(site, service))).await
+}
+
+/// A worker's whole life for an order.
+///
+/// # Errors
+/// When the result cannot be written; then the daemon starts another worker, which looks first.
+pub async fn order_in_worker(settings: &Path, order: &Order, folder: &WorkFolder) -> Result<(), FileError> {
+    let outcome = match Settings::load(settings) {
+        Ok(settings) => match storage_work(&Bench { settings: &settings, order, folder }).await {
+            Ok(evidence) => Outcome::Done(evidence),
+            Err(trouble) => trouble.into(),
+        },
+        Err(error) => Trouble::refused(error.to_string(), "correct the agent's settings").into(),
+    };
+    let _ = std::fs::remove_dir_all(folder.path().join("scratch"));
+    folder.write_result(&outcome)
+}
+
+/// What runs in a worker.
+async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
+    Ok(match &bench.order.work {
+        Work::Rehearse { target, ledgers } => Evidence::Rehearsed(rehearse::rehearse(bench, target, ledgers).await?),
+        Work::AttestStorage { storage } => Evidence::StorageAttested(attest_storage::attest(bench, storage)?),
+        Work::Secure { item, storage, lossy } => {
+            Evidence::Secured(Box::new(secure::secure(bench, item, storage, *lossy)?))
+        }
+        Work::Register { target, ledgers, storage } => {
+            Evidence::Registered { ledgers: register::register(bench, target, ledgers, storage).await? }
+        }
+        Work::Migrate { target, storage, expected } => {
+            Evidence::Migrated(migrate::migrate(bench, target, storage, expected).await?)
+        }
+        Work::Prove { point, expected } => Evidence::Proved(prove::prove(bench, point, expected)?),
+        Work::Restore { point, storage } => Evidence::Restored(restore::restore(bench, point, storage)?),
+        Work::Inspect
+        | Work::StageRelease { .. }
+        | Work::Drain { .. }
+        | Work::Attest
+        | Work::Switch { .. }
+        | Work::SwitchBack { .. }
+        | Work::StartClosed { .. }
+        | Work::Verify { .. }
+        | Work::Open { .. } => {
+            return Err(Trouble::refused(
+                format!("{} is not work for a worker process", bench.order.id),
+                "this is a fault of the agent; report it",
+            ));
+        }
+    })
+}
+
+/// A worker's whole life for a survey.
+///
+/// # Errors
+/// When the settings cannot be read or the result cannot be written.
+pub async fn survey_in_worker(settings: &Path, ask: &SurveyAsk, folder: &WorkFolder) -> Result<(), SurveyFailed> {
+    let settings = Settings::load(settings)?;
+    let scratch = folder.path().join("scratch");
+    crate::files::folder(&scratch)?;
+    // A survey starts nothing, so the program that would become a worker is never asked for.
+    let program = Program { path: "/nonexistent".into(), args: Vec::new() };
+    let site = Site::new(settings, String::new(), program);
+    let survey = survey::survey(&site, ask, &scratch).await;
+    let _ = std::fs::remove_dir_all(&scratch);
+    Ok(folder.write_result(&survey)?)
+}
+
+/// Why there is no survey.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyFailed {
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::SettingsError),
+    /// A file of the agent's own.
+    #[error(transparent)]
+    File(#[from] FileError),
+}

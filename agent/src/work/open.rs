@@ -1,0 +1,63 @@
+//! `Open`: unfence, start with its own arguments, wait until it answers, back into rotation.
+//!
+//! Looks first: one that runs and answers with the version is only turned into rotation. What would start is asked for its
+//! version before the fence is lifted: a wrong binary would migrate the storage at its first request. A stop ends the
+//! waiting; the instance stays started, for clients may have reached it. Half done: unfenced, perhaps running; again does the
+//! rest.
+
+use super::rotation::{Rotation, turn};
+use super::site::{Site, address, end_closed_copy, own_folder, wait_for_answer};
+use super::trouble::Trouble;
+use crate::machine;
+use crate::service::Role;
+use cutover_vocabulary::outcome::{Effect, Evidence};
+use cutover_vocabulary::{Order, Version};
+use tokio_util::sync::CancellationToken;
+
+/// Opens an instance.
+pub(super) async fn open(
+    site: &Site,
+    order: &Order,
+    version: &Version,
+    stop: &CancellationToken,
+) -> Result<Evidence, Trouble> {
+    let service = site.subject(order)?;
+    let settings = service.settings();
+    let address = address(service)?;
+    own_folder(service)?;
+    end_closed_copy(service).await?;
+    if service.running(Role::Service)?.is_none() {
+        match site.version_on_disk(&settings.command).await {
+            Some(found) if found == *version => {}
+            Some(found) => {
+                return Err(Trouble::refused(
+                    format!(
+                        "{} is {found}, and instance {} is to be opened with {version}",
+                        settings.command.display(),
+                        service.name()
+                    ),
+                    "switch the release first",
+                ));
+            }
+            None => {
+                return Err(Trouble::refused(
+                    format!("{} does not say which version it is", settings.command.display()),
+                    "look at what lies there; switch the release again",
+                ));
+            }
+        }
+    }
+    service.fence().lift(&order.id.to_string())?;
+    service.start(Role::Service, settings.command.clone(), Vec::new(), None).await?;
+    let found = wait_for_answer(service, Role::Service, address, stop).await?;
+    let at = machine::now();
+    if found != *version {
+        return Err(Trouble::refused(
+            format!("instance {} answers as {found}, ordered was {version}", service.name()),
+            "drain it, switch the release, then open it again",
+        )
+        .effect(Effect::Unknown));
+    }
+    turn(settings, Rotation::Into).await?;
+    Ok(Evidence::Opened { version: found, at })
+}

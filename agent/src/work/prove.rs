@@ -1,0 +1,27 @@
+//! `Prove`: a ledger holds what its recovery point says it must hold.
+//!
+//! Looks only. A stop is not heard: it ends by itself. Half done means nothing was told.
+
+use super::bench::Bench;
+use super::place;
+use super::trouble::Trouble;
+use cutover_vocabulary::outcome::Proof;
+use cutover_vocabulary::storage::{Migrations, RecoveryPoint};
+
+pub(super) fn prove(bench: &Bench<'_>, point: &RecoveryPoint, expected: &Migrations) -> Result<Proof, Trouble> {
+    let manifest = cutover_storage::sqlite::recovery::manifest(std::path::Path::new(&point.place))?;
+    let Some(manifest) = manifest else {
+        return Err(Trouble::refused(
+            format!("the recovery point {} has no manifest", point.place),
+            "find the folder of this upgrade's recovery points; without it nothing tells what the ledger held",
+        ));
+    };
+    let place = place::ordered(bench.settings, &bench.order.deployment, &manifest.storage)?;
+    let mut proof = cutover_storage::sqlite::prove::prove(&place.sqlite, point, &bench.scratch()?)?;
+    if proof.migrations != *expected {
+        proof
+            .inconsistencies
+            .push(format!("it records migrations {:?}, expected were {:?}", proof.migrations.0, expected.0));
+    }
+    Ok(proof)
+}

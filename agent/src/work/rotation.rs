@@ -1,0 +1,59 @@
+//! Taking an instance out of rotation and back: the operator's own commands.
+
+use super::trouble::Trouble;
+use crate::settings::InstanceSettings;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// No client is sent to it any more.
+    Out,
+    /// Clients may be sent to it.
+    Into,
+}
+
+/// Runs the command for that way, if the settings name one. It may be run again for the same state: an order that is
+/// repeated after a crash repeats it.
+///
+/// # Errors
+/// When it cannot be started, ends with another status than 0, or takes longer than the settings allow.
+pub(super) async fn turn(instance: &InstanceSettings, rotation: Rotation) -> Result<(), Trouble> {
+    let (words, key) = match rotation {
+        Rotation::Out => (&instance.out_of_rotation, "out_of_rotation"),
+        Rotation::Into => (&instance.into_rotation, "into_rotation"),
+    };
+    let Some((program, args)) = words.split_first() else { return Ok(()) };
+    let failed = |kind, why: String| {
+        Trouble::new(
+            kind,
+            format!("the command {key} of instance {} {why}", instance.name),
+            "run it by hand to see why, correct it, then try again",
+        )
+        .effect(Effect::Unknown)
+    };
+    let limit = Duration::from_secs(instance.rotation_seconds);
+    let running = Command::new(program)
+        .args(args)
+        .env("CUTOVER_INSTANCE", instance.name.as_str())
+        .env("CUTOVER_DEPLOYMENT", instance.deployment.as_str())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(FailureKind::Failed, format!("cannot be started: {error}")))?;
+    match tokio::time::timeout(limit, running.wait_with_output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said: String = said.trim().chars().take(300).collect();
+            Err(failed(FailureKind::Failed, format!("ended with {}: {said}", output.status)))
+        }
+        Ok(Err(error)) => Err(failed(FailureKind::Failed, format!("cannot be waited for: {error}"))),
+        Err(_) => Err(failed(FailureKind::TimedOut, format!("took longer than {} s and was killed", limit.as_secs()))),
+    }
+}

@@ -1,0 +1,25 @@
+//! `Secure`: take a recovery point of one item and prove that it restores.
+//!
+//! Looks first: a point of this upgrade whose manifest and digests fit is given as it is. A stop is heard before it begins
+//! only: what it does to the storage is reading. Half done: a copy without a manifest, which does not count and is made anew.
+
+use super::bench::Bench;
+use super::place;
+use super::trouble::Trouble;
+use cutover_storage::sqlite::recovery::{Secure, secure as take};
+use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint, StorageIdentity};
+
+pub(super) fn secure(
+    bench: &Bench<'_>,
+    item: &RecoveryItem,
+    storage: &StorageIdentity,
+    lossy: bool,
+) -> Result<RecoveryPoint, Trouble> {
+    let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
+    bench.unless_stopped("the recovery point was begun")?;
+    let folder = bench.points();
+    // The identity as planned: its directory may be spelt otherwise here, and the manifest must say the same each time.
+    let ask = Secure { place: &place.sqlite, storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy };
+    take(ask)
+        .map_err(|error| Trouble::from(error).while_trying(format_args!("taking the recovery point of the {item}")))
+}

@@ -1,0 +1,176 @@
+//! What every kind of work on this host may use.
+
+use super::place;
+use super::trouble::Trouble;
+use crate::files::FileError;
+use crate::ledger::http::Http;
+use crate::machine;
+use crate::release::stage;
+use crate::service::Role;
+use crate::service::process::{ProcessService, Stopped};
+use crate::settings::Settings;
+use crate::worker::Program;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
+use cutover_vocabulary::{Elapsed, InstanceName, Order, Subject, Version};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often a condition is looked at that nothing announces.
+pub(super) const LOOKING: Duration = Duration::from_millis(25);
+
+/// How long a closed copy may take to end.
+pub(super) const CLOSED_END: Elapsed = Elapsed::from_secs(30);
+
+/// How long one request to a ledger may take.
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
+
+/// A host with its services.
+pub struct Site {
+    /// The agent's settings.
+    pub settings: Arc<Settings>,
+    /// Made with the agent's journal; proofs carry it.
+    pub incarnation: String,
+    /// The program that workers are.
+    pub worker: Program,
+    services: BTreeMap<InstanceName, ProcessService>,
+    versions: Mutex<BTreeMap<FileId, Option<Version>>>,
+}
+
+/// What tells a binary from another without reading it: device, inode, size, time of change.
+type FileId = (u64, u64, u64, i64, i64);
+
+impl Site {
+    /// The services of these settings.
+    pub fn new(settings: Settings, incarnation: String, worker: Program) -> Self {
+        let settings = Arc::new(settings);
+        let services = settings
+            .instances
+            .iter()
+            .map(|instance| {
+                let dir = settings.instance_dir(&instance.name);
+                let service =
+                    ProcessService::new(Arc::new(instance.clone()), dir, settings.file.clone(), worker.clone());
+                (instance.name.clone(), service)
+            })
+            .collect();
+        Self { settings, incarnation, worker, services, versions: Mutex::default() }
+    }
+
+    /// Every service.
+    pub fn services(&self) -> impl Iterator<Item = &ProcessService> {
+        self.services.values()
+    }
+
+    /// The service that an order is about.
+    pub fn subject(&self, order: &Order) -> Result<&ProcessService, Trouble> {
+        let not_here = |what: String| Trouble::refused(what, "send the order to the agent that speaks for it");
+        match &order.id.step.subject {
+            Subject::Instance(name) => {
+                self.services.get(name).ok_or_else(|| not_here(format!("instance {name} is not on this host")))
+            }
+            Subject::Ledger(_) | Subject::Storage => {
+                Err(not_here(format!("{} is an order for an instance, and names none", order.id)))
+            }
+        }
+    }
+
+    /// The version of the binary that a service would start. Runs the binary only when its file has changed.
+    pub async fn version_on_disk(&self, command: &Path) -> Option<Version> {
+        let data = std::fs::metadata(command).ok()?;
+        let id = (data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec());
+        if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return known.clone();
+        }
+        let version = stage::version_of(command, &self.settings.scratch()).await;
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version.clone());
+        version
+    }
+}
+
+/// Where a service listens.
+pub(super) fn address(service: &ProcessService) -> Result<SocketAddr, Trouble> {
+    let settings = service.settings();
+    place::address(settings, &place::settings_of(settings)?)
+}
+
+/// Ends a closed copy that an earlier order left behind: nothing but the agent knows it, and no proof holds beside it.
+pub(super) async fn end_closed_copy(service: &ProcessService) -> Result<(), Trouble> {
+    match service.stop(Role::Closed, CLOSED_END).await? {
+        Stopped::NotRunning | Stopped::Ended(_) => Ok(()),
+        Stopped::Badly(status) => Err(Trouble::new(
+            FailureKind::Failed,
+            format!(
+                "the closed copy of instance {} ended badly ({status}): {}",
+                service.name(),
+                service.last_words(Role::Closed)
+            ),
+            "look at its output in the agent's state directory; clients never reached it",
+        )),
+        Stopped::StillRunning { pid } => Err(Trouble::new(
+            FailureKind::Unclean,
+            format!(
+                "the closed copy of instance {} (process {pid}) will not stop within {CLOSED_END} of SIGTERM",
+                service.name()
+            ),
+            "find out what it does; no client reaches it, so it may be killed by hand",
+        )),
+    }
+}
+
+/// Waits until a process that was started answers over HTTP, and gives the version that answered.
+pub(super) async fn wait_for_answer(
+    service: &ProcessService,
+    role: Role,
+    address: SocketAddr,
+    stop: &CancellationToken,
+) -> Result<Version, Trouble> {
+    let patience = Elapsed::from_secs(service.settings().start_seconds);
+    let deadline = machine::uptime().plus(patience);
+    let http = Http::new(address, REQUEST);
+    let what = match role {
+        Role::Service => format!("instance {}", service.name()),
+        Role::Closed => format!("the closed copy of instance {}", service.name()),
+    };
+    loop {
+        let answer = http.version().await;
+        if let Ok(version) = answer {
+            return Ok(version);
+        }
+        if service.running(role)?.is_none() {
+            return Err(Trouble::new(
+                FailureKind::Failed,
+                format!("{what} ended instead of serving: {}", service.last_words(role)),
+                "correct what its message names: an unknown flag is one that this release no longer has",
+            )
+            .effect(Effect::Unknown));
+        }
+        if stop.is_cancelled() {
+            return Err(Trouble::stopped(format!("stopped while waiting for {what} to answer")).effect(Effect::Unknown));
+        }
+        if machine::uptime() >= deadline {
+            let last = answer.err().map(|error| error.to_string()).unwrap_or_default();
+            return Err(Trouble::new(
+                FailureKind::TimedOut,
+                format!("{what} runs, but does not answer within {patience}: {last}"),
+                "look at its output in the agent's state directory; start_seconds in the settings gives it longer",
+            )
+            .effect(Effect::Unknown));
+        }
+        tokio::time::sleep(LOOKING).await;
+    }
+}
+
+/// A small file of work that is about one instance.
+pub(super) fn note(service: &ProcessService, name: &str) -> std::path::PathBuf {
+    service.dir().join(name)
+}
+
+/// Makes the instance's own folder.
+pub(super) fn own_folder(service: &ProcessService) -> Result<(), FileError> {
+    crate::files::folder(service.dir())
+}

@@ -1,0 +1,94 @@
+//! A survey: everything that a plan needs to know of this host. Looks only; runs in a worker beside the running service.
+
+use super::inspect;
+use super::place::{self, Place};
+use super::site::Site;
+use super::trouble::Trouble;
+use crate::machine;
+use crate::release::archive;
+use crate::service::Role;
+use crate::service::process::ProcessService;
+use crate::settings::Settings;
+use cutover_storage::sqlite::recovery::needed_bytes;
+use cutover_storage::sqlite::{SqlitePlace, free_bytes};
+use cutover_vocabulary::storage::StorageIdentity;
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey, SurveyAsk};
+use rustix::fs::{Access, access};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Looks at every instance of the deployment on this host.
+pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> HostSurvey {
+    let settings = &site.settings;
+    let services: Vec<&ProcessService> =
+        site.services().filter(|service| service.settings().deployment == ask.deployment).collect();
+    let mut storages: BTreeMap<StorageIdentity, Result<StorageSurvey, String>> = BTreeMap::new();
+    let mut instances = Vec::new();
+    for service in &services {
+        let storage = match place::of(service.settings()) {
+            Err(trouble) => Err(trouble.0.message),
+            // Instances that share a storage share the look at it.
+            Ok(place) => storages
+                .entry(place.identity.clone())
+                .or_insert_with(|| {
+                    look(settings, &place, &own_processes(&services), scratch).map_err(|trouble| trouble.0.message)
+                })
+                .clone(),
+        };
+        instances.push(InstanceSurvey {
+            instance: service.name().clone(),
+            report: inspect::report(site, service).await,
+            inspection: inspect::inspect(site, service).await.map_err(|trouble| trouble.0.message),
+            storage,
+            manager: service.settings().manager,
+        });
+    }
+    HostSurvey {
+        agent: settings.name.clone(),
+        machine: machine::machine_id(),
+        instances,
+        target: archive::verify(&settings.releases, &ask.target).map(|archive| archive.release().clone()),
+    }
+}
+
+/// Processes that may have the storage open now: the services themselves, and this worker.
+fn own_processes(services: &[&ProcessService]) -> Vec<u32> {
+    let running = services
+        .iter()
+        .flat_map(|service| [Role::Service, Role::Closed].map(|role| service.running(role)))
+        .filter_map(|record| Some(record.ok()??.pid));
+    running.chain([std::process::id()]).collect()
+}
+
+fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Result<StorageSurvey, Trouble> {
+    let quiet = place.sqlite.quiet(own)?;
+    let inventory = place.sqlite.inventory(scratch)?;
+    let (ledgers, more) = place.sqlite.survey(&inventory, scratch)?;
+    let recovery = settings.recovery();
+    let system = place.sqlite.system();
+    let system_bytes = std::fs::metadata(&system).map_or(0, |data| data.len());
+    let needed = ledgers.iter().map(|ledger| ledger.bytes).chain([system_bytes]).map(needed_bytes);
+    Ok(StorageSurvey {
+        identity: place.identity.clone(),
+        needed_bytes: needed.fold(0, u64::saturating_add),
+        registered: inventory.registered,
+        skipped: inventory.problems.into_iter().chain(more).map(|problem| (problem.file, problem.reason)).collect(),
+        strangers: quiet.openers,
+        free_bytes: free_bytes(&recovery)?,
+        read_only: read_only(&place.sqlite, ledgers.iter().map(|ledger| &ledger.name)),
+        ledgers,
+    })
+}
+
+/// Why the storage could not be written to. Asks the system, writes nothing.
+fn read_only<'a>(
+    place: &SqlitePlace,
+    ledgers: impl Iterator<Item = &'a cutover_vocabulary::LedgerName>,
+) -> Option<String> {
+    let files = ledgers.filter_map(|name| place.ledger(name).ok());
+    let system = Some(place.system()).filter(|path| path.exists());
+    std::iter::once(place.directory().to_owned())
+        .chain(files)
+        .chain(system)
+        .find_map(|path| access(&path, Access::WRITE_OK).err().map(|errno| format!("{}: {errno}", path.display())))
+}

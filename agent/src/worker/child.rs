@@ -1,0 +1,97 @@
+//! The worker's side: what a process does that was started as a worker.
+
+use super::folder::{Task, WorkFolder};
+use crate::service::launch::{NotLaunched, become_ledger};
+use crate::settings::Settings;
+use rustix::fs::{FlockOperation, flock, fstat};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Ends well: a result was written.
+const DONE: u8 = 0;
+/// Could not even begin; `worker.log` says why.
+const FAILED: u8 = 1;
+/// Was not started by an agent.
+const USAGE: u8 = 2;
+
+/// Everything that a worker process does. Returns what it ends with; a launcher that becomes the ledger never returns.
+pub fn main(folder: &Path) -> ExitCode {
+    // Fails only for a leader of a process group, which a shell makes: then the worker stays in the shell's session.
+    let _ = rustix::process::setsid();
+    let folder = WorkFolder::at(folder.to_owned());
+    let task = match folder.task() {
+        Ok(Some(task)) => task,
+        Ok(None) => {
+            return complain(
+                USAGE,
+                &format!("{} holds no order: workers are started by the agent", folder.path().display()),
+            );
+        }
+        Err(error) => return complain(FAILED, &error.to_string()),
+    };
+    match task {
+        Task::Launch { settings, launch } => match Settings::load(&settings) {
+            Ok(settings) => {
+                let Some(instance) = settings.instance(&launch.instance) else {
+                    return refuse(
+                        &folder,
+                        &format!("{} names no instance {}", settings.file.display(), launch.instance),
+                    );
+                };
+                match become_ledger(&launch, instance, &settings.instance_dir(&launch.instance)) {
+                    NotLaunched::Running(_) => ExitCode::from(DONE),
+                    NotLaunched::Service(error) => refuse(&folder, &error.to_string()),
+                }
+            }
+            Err(error) => refuse(&folder, &error.to_string()),
+        },
+        Task::Order { settings, order } => match hold_the_lock(&folder) {
+            Err(code) => code,
+            Ok(()) => in_runtime(crate::work::order_in_worker(&settings, &order, &folder)),
+        },
+        Task::Survey { settings, ask } => match hold_the_lock(&folder) {
+            Err(code) => code,
+            Ok(()) => in_runtime(crate::work::survey_in_worker(&settings, &ask, &folder)),
+        },
+    }
+}
+
+/// Standard input must be this folder's lock, held: children inherit it, and the daemon waits for it.
+fn hold_the_lock(folder: &WorkFolder) -> Result<(), ExitCode> {
+    let stdin = std::io::stdin();
+    let here = folder.alive().map(crate::worker::Alive::into_file).ok();
+    let is_lock = match (fstat(&stdin), here.and_then(|file| fstat(file).ok())) {
+        (Ok(one), Some(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        (Ok(_) | Err(_), _) => false,
+    };
+    if !is_lock {
+        return Err(complain(USAGE, "standard input is not the worker's lock: workers are started by the agent"));
+    }
+    flock(&stdin, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| complain(FAILED, "another worker works in this folder"))
+}
+
+fn in_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(work) {
+            Ok(()) => ExitCode::from(DONE),
+            Err(error) => complain(FAILED, &error.to_string()),
+        },
+        Err(error) => complain(FAILED, &format!("cannot start: {error}")),
+    }
+}
+
+fn refuse(folder: &WorkFolder, why: &str) -> ExitCode {
+    if let Err(error) = folder.write_refused(why) {
+        return complain(FAILED, &error.to_string());
+    }
+    ExitCode::from(FAILED)
+}
+
+/// Standard error is the worker's log.
+#[expect(clippy::print_stderr, reason = "a worker's standard error is its log file")]
+fn complain(code: u8, why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::from(code)
+}

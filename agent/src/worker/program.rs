@@ -1,0 +1,49 @@
+//! The program that workers are: this one, with other arguments.
+
+use super::folder::{Alive, WorkFolder};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use tokio::process::{Child, Command};
+
+/// A program that calls [`super::child::main`] with its last argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its arguments before the folder.
+    pub args: Vec<OsString>,
+}
+
+impl Program {
+    /// The running program with the argument `work`, which `cutover-agent` and `cutover` both understand.
+    pub fn current() -> io::Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, args: vec!["work".into()] })
+    }
+
+    /// Starts a launcher. Its own output goes nowhere: it writes down why it refused.
+    pub fn spawn_launcher(&self, folder: &WorkFolder) -> io::Result<Child> {
+        self.command(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    }
+
+    /// Starts a worker that holds `alive` from its first moment on.
+    pub fn spawn_worker(&self, folder: &WorkFolder, alive: Alive) -> io::Result<Child> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.path().join("worker.log"))?;
+        let mut command = self.command(folder);
+        command.stdin(Stdio::from(alive.into_file())).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+        command.spawn()
+    }
+
+    /// Nothing of the agent's environment but what tells where things are: a token there is no worker's business.
+    fn command(&self, folder: &WorkFolder) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.args).arg(folder.path()).env_clear();
+        for key in ["HOME", "PATH", "USER", "RUST_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(key) {
+                command.env(key, value);
+            }
+        }
+        command
+    }
+}
