@@ -209,3 +209,35 @@ fn a_lock_file_that_scan_would_take_for_a_ledger_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(StorageLock::acquire(&folder.path().join("numary_lock.db"), "x").is_err());
 }
+
+/// Not a test of its own: what an ordinary user sees.
+#[test]
+#[ignore = "run by the test below as another user"]
+fn look_as_another_user() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(support::sample(&folder.path().join("numary_a.db")));
+    let quiet = place(folder.path()).quiet(&[]).unwrap();
+    println!("proved {} not visible {:?}", quiet.is_proved(), quiet.not_visible);
+}
+
+#[test]
+fn an_ordinary_user_who_cannot_see_others_files_gets_no_proof_of_quiet() {
+    use std::os::unix::process::CommandExt as _;
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["look_as_another_user", "--exact", "--ignored", "--nocapture"])
+        .env("TMPDIR", "/tmp")
+        .uid(65_534)
+        .gid(65_534)
+        .output();
+    let Ok(output) = output else {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "CI must run as root, its target folder open to all"
+        );
+        println!("SKIPPED an_ordinary_user_who_cannot_see_others_files_gets_no_proof_of_quiet: needs root");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("proved false"), "{said}");
+    assert!(said.contains("uid: 0,") && said.contains("could_reach: true"), "{said}");
+}

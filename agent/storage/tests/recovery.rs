@@ -297,7 +297,10 @@ fn a_damaged_copy_is_found_before_anything_is_moved() {
     let point = scene.secure();
     scene.migrate();
     let migrated = digest_of(&scene.file());
-    std::fs::write(&point.place, b"rot").unwrap();
+    // A database all the same, and one that would restore: only its digest says that it is not the copy.
+    let copy = Connection::open(&point.place).unwrap();
+    copy.execute("UPDATE postings SET amount = amount + 1", []).unwrap();
+    drop(copy);
     let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     assert_eq!(digest_of(&scene.file()), migrated);
@@ -435,4 +438,47 @@ fn a_manifest_of_a_newer_version_is_refused() {
     std::fs::write(&path, text).unwrap();
     let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err().to_string();
     assert!(error.contains("a newer Cutover wrote it"), "{error}");
+}
+
+#[test]
+fn a_damaged_migrated_file_with_a_log_beside_it_leaves_no_log_to_the_restored_one() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    let (log, kept_log) = (scene.data.join("numary_sample.db-wal"), scene.points.join("log"));
+    {
+        let writer = Connection::open(scene.file()).unwrap();
+        writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        support::migrate(&writer);
+        let _: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+        // A log of a few pages, the first page of the database not among them: nothing can fold it into a damaged file.
+        writer.execute("UPDATE transactions SET reference = 'later' WHERE id = 0", []).unwrap();
+        std::fs::copy(&log, &kept_log).unwrap();
+    }
+    std::fs::write(scene.file(), vec![9; 8192]).unwrap();
+    std::fs::copy(&kept_log, &log).unwrap();
+    let restored = scene.restore(&point);
+    assert_eq!(Some(digest_of(&scene.file())), point.digest);
+    let moved_log = PathBuf::from(format!("{}-wal", restored.moved_to.unwrap()));
+    assert_eq!(std::fs::read(moved_log).unwrap(), std::fs::read(kept_log).unwrap());
+}
+
+#[test]
+fn a_ledgers_name_never_stands_for_nothing_while_it_is_restored() {
+    use rustix::fs::inotify;
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    let gone = inotify::WatchFlags::DELETE | inotify::WatchFlags::MOVED_FROM | inotify::WatchFlags::MOVED_TO;
+    inotify::add_watch(&watch, &scene.data, gone).unwrap();
+    assert!(scene.restore(&point).changed);
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watch, &mut buffer);
+    let mut events = Vec::new();
+    while let Ok(event) = reader.next() {
+        if event.file_name().is_some_and(|name| name.to_bytes() == b"numary_sample.db") {
+            events.push(event.events());
+        }
+    }
+    assert_eq!(events, [inotify::ReadFlags::MOVED_TO], "one rename over the name, and nothing else");
 }
