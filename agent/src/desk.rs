@@ -339,3 +339,6 @@ fn fell_over(order: &OrderId, error: JoinError) -> Outcome {
         effect: Effect::Unknown,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,126 @@
 //! `cutover-agent`: the daemon of a host, its worker processes, and the break-glass commands.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use cutover_agent::local::{self, LocalCommand};
+use cutover_agent::run::{self, AgentError};
+use cutover_agent::settings::Settings;
+use cutover_agent::worker::{Program, child};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// Speaks for the ledger instances of this host and carries out the coordinator's orders.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until SIGTERM. Work that is under way goes on in its own processes and is taken up at the next start.
+    Run {
+        /// The settings file.
+        #[arg(long, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]
+        settings: PathBuf,
+    },
+    /// A worker process; started by the agent, never by hand.
+    #[command(hide = true)]
+    Work {
+        /// Where its order lies.
+        folder: PathBuf,
+    },
+    /// Break glass: look and act on this host without any coordinator.
+    Local {
+        /// The settings file.
+        #[arg(long, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]
+        settings: PathBuf,
+        #[command(subcommand)]
+        command: LocalCommand,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        // Before any thread exists: a worker may become the ledger.
+        Command::Work { folder } => child::main(&folder),
+        Command::Run { settings } => daemon(&settings),
+        Command::Local { settings, command } => by_hand(&settings, &command),
+    }
+}
+
+/// Two threads: the agent mostly waits, and what is heavy runs in workers.
+fn daemon(settings: &Path) -> ExitCode {
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).init();
+    let ran = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(AgentError::Start)
+        .and_then(|runtime| runtime.block_on(until_signal(settings)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn until_signal(settings: &Path) -> Result<(), AgentError> {
+    let settings = Settings::load(settings)?;
+    let worker = Program::current().map_err(AgentError::Start)?;
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Start)?;
+    let asked = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("the agent is asked to end");
+        asked.cancel();
+    });
+    run::start(settings, worker, shutdown).await
+}
+
+fn by_hand(settings: &Path, command: &LocalCommand) -> ExitCode {
+    let done = Settings::load(settings).map_err(|error| with_causes(&error)).and_then(|settings| {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+        runtime.block_on(local::run(&settings, command)).map_err(|error| with_causes(&error))
+    });
+    let (text, code) = match &done {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(text) => (text, ExitCode::FAILURE),
+    };
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let printed = match &done {
+        Ok(_) => write!(io::stdout(), "{text}{end}"),
+        Err(_) => write!(io::stderr(), "cutover-agent: {text}{end}"),
+    };
+    if printed.is_ok() { code } else { ExitCode::FAILURE }
+}
+
+/// An error and what caused it; a cause whose words are in the error's own already is not said twice.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}

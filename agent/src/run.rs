@@ -3,12 +3,14 @@
 use crate::desk::DeskTask;
 use crate::journal::{FILE, Journal, JournalError};
 use crate::link::{Identity, Link};
-use crate::machine;
 use crate::perform::Perform;
-use crate::settings::{Coordinator, Settings};
+use crate::settings::{Coordinator, Settings, SettingsError};
+use crate::worker::Program;
+use crate::{host, machine};
 use cutover_desk::{Desk, Host};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::instance::InstanceReport;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +104,39 @@ pub fn journal_file(state: &Path) -> PathBuf {
 /// call it before [`run`].
 pub async fn incarnation(state: &Path) -> Result<String, JournalError> {
     let (journal, _) = Journal::open(&journal_file(state)).await?;
-    Ok(journal.incarnation().to_owned())
+    let incarnation = journal.incarnation().to_owned();
+    journal.close().await?;
+    Ok(incarnation)
+}
+
+/// Why an agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its settings or its state directory.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The system did not give what every program needs.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+}
+
+/// Prepares the host of these settings, starts its services, and runs the agent until shutdown. `worker` is the program
+/// that workers are, usually [`Program::current`].
+pub async fn start(settings: Settings, worker: Program, shutdown: CancellationToken) -> Result<(), AgentError> {
+    settings.prepare()?;
+    let incarnation = incarnation(&settings.state).await?;
+    let host = Arc::new(host::Host::new(settings.clone(), incarnation, worker)?);
+    for (instance, started) in host.start_services().await {
+        match started {
+            Ok(()) => info!(%instance, "service started or running"),
+            // It is seen in every report; an order or a person puts it right.
+            Err(error) => error!(%instance, "service not started: {error}"),
+        }
+    }
+    Ok(run(&settings, host, shutdown).await?)
 }
 
 impl Agent {

@@ -109,6 +109,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Closes the file; dropping it does the same a little later.
+    pub async fn close(self) -> Result<(), JournalError> {
+        self.connection.close().await.map_err(JournalError::sql("close", &self.path))
+    }
+
     fn take_in(&mut self, rows: &[SqliteRow]) -> Result<Vec<Entry>, JournalError> {
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
@@ -141,11 +146,28 @@ async fn newer(connection: &mut SqliteConnection, than: i64) -> Result<Vec<Sqlit
     sqlx::query("SELECT seq, entry FROM entries WHERE seq > ?1 ORDER BY seq").bind(than).fetch_all(connection).await
 }
 
+/// Statements of our own rather than sqlx's transactions: SQLite ends a transaction by itself when the disk is full
+/// (sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction), of which sqlx 0.9 does not learn; every
+/// later one would fail with `InvalidSavePointStatement`.
 async fn write(connection: &mut SqliteConnection, seen: i64, entries: &[Entry]) -> Result<Written, sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let others = newer(&mut transaction, seen).await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let written = match insert(connection, seen, entries).await {
+        Ok(Written::Through(seq)) => {
+            sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| Written::Through(seq))
+        }
+        Ok(Written::Overtaken(rows)) => Ok(Written::Overtaken(rows)),
+        Err(error) => Err(error),
+    };
+    if !matches!(written, Ok(Written::Through(_))) {
+        // Fails where SQLite has rolled back already; both leave no transaction open.
+        let _ = sqlx::query("ROLLBACK").execute(connection).await;
+    }
+    written
+}
+
+async fn insert(connection: &mut SqliteConnection, seen: i64, entries: &[Entry]) -> Result<Written, sqlx::Error> {
+    let others = newer(connection, seen).await?;
     if !others.is_empty() {
-        transaction.rollback().await?;
         return Ok(Written::Overtaken(others));
     }
     let mut last = seen;
@@ -155,12 +177,11 @@ async fn write(connection: &mut SqliteConnection, seen: i64, entries: &[Entry]) 
             .bind(entry.kind())
             .bind(entry.upgrade().map(UpgradeId::as_str))
             .bind(json)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?
             .last_insert_rowid();
-        compact(&mut transaction, entry, last).await?;
+        compact(connection, entry, last).await?;
     }
-    transaction.commit().await?;
     Ok(Written::Through(last))
 }
 

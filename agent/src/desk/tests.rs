@@ -1,0 +1,131 @@
+//! What the desk's task promises when the disk is full.
+
+use super::*;
+use crate::journal::FILE;
+use async_trait::async_trait;
+use cutover_desk::Host;
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::order::StepId;
+use cutover_vocabulary::survey::{HostSurvey, ReleaseProblem, SurveyAsk};
+use cutover_vocabulary::{Digest, Epoch, Evidence, Phase, Subject, Work};
+
+struct Quick;
+
+fn done() -> Outcome {
+    Outcome::Done(Evidence::Switched { binary: Digest::of(b"binary") })
+}
+
+#[async_trait]
+impl Perform for Quick {
+    async fn perform(&self, _: &Order, _: CancellationToken) -> Outcome {
+        done()
+    }
+    async fn survey(&self, ask: &SurveyAsk) -> HostSurvey {
+        HostSurvey {
+            agent: "agent-1".parse().unwrap(),
+            machine: String::new(),
+            instances: vec![],
+            target: Err(ReleaseProblem::Missing { version: ask.target.clone(), place: String::new() }),
+        }
+    }
+    async fn observe(&self) -> Vec<InstanceReport> {
+        vec![]
+    }
+}
+
+fn order() -> Order {
+    Order {
+        id: OrderId {
+            upgrade: "upgrade".parse().unwrap(),
+            step: StepId { stage: 1, run: 1, subject: Subject::Instance("ledger-a".parse().unwrap()) },
+            phase: Phase::Preflight,
+            attempt: 1,
+        },
+        agent: "agent-1".parse().unwrap(),
+        deployment: "prod".parse().unwrap(),
+        work: Work::Inspect,
+    }
+}
+
+fn heard(say: Say) -> ToDesk {
+    ToDesk::Heard(CoordinatorMessage { epoch: Epoch(0), say })
+}
+
+async fn linked(folder: &tempfile::TempDir) -> (DeskTask, mpsc::Receiver<AgentMessage>) {
+    let (journal, entries) = Journal::open(&folder.path().join(FILE)).await.unwrap();
+    let instances = [("ledger-a".parse().unwrap(), "prod".parse().unwrap())].into_iter().collect();
+    let (desk, _) = Desk::restore(Host { agent: "agent-1".parse().unwrap(), instances }, entries);
+    let mut task = DeskTask::new(desk, journal, Arc::new(Quick), Pace::default(), Arc::default());
+    let (out, messages) = mpsc::channel(16);
+    let greeting =
+        Greeting { incarnation: String::new(), machine: String::new(), boot: String::new(), instances: vec![] };
+    let link = LinkEnd { out, cut: CancellationToken::new() };
+    task.told(ToDesk::LinkUp { greeting: Box::new(greeting), link }).await;
+    task.unsent.clear();
+    (task, messages)
+}
+
+/// Leaves no room for anything.
+async fn fill(journal: &mut Journal) {
+    journal.pretend_full(true).await;
+    for n in 0..10_000 {
+        let entry =
+            cutover_desk::Entry::TakenOver { upgrade: format!("other-{n}").parse().unwrap(), note: String::new() };
+        if journal.append(&[entry]).await.is_err() {
+            return;
+        }
+    }
+    panic!("never full");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_no_order_is_begun_its_giver_is_told_and_it_is_begun_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut task, _messages) = linked(&folder).await;
+    fill(&mut task.journal).await;
+    task.told(heard(Say::Do(Box::new(order())))).await;
+    assert!(task.work.is_empty(), "what is not on disk is not begun");
+    let [AgentMessage::Refused { why: Refusal::Conflicts(why), .. }] = task.unsent.make_contiguous() else {
+        panic!("{:?}", task.unsent)
+    };
+    assert!(why.contains("no room to write the journal"), "{why}");
+    task.look_again().await;
+    assert!(task.work.is_empty());
+
+    task.journal.pretend_full(false).await;
+    task.look_again().await;
+    assert_eq!(task.work.len(), 1, "it was not lost");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_an_outcome_is_neither_sent_nor_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut task, _messages) = linked(&folder).await;
+    task.told(heard(Say::Do(Box::new(order())))).await;
+    let ended = task.work.join_next_with_id().await.unwrap();
+    fill(&mut task.journal).await;
+    task.ended(ended).await;
+    task.told(heard(Say::Revoke(order().id))).await;
+    assert_eq!(task.unsent, [], "what is not on disk is not sent");
+
+    task.journal.pretend_full(false).await;
+    task.look_again().await;
+    assert!(task.waiting.is_empty());
+    let outcome = AgentMessage::Outcome { order: order().id, content: order().content(), outcome: done() };
+    assert_eq!(task.unsent.front(), Some(&outcome), "and in the order in which things happened");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_does_not_read_loses_its_link_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut task, _messages) = linked(&folder).await;
+    let cut = task.link.as_ref().unwrap().cut.clone();
+    task.told(heard(Say::Do(Box::new(order())))).await;
+    let ended = task.work.join_next_with_id().await.unwrap();
+    task.ended(ended).await;
+    for _ in 0..=UNSENT {
+        task.told(heard(Say::Do(Box::new(order())))).await;
+    }
+    assert!(cut.is_cancelled());
+    assert!(task.desk.owes_answers(), "the outcome is said on the next link");
+}
