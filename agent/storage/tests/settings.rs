@@ -41,7 +41,7 @@ impl Host {
             args: &self.args,
             environment: &self.environment,
             user_home: self.user_home.as_deref(),
-            working_directory: Path::new("/work-dir"),
+            working_directory: Path::new("/run-dir"),
             system_folder: &self.root.path().join("etc"),
         })
         .unwrap()
@@ -86,7 +86,7 @@ fn the_last_of_a_repeated_flag_wins_in_both_spellings_and_nothing_behind_two_das
         (&["--storage.dir=/a=b"], "/a=b"),
         (&["--storage.dir=/a", "--", "--storage.dir=/b"], "/a"),
         (&["--storage.dir=/a", "--storage.directory=/b"], "/a"),
-        (&["--debug", "--storage.dir", "relative"], "/work-dir/relative"),
+        (&["--debug", "--storage.dir", "relative"], "/run-dir/relative"),
     ] {
         assert_eq!(Host::new().args(args).resolve().directory().unwrap(), Path::new(directory), "{args:?}");
     }
