@@ -38,8 +38,15 @@ impl Bench<'_> {
         Ok(path)
     }
 
-    /// Where this upgrade's recovery points lie.
+    /// Where the recovery points of this run of the stage lie. Another run has others: an instance may have written between
+    /// the two, and a point from before must never pass for one of what is there now. Attempts of one run share them.
     pub(super) fn points(&self) -> PathBuf {
+        let step = &self.order.id.step;
+        self.of_upgrade().join(format!("{:02}.{}", step.stage, step.run))
+    }
+
+    /// Where this upgrade keeps what a person may need: recovery points, and what restoring moved aside.
+    pub(super) fn of_upgrade(&self) -> PathBuf {
         self.settings.recovery().join(self.order.id.upgrade.as_str())
     }
 

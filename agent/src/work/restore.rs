@@ -18,7 +18,7 @@ pub(super) fn restore(
     let _lock = place.lock(&bench.order.id.to_string())?;
     place.quiet()?;
     bench.unless_stopped("the restore was begun")?;
-    let aside = bench.points().join("moved-aside");
+    let aside = bench.of_upgrade().join("moved-aside");
     crate::files::folder(&aside)?;
     cutover_storage::sqlite::restore::restore(&place.sqlite, point, &aside).map_err(|error| {
         Trouble::from(error).while_trying(format_args!("restoring the {}", point.item)).effect(Effect::Unknown)

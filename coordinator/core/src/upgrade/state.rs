@@ -325,6 +325,14 @@ impl Upgrade {
         let mine = members.iter().find(|(_, member)| member.agent == self.plan.binding.runner);
         mine.or_else(|| members.iter().next()).map(|(name, _)| Subject::Instance(name.clone())).into_iter().collect()
     }
+    /// How many ledgers may be changed side by side. On SQLite one: the runner's lock and its look for strangers are for the
+    /// whole directory, so that a second lane would be a stranger to the first.
+    pub(super) fn lanes(&self) -> usize {
+        match self.plan.binding.storage.driver() {
+            cutover_vocabulary::storage::Driver::Sqlite => 1,
+            cutover_vocabulary::storage::Driver::Postgres => usize::from(self.plan.binding.limits.lanes),
+        }
+    }
     pub(super) fn step_id(&self, subject: &Subject) -> Option<StepId> {
         let stage = self.at?;
         let run = self.current()?.run;

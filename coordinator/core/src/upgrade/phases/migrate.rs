@@ -23,7 +23,7 @@ impl Rules for Migrate {
             Subject::Storage | Subject::Instance(_) => true,
             Subject::Ledger(_) => {
                 let listed = upgrade.steps.get(&Subject::Storage).is_none_or(|step| *step == StepState::Done);
-                listed && upgrade.orders.len() < usize::from(upgrade.plan.binding.limits.lanes)
+                listed && upgrade.orders.len() < upgrade.lanes()
             }
         }
     }

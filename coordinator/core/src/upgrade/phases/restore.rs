@@ -26,7 +26,7 @@ impl Rules for Restore {
         upgrade.touched.iter().map(subject).collect()
     }
     fn may_begin(&self, upgrade: &Upgrade, _: &Subject) -> bool {
-        upgrade.orders.len() < usize::from(upgrade.plan.binding.limits.lanes)
+        upgrade.orders.len() < upgrade.lanes()
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let point = upgrade.points.get(&item(subject)?)?;
