@@ -1,1 +1,112 @@
-//! Operator commands over the API; with the feature all-in-one also the sandbox and single-node mode.
+//! Operator commands over the API; with the feature `all-in-one` also the sandbox and single-node mode.
+//!
+//! - [`args`], [`exit`], [`trouble`]: what comes in, what goes out, what can go wrong.
+//! - [`client`]: the API in the words of the vocabulary. Every command uses it and nothing else.
+//! - [`render`]: pages for people; pure.
+//! - [`screen`], [`follow`]: the terminal; following an upgrade.
+//! - [`commands`]: one file a group of commands.
+//! - `house` (all-in-one): coordinator and agent in this process, over a socket with the same API.
+//! - `sandbox`, `single` (all-in-one): what is done in such a house.
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod exit;
+pub mod follow;
+#[cfg(feature = "all-in-one")]
+pub mod house;
+pub mod render;
+#[cfg(feature = "all-in-one")]
+pub mod sandbox;
+pub mod screen;
+#[cfg(feature = "all-in-one")]
+pub mod single;
+pub mod trouble;
+
+use args::{Command, CommandLine, Global};
+use client::Client;
+use cutover_vocabulary::OperatorName;
+use exit::Exit;
+use render::next::Next;
+use screen::Screen;
+use trouble::Trouble;
+
+/// What every command has at hand.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// What holds for every command.
+    pub global: Global,
+    /// Where output goes.
+    pub screen: Screen,
+    /// Who asks.
+    pub operator: OperatorName,
+    /// Writes commands for the reader.
+    pub next: Next,
+}
+
+impl Context {
+    /// # Errors
+    /// When it cannot be told who asks.
+    pub fn new(global: Global, screen: Screen) -> Result<Self, Trouble> {
+        let operator = match &global.operator {
+            Some(name) => name.clone(),
+            None => user()?,
+        };
+        let endpoint = global.coordinator.to_string();
+        let next = Next::at((endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
+        Ok(Self { global, screen, operator, next })
+    }
+
+    /// Connects to the coordinator.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`].
+    pub async fn client(&self) -> Result<Client, Trouble> {
+        Client::connect(&self.global.coordinator, self.operator.clone()).await
+    }
+}
+
+/// The user's name.
+fn user() -> Result<OperatorName, Trouble> {
+    let name = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()));
+    let hint = "name yourself with --operator NAME or CUTOVER_OPERATOR: who decides is stored with what was decided";
+    match name {
+        Some(name) => OperatorName::new(name).map_err(|error| Trouble::usage(error.to_string()).next(hint)),
+        // Containers and cron jobs of root often have no USER.
+        None if std::env::var("HOME").is_ok_and(|home| home == "/root") => {
+            OperatorName::new("root").map_err(|error| Trouble::usage(error.to_string()))
+        }
+        None => Err(Trouble::usage("it cannot be told who asks: USER is not set").next(hint)),
+    }
+}
+
+/// Runs a command line.
+///
+/// # Errors
+/// [`Trouble`], with which [`Exit::of_trouble`] goes.
+pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
+    let screen = Screen::choose(line.global.json);
+    let context = Context::new(line.global, screen)?;
+    match line.command {
+        #[cfg(feature = "all-in-one")]
+        Command::Sandbox(args) => sandbox::command(&context, args).await,
+        #[cfg(feature = "all-in-one")]
+        Command::Single(args) => single::command(&context, args).await,
+        #[cfg(feature = "all-in-one")]
+        Command::Work(args) => house::work(&args.dir).await,
+        Command::Plan(args) => commands::plan::plan(&context, args).await,
+        Command::Approve(args) => commands::plan::approve(&context, args).await,
+        Command::Start(args) => commands::upgrade::start(&context, args).await,
+        Command::Upgrade(args) => commands::upgrade::upgrade(&context, args).await,
+        Command::Status(args) => commands::look::status(&context, args).await,
+        Command::Watch(args) => commands::look::watch(&context, args).await,
+        Command::Facts(args) => commands::look::facts(&context, args).await,
+        Command::Fleet => commands::look::fleet(&context).await,
+        Command::Decide(args) => commands::steer::decide(&context, args).await,
+        Command::Abort(args) => commands::steer::abort(&context, args).await,
+        Command::Rollback(args) => commands::steer::rollback(&context, args).await,
+        Command::Pause(args) => commands::steer::steer(&context, args, client::Steer::Pause).await,
+        Command::Resume(args) => commands::steer::steer(&context, args, client::Steer::Resume).await,
+        Command::Close(args) => commands::steer::steer(&context, args, client::Steer::Close).await,
+    }
+}

@@ -1,0 +1,377 @@
+//! The command line.
+
+use crate::exit::Exit;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cutover_proto::transport::Endpoint;
+use cutover_vocabulary::hold::{Choice, HoldId};
+use cutover_vocabulary::plan::Strategy;
+use cutover_vocabulary::{DeploymentName, OperatorName, UpgradeId, Version};
+
+/// Where a coordinator listens when nothing else is said.
+pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
+
+/// Upgrades a fleet of ledger instances (numary): drains, secures, migrates, proves, opens.
+#[derive(Debug, Parser)]
+#[command(name = "cutover", version, max_term_width = 80, after_help = Exit::HELP, arg_required_else_help = true)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where the coordinator listens: unix:/path, or http://127.0.0.1:PORT.
+    #[arg(long, global = true, value_name = "ENDPOINT", env = "CUTOVER_COORDINATOR", default_value = DEFAULT_COORDINATOR)]
+    pub coordinator: Endpoint,
+    /// Who asks; stored with what is decided. Default: the user's name.
+    #[arg(long, global = true, value_name = "NAME", env = "CUTOVER_OPERATOR")]
+    pub operator: Option<OperatorName>,
+    /// Write JSON, one value a line, instead of pages for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try an upgrade from end to end in a folder of its own, with a client that writes all the time.
+    #[cfg(feature = "all-in-one")]
+    Sandbox(SandboxArgs),
+    /// Upgrade the instances of this one machine, without any daemon of Cutover.
+    #[cfg(feature = "all-in-one")]
+    Single(SingleArgs),
+    /// Say what an upgrade of a deployment would do; touches nothing.
+    Plan(PlanArgs),
+    /// Agree to everything in a plan that needs approval.
+    Approve(ApproveArgs),
+    /// Start a plan and follow it.
+    Start(StartArgs),
+    /// Plan, approve, start and follow in one go.
+    Upgrade(UpgradeArgs),
+    /// Say where upgrades stand.
+    Status(WhichUpgrade),
+    /// Follow an upgrade to its end, through holds and pauses.
+    Watch(WhichUpgrade),
+    /// List what happened in an upgrade.
+    Facts(WhichUpgrade),
+    /// Decide a hold.
+    Decide(DecideArgs),
+    /// Go back while no data was touched, or by restoring before clients were let in.
+    Abort(AbortArgs),
+    /// Go back by restoring.
+    Rollback(RollbackArgs),
+    /// Give no new orders until the upgrade is resumed.
+    Pause(SteerArgs),
+    /// Let a paused upgrade go on.
+    Resume(SteerArgs),
+    /// Say that the recovery points of an ended upgrade are not needed any more.
+    Close(SteerArgs),
+    /// Say who is there, and who leads.
+    Fleet,
+    /// A worker process: do what lies in a folder. For the agent alone.
+    #[cfg(feature = "all-in-one")]
+    #[command(hide = true)]
+    Work(WorkArgs),
+}
+
+/// How instances are moved, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StrategyWord {
+    /// The coordinator chooses.
+    #[default]
+    Auto,
+    /// All down, migrate, all up.
+    Downtime,
+    /// One wave after the other.
+    Rolling,
+}
+impl StrategyWord {
+    /// None: the coordinator chooses.
+    pub fn strategy(self) -> Option<Strategy> {
+        match self {
+            Self::Auto => None,
+            Self::Downtime => Some(Strategy::Downtime),
+            Self::Rolling => Some(Strategy::Rolling),
+        }
+    }
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which deployment; `cutover fleet` lists them.
+    pub deployment: DeploymentName,
+    /// To which version, like 1.4.6.
+    #[arg(long, value_name = "VERSION")]
+    pub to: Version,
+    /// How the instances are moved.
+    #[arg(long, value_enum, default_value_t)]
+    pub strategy: StrategyWord,
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The plan's digest, or its first digits, at least 8.
+    pub plan: String,
+    /// Why; stored with the approval.
+    #[arg(long, default_value = "approved on the command line")]
+    pub reason: String,
+}
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The plan's digest, or its first digits, at least 8.
+    pub plan: String,
+    /// Do not follow.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Arguments of `upgrade`.
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// What to plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Agree to exactly what this plan needs approval for.
+    #[arg(long)]
+    pub yes: bool,
+    /// Why; stored with the approval.
+    #[arg(long, default_value = "approved with --yes")]
+    pub reason: String,
+}
+
+/// Which upgrade.
+#[derive(Debug, Args)]
+pub struct WhichUpgrade {
+    /// Which upgrade; the newest where none is named.
+    pub upgrade: Option<UpgradeId>,
+}
+
+/// Arguments of `decide`.
+#[derive(Debug, Args)]
+pub struct DecideArgs {
+    /// Which upgrade.
+    pub upgrade: UpgradeId,
+    /// Which hold, by its number.
+    #[arg(value_parser = hold_id)]
+    pub hold: HoldId,
+    /// What: retry, accept, wait, abort or rollback, as far as the hold offers it.
+    #[arg(value_parser = choice)]
+    pub choice: Choice,
+    /// Why; stored with the decision.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// Arguments of `abort`.
+#[derive(Debug, Args)]
+pub struct AbortArgs {
+    /// Which upgrade.
+    pub upgrade: UpgradeId,
+    /// Only say what would happen.
+    #[arg(long)]
+    pub what_if: bool,
+    /// Why; stored.
+    #[arg(long, default_value = "aborted on the command line")]
+    pub reason: String,
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Which upgrade.
+    pub upgrade: UpgradeId,
+    /// Only say what would happen.
+    #[arg(long)]
+    pub what_if: bool,
+    /// Why; stored.
+    #[arg(long, default_value = "rolled back on the command line")]
+    pub reason: String,
+    /// Lose what clients wrote since they were let in on the new version.
+    #[arg(long)]
+    pub accept_lost_writes: bool,
+}
+
+/// Arguments of `pause`, `resume` and `close`.
+#[derive(Debug, Args)]
+pub struct SteerArgs {
+    /// Which upgrade.
+    pub upgrade: UpgradeId,
+    /// Why; stored.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+fn hold_id(text: &str) -> Result<HoldId, String> {
+    text.parse().map(HoldId).map_err(|_| "a hold is named by its number; `cutover status` shows it".to_owned())
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    text.parse().map_err(|_| {
+        let words: Vec<&str> = Choice::ALL.iter().map(|choice| choice.word()).collect();
+        format!("there is no such choice; a hold offers some of: {}", words.join(", "))
+    })
+}
+
+#[cfg(feature = "all-in-one")]
+pub use all_in_one::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord, WorkArgs};
+
+#[cfg(feature = "all-in-one")]
+mod all_in_one {
+    use super::{Choice, StrategyWord, choice};
+    use clap::{Args, Subcommand, ValueEnum};
+    use cutover_vocabulary::Version;
+    use std::path::PathBuf;
+
+    /// Which storage the sandbox has.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+    pub enum StorageWord {
+        /// Files.
+        #[default]
+        Sqlite,
+        /// A database; comes in a later part.
+        Postgres,
+    }
+
+    /// Arguments of `sandbox`.
+    #[derive(Debug, Args)]
+    #[command(args_conflicts_with_subcommands = true)]
+    pub struct SandboxArgs {
+        /// Go on with, or remove, what an earlier one left.
+        #[command(subcommand)]
+        pub command: Option<SandboxCommand>,
+        /// The storage.
+        #[arg(long, value_enum, default_value_t)]
+        pub storage: StorageWord,
+        /// How many instances share it.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+        pub instances: u16,
+        /// The version to begin with.
+        #[arg(long, value_name = "VERSION", default_value = "1.3.1")]
+        pub from: Version,
+        /// The version to upgrade to.
+        #[arg(long, value_name = "VERSION", default_value = "1.4.6")]
+        pub to: Version,
+        /// How the instances are moved.
+        #[arg(long, value_enum, default_value_t)]
+        pub strategy: StrategyWord,
+        /// A folder with releases as on the ledger's release pages: vVERSION/numary_VERSION_Linux-64bit.tar.gz and
+        /// checksums_linux.txt. Default: the simulator of this workspace.
+        #[arg(long, value_name = "DIR_OR_URL")]
+        pub releases: Option<String>,
+        /// How many transactions to begin with, over all ledgers.
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(3..=1_000_000))]
+        pub transactions: u64,
+        /// The sandbox's folder; it must be empty or not be there, and is kept. Default: a temporary one, removed at the
+        /// end.
+        #[arg(long)]
+        pub dir: Option<PathBuf>,
+        /// Keep the folder at the end.
+        #[arg(long)]
+        pub keep: bool,
+        /// Agree to exactly what the plan needs approval for.
+        #[arg(long)]
+        pub yes: bool,
+    }
+
+    /// What to do with a sandbox that an earlier run left.
+    #[derive(Debug, Subcommand)]
+    pub enum SandboxCommand {
+        /// Go on where it stopped.
+        Resume(ResumeArgs),
+        /// End its processes and remove its folder.
+        Clean(CleanArgs),
+    }
+
+    /// Arguments of `sandbox resume`.
+    #[derive(Debug, Args)]
+    pub struct ResumeArgs {
+        /// The sandbox's folder. Default: the one that was left.
+        #[arg(long)]
+        pub dir: Option<PathBuf>,
+        /// Agree to exactly what the plan needs approval for.
+        #[arg(long)]
+        pub yes: bool,
+        /// Keep the folder at the end.
+        #[arg(long)]
+        pub keep: bool,
+        /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
+        #[arg(long, value_parser = choice, requires = "reason")]
+        pub decide: Option<Choice>,
+        /// Why; stored with the decision.
+        #[arg(long)]
+        pub reason: Option<String>,
+    }
+
+    /// Arguments of `sandbox clean`.
+    #[derive(Debug, Args)]
+    pub struct CleanArgs {
+        /// The sandbox's folder. Default: every one that was left.
+        #[arg(long)]
+        pub dir: Option<PathBuf>,
+    }
+
+    /// Arguments of `single`.
+    #[derive(Debug, Args)]
+    pub struct SingleArgs {
+        /// The agent's settings file, which names this machine's instances.
+        #[arg(long, value_name = "FILE")]
+        pub settings: PathBuf,
+        /// To which version, like 1.4.6.
+        #[arg(long, value_name = "VERSION")]
+        pub to: Version,
+        /// Which deployment, where the settings name several.
+        #[arg(long, value_name = "NAME")]
+        pub deployment: Option<cutover_vocabulary::DeploymentName>,
+        /// Agree to exactly what the plan needs approval for.
+        #[arg(long)]
+        pub yes: bool,
+        /// Why; stored with the approval.
+        #[arg(long, default_value = "approved with --yes")]
+        pub reason: String,
+    }
+
+    /// Arguments of `work`.
+    #[derive(Debug, Args)]
+    pub struct WorkArgs {
+        /// The worker's folder.
+        pub dir: PathBuf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_help_lists_every_exit_status() {
+        CommandLine::command().debug_assert();
+        let help = CommandLine::command().render_long_help().to_string();
+        for number in 0..=6 {
+            assert!(help.contains(&format!("\n  {number}  ")), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_none_is_refused_as_usage() {
+        let error = CommandLine::try_parse_from(["cutover", "plan", "prod", "--to", "latest"]).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()));
+        assert!(error.to_string().contains("write it as 1.4.6"), "{error}");
+    }
+
+    #[test]
+    fn a_choice_that_is_none_names_those_that_exist() {
+        let error =
+            CommandLine::try_parse_from(["cutover", "decide", "u", "1", "ignore", "--reason", "x"]).unwrap_err();
+        assert!(error.to_string().contains("retry, accept, wait, abort, rollback"), "{error}");
+    }
+}

@@ -1,0 +1,357 @@
+//! The API as the commands use it: calls in the words of the vocabulary, refusals as [`Trouble`].
+
+use crate::trouble::Trouble;
+use cutover_proto::convert::fact::Event;
+use cutover_proto::refused::Refused;
+use cutover_proto::transport::{self, Endpoint};
+use cutover_proto::v1;
+use cutover_proto::v1::fleet_client::FleetClient;
+use cutover_proto::v1::upgrades_client::UpgradesClient;
+use cutover_vocabulary::hold::{Choice, HoldId};
+use cutover_vocabulary::name::shown;
+use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, Strategy};
+use cutover_vocabulary::status::{Status, WhatIf};
+use cutover_vocabulary::{DeploymentName, OperatorName, Recorded, UpgradeId, Version};
+use tonic::transport::Channel;
+
+/// A connection to a coordinator, and who speaks.
+#[derive(Debug, Clone)]
+pub struct Client {
+    upgrades: UpgradesClient<Channel>,
+    fleet: FleetClient<Channel>,
+    operator: OperatorName,
+}
+
+/// Which way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// While no data was touched.
+    Abort,
+    /// By restoring.
+    Rollback,
+}
+
+/// What is asked of a way back.
+#[derive(Debug, Clone, Copy)]
+pub struct GoBack<'a> {
+    /// Which.
+    pub back: Back,
+    /// Why.
+    pub reason: &'a str,
+    /// Only say what would happen.
+    pub what_if: bool,
+    /// What clients wrote since the opening may be lost.
+    pub accept_lost_writes: bool,
+}
+
+/// What the API says to a way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it means.
+    pub what: WhatIf,
+    /// What would be lost, for people.
+    pub lost_writes: String,
+    /// Whether it has begun.
+    pub begun: bool,
+}
+
+/// Steering that needs no more than an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// No new orders.
+    Pause,
+    /// Orders again.
+    Resume,
+    /// The recovery points are not needed any more.
+    Close,
+}
+
+/// Ids are made here, at the edge: one a call, kept when the call is repeated.
+#[expect(clippy::disallowed_methods, reason = "the edge where request ids are made")]
+fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn refused(doing: &str, status: &tonic::Status) -> Trouble {
+    let doing = doing.to_owned();
+    match Refused::of(status) {
+        Some(refused) => Trouble::Refused {
+            doing,
+            code: refused.code.word().to_owned(),
+            message: shown(&refused.message).to_string(),
+            remedy: (!refused.remedy.is_empty()).then(|| shown(&refused.remedy).to_string()),
+        },
+        None => Trouble::Broken { doing, message: shown(&status.to_string()).to_string() },
+    }
+}
+
+fn read<T, U: TryFrom<T, Error = cutover_proto::Malformed>>(doing: &str, value: T) -> Result<U, Trouble> {
+    U::try_from(value).map_err(|source| Trouble::Malformed { doing: doing.to_owned(), source })
+}
+
+fn what_if(doing: &str, wire: v1::WhatIf) -> Result<WhatIf, Trouble> {
+    let malformed = |source| Trouble::Malformed { doing: doing.to_owned(), source };
+    Ok(WhatIf {
+        allowed: wire.allowed,
+        meaning: wire.meaning,
+        stages: cutover_proto::malformed::each("stages", wire.stages).map_err(malformed)?,
+        ledgers: cutover_proto::malformed::texts("ledgers", &wire.ledgers).map_err(malformed)?,
+    })
+}
+
+fn strategy(strategy: Option<Strategy>) -> v1::Strategy {
+    strategy.map_or(v1::Strategy::Auto, v1::Strategy::from)
+}
+
+impl Client {
+    /// Connects; fails when nobody answers there.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`].
+    pub async fn connect(endpoint: &Endpoint, operator: OperatorName) -> Result<Self, Trouble> {
+        let channel = transport::connect(endpoint)
+            .await
+            .map_err(|error| Trouble::Unreachable { endpoint: endpoint.to_string(), source: Box::new(error) })?;
+        let limit = transport::MAX_MESSAGE_BYTES;
+        Ok(Self {
+            upgrades: UpgradesClient::new(channel.clone()).max_decoding_message_size(limit),
+            fleet: FleetClient::new(channel).max_decoding_message_size(limit),
+            operator,
+        })
+    }
+
+    fn operator(&self) -> String {
+        self.operator.as_str().to_owned()
+    }
+
+    /// Makes a plan.
+    ///
+    /// # Errors
+    /// [`Trouble`]; a plan that is blocked is no error.
+    pub async fn plan(
+        &self,
+        deployment: &DeploymentName,
+        to: &Version,
+        how: Option<Strategy>,
+    ) -> Result<Plan, Trouble> {
+        let doing = format!("planning {deployment} to {to}");
+        let request = v1::MakePlanRequest {
+            deployment: deployment.as_str().to_owned(),
+            target: to.to_string(),
+            strategy: strategy(how).into(),
+            request_id: request_id(),
+            operator: self.operator(),
+        };
+        let answer = self.upgrades.clone().make_plan(request).await.map_err(|status| refused(&doing, &status))?;
+        read(&doing, answer.into_inner())
+    }
+
+    /// A plan by its digest's first digits.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn get_plan(&self, digest: &str) -> Result<Plan, Trouble> {
+        let doing = format!("looking up plan {digest}");
+        let request = v1::GetPlanRequest { digest: digest.to_owned() };
+        let answer = self.upgrades.clone().get_plan(request).await.map_err(|status| refused(&doing, &status))?;
+        read(&doing, answer.into_inner())
+    }
+
+    /// Agrees to everything in a plan that needs it.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn approve(&self, plan: PlanDigest, reason: &str) -> Result<Approval, Trouble> {
+        let doing = format!("approving plan {}", plan.0.short());
+        let request = v1::ApproveRequest {
+            plan: plan.to_string(),
+            request_id: request_id(),
+            operator: self.operator(),
+            reason: reason.to_owned(),
+            findings: Vec::new(),
+            all: true,
+        };
+        let answer = self.upgrades.clone().approve(request).await.map_err(|status| refused(&doing, &status))?;
+        read(&doing, answer.into_inner())
+    }
+
+    /// Starts a plan.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn start(&self, plan: PlanDigest) -> Result<UpgradeId, Trouble> {
+        let doing = format!("starting plan {}", plan.0.short());
+        let request = v1::StartRequest { plan: plan.to_string(), request_id: request_id(), operator: self.operator() };
+        let answer = self.upgrades.clone().start(request).await.map_err(|status| refused(&doing, &status))?;
+        cutover_proto::malformed::text("upgrade", &answer.into_inner().upgrade)
+            .map_err(|source| Trouble::Malformed { doing, source })
+    }
+
+    /// Where an upgrade stands.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn status(&self, upgrade: &UpgradeId) -> Result<Status, Trouble> {
+        let doing = format!("looking up upgrade {upgrade}");
+        let request = v1::GetUpgradeRequest { upgrade: upgrade.as_str().to_owned() };
+        let answer = self.upgrades.clone().get(request).await.map_err(|status| refused(&doing, &status))?;
+        read(&doing, answer.into_inner())
+    }
+
+    /// All upgrades, the newest first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn list(&self) -> Result<Vec<v1::UpgradeSummary>, Trouble> {
+        let request = v1::ListUpgradesRequest { deployment: None, limit: 0 };
+        let answer =
+            self.upgrades.clone().list(request).await.map_err(|status| refused("listing upgrades", &status))?;
+        Ok(answer.into_inner().upgrades)
+    }
+
+    /// Follows an upgrade: every fact after `after`.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn watch(&self, upgrade: &UpgradeId, after: u64) -> Result<Events, Trouble> {
+        let doing = format!("following upgrade {upgrade}");
+        let request = v1::WatchRequest { upgrade: upgrade.as_str().to_owned(), after_seq: after };
+        let answer = self.upgrades.clone().watch(request).await.map_err(|status| refused(&doing, &status))?;
+        Ok(Events { stream: answer.into_inner(), doing })
+    }
+
+    /// Every fact of an upgrade after `after`, a page at a time until there is no more.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn facts(&self, upgrade: &UpgradeId, mut after: u64) -> Result<Vec<Recorded>, Trouble> {
+        let doing = format!("reading the facts of upgrade {upgrade}");
+        let mut facts = Vec::new();
+        loop {
+            let request = v1::ListFactsRequest { upgrade: upgrade.as_str().to_owned(), after_seq: after, limit: 0 };
+            let answer = self.upgrades.clone().list_facts(request).await.map_err(|status| refused(&doing, &status))?;
+            let page = answer.into_inner();
+            for fact in page.facts {
+                after = after.max(fact.seq);
+                facts.push(read(&doing, fact)?);
+            }
+            if !page.more {
+                return Ok(facts);
+            }
+        }
+    }
+
+    /// Decides a hold.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn decide(
+        &self,
+        upgrade: &UpgradeId,
+        hold: HoldId,
+        choice: Choice,
+        reason: &str,
+    ) -> Result<Status, Trouble> {
+        let doing = format!("deciding hold {hold} of {upgrade}");
+        let request = v1::DecideRequest {
+            upgrade: upgrade.as_str().to_owned(),
+            hold: hold.0,
+            choice: v1::Choice::from(choice).into(),
+            reason: reason.to_owned(),
+            request_id: request_id(),
+            operator: self.operator(),
+        };
+        let answer = self.upgrades.clone().decide(request).await.map_err(|status| refused(&doing, &status))?;
+        read(&doing, answer.into_inner())
+    }
+
+    /// Goes back, or says what that would mean.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn go_back(&self, upgrade: &UpgradeId, ask: GoBack<'_>) -> Result<Answer, Trouble> {
+        let request = v1::GoBackRequest {
+            upgrade: upgrade.as_str().to_owned(),
+            reason: ask.reason.to_owned(),
+            request_id: if ask.what_if { String::new() } else { request_id() },
+            operator: self.operator(),
+            what_if: ask.what_if,
+            accept_lost_writes: ask.accept_lost_writes,
+        };
+        let mut upgrades = self.upgrades.clone();
+        let (doing, answer) = match ask.back {
+            Back::Abort => (format!("aborting {upgrade}"), upgrades.abort(request).await),
+            Back::Rollback => (format!("rolling back {upgrade}"), upgrades.rollback(request).await),
+        };
+        let wire = answer.map_err(|status| refused(&doing, &status))?.into_inner();
+        let (lost_writes, begun) = (wire.lost_writes.clone(), wire.begun);
+        Ok(Answer { what: what_if(&doing, wire)?, lost_writes, begun })
+    }
+
+    /// Pauses, resumes or closes.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn steer(&self, upgrade: &UpgradeId, steer: Steer, reason: &str) -> Result<Status, Trouble> {
+        let request = v1::SteerRequest {
+            upgrade: upgrade.as_str().to_owned(),
+            reason: reason.to_owned(),
+            request_id: request_id(),
+            operator: self.operator(),
+        };
+        let mut upgrades = self.upgrades.clone();
+        let (doing, answer) = match steer {
+            Steer::Pause => (format!("pausing {upgrade}"), upgrades.pause(request).await),
+            Steer::Resume => (format!("resuming {upgrade}"), upgrades.resume(request).await),
+            Steer::Close => (format!("closing {upgrade}"), upgrades.close(request).await),
+        };
+        read(&doing, answer.map_err(|status| refused(&doing, &status))?.into_inner())
+    }
+
+    /// Who leads.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn leader(&self) -> Result<v1::Leader, Trouble> {
+        let answer = self.fleet.clone().get_leader(v1::GetLeaderRequest {}).await;
+        Ok(answer.map_err(|status| refused("asking who leads", &status))?.into_inner())
+    }
+
+    /// Every deployment.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn deployments(&self) -> Result<Vec<v1::Deployment>, Trouble> {
+        let answer = self.fleet.clone().list_deployments(v1::ListDeploymentsRequest {}).await;
+        Ok(answer.map_err(|status| refused("listing deployments", &status))?.into_inner().deployments)
+    }
+
+    /// Every instance.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn instances(&self) -> Result<Vec<v1::Instance>, Trouble> {
+        let answer = self.fleet.clone().list_instances(v1::ListInstancesRequest { deployment: None }).await;
+        Ok(answer.map_err(|status| refused("listing instances", &status))?.into_inner().instances)
+    }
+}
+
+/// Events of one upgrade, as they happen.
+#[derive(Debug)]
+pub struct Events {
+    stream: tonic::Streaming<v1::Event>,
+    doing: String,
+}
+
+impl Events {
+    /// The next event; none after the last fact of a closed upgrade. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`Trouble`]; [`Trouble::Broken`] when the connection was lost.
+    pub async fn next(&mut self) -> Result<Option<Event>, Trouble> {
+        match self.stream.message().await.map_err(|status| refused(&self.doing, &status))? {
+            Some(event) => Ok(Some(read(&self.doing, event)?)),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Commands that only look: `status`, `watch`, `facts`, `fleet`.
+
+use super::upgrade::show;
+use crate::Context;
+use crate::args::WhichUpgrade;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::follow::{Until, follow};
+use crate::render::page::Page;
+use crate::render::{facts as lines, fleet as members, status as page};
+use crate::trouble::Trouble;
+use cutover_proto::v1;
+use cutover_vocabulary::UpgradeId;
+
+/// Where one upgrade stands; or a list of all, and where those stand that have not ended.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn status(context: &Context, args: WhichUpgrade) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let Some(upgrade) = args.upgrade else { return all(context, &client).await };
+    let status = client.status(&upgrade).await?;
+    show(context, &status)?;
+    Ok(Exit::Done)
+}
+
+async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
+    let upgrades = client.list().await?;
+    let mut active = Vec::new();
+    for upgrade in upgrades.iter().filter(|upgrade| upgrade.ended.is_none()) {
+        active.push(client.status(&id(&upgrade.id)?).await?);
+    }
+    context.screen.page(&page::list(&upgrades, context.screen.ink));
+    for status in &active {
+        context.screen.page("\n");
+        context.screen.page(&page::page(status, &context.next, context.screen.ink));
+    }
+    let listed: Vec<_> = upgrades.iter().map(summary).collect();
+    context.screen.value(&serde_json::json!({ "upgrades": listed, "active": active }))?;
+    Ok(Exit::Done)
+}
+
+fn summary(upgrade: &v1::UpgradeSummary) -> serde_json::Value {
+    let state = v1::State::try_from(upgrade.state)
+        .ok()
+        .and_then(|state| cutover_vocabulary::status::State::try_from(state).ok());
+    serde_json::json!({
+        "id": upgrade.id,
+        "deployment": upgrade.deployment,
+        "from": upgrade.from,
+        "target": upgrade.target,
+        "state": state,
+        "waiting_for": upgrade.waiting_for,
+        "seq": upgrade.seq,
+    })
+}
+
+fn id(text: &str) -> Result<UpgradeId, Trouble> {
+    cutover_proto::malformed::text("id", text)
+        .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })
+}
+
+/// The upgrade that was named, or the newest.
+async fn which(client: &Client, named: Option<UpgradeId>) -> Result<UpgradeId, Trouble> {
+    match named {
+        Some(upgrade) => Ok(upgrade),
+        None => match client.list().await?.first() {
+            Some(newest) => id(&newest.id),
+            None => Err(Trouble::usage("there has been no upgrade yet").next("cutover plan DEPLOYMENT --to VERSION")),
+        },
+    }
+}
+
+/// Follows to the end.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn watch(context: &Context, args: WhichUpgrade) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let upgrade = which(&client, args.upgrade).await?;
+    tokio::select! {
+        status = follow(&client, &upgrade, 0, Until::End, context.screen) => {
+            let status = status?;
+            show(context, &status)?;
+            Ok(Exit::of_upgrade(&status))
+        }
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+    }
+}
+
+/// Every fact so far.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn facts(context: &Context, args: WhichUpgrade) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let upgrade = which(&client, args.upgrade).await?;
+    if context.screen.json {
+        for fact in client.facts(&upgrade, 0).await? {
+            context.screen.value(&fact)?;
+        }
+        return Ok(Exit::Done);
+    }
+    // Sentences come with the events; those up to the present end of the list are read.
+    let last = client.status(&upgrade).await?.seq;
+    let mut events = client.watch(&upgrade, 0).await?;
+    let mut page = Page::new(context.screen.ink);
+    while let Some(event) = events.next().await? {
+        lines::write(&mut page, &event.recorded, &event.text);
+        if event.recorded.seq >= last {
+            break;
+        }
+    }
+    context.screen.page(&page.finish());
+    Ok(Exit::Done)
+}
+
+/// Who is there, and who leads.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn fleet(context: &Context) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let (leader, deployments, instances) =
+        (client.leader().await?, client.deployments().await?, client.instances().await?);
+    context.screen.page(&members::page(&leader, &deployments, &instances, context.screen.ink));
+    let instances: Vec<_> = instances.iter().map(instance).collect();
+    let deployments: Vec<_> = deployments
+        .iter()
+        .map(|it| serde_json::json!({ "name": it.name, "instances": it.instances, "upgrade": it.upgrade }))
+        .collect();
+    context.screen.value(&serde_json::json!({
+        "leader": { "name": leader.name, "epoch": leader.epoch },
+        "deployments": deployments,
+        "instances": instances,
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn instance(instance: &v1::Instance) -> serde_json::Value {
+    let report =
+        instance.report.clone().and_then(|report| cutover_vocabulary::instance::InstanceReport::try_from(report).ok());
+    serde_json::json!({
+        "name": instance.name,
+        "deployment": instance.deployment,
+        "agent": instance.agent,
+        "connected": instance.connected,
+        "last_heard": cutover_proto::convert::moment("last_heard", instance.last_heard).ok(),
+        "report": report,
+    })
+}

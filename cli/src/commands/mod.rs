@@ -1,0 +1,6 @@
+//! The operator's commands, one file a group.
+
+pub mod look;
+pub mod plan;
+pub mod steer;
+pub mod upgrade;

@@ -1,0 +1,67 @@
+//! `plan` and `approve`.
+
+use crate::Context;
+use crate::args::{ApproveArgs, PlanArgs};
+use crate::exit::Exit;
+use crate::render::page::Page;
+use crate::render::{losses, plan as page};
+use crate::trouble::Trouble;
+use cutover_vocabulary::plan::{Approval, Plan};
+
+/// Makes a plan and shows it.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn plan(context: &Context, args: PlanArgs) -> Result<Exit, Trouble> {
+    let plan = context.client().await?.plan(&args.deployment, &args.to, args.strategy.strategy()).await?;
+    show(context, &plan)?;
+    Ok(Exit::of_plan(&plan))
+}
+
+/// Shows a plan.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn show(context: &Context, plan: &Plan) -> Result<(), Trouble> {
+    context.screen.page(&page::page(plan, &context.next, context.screen.ink));
+    context.screen.value(&serde_json::json!({ "digest": plan.digest(), "plan": plan }))
+}
+
+/// Agrees to a plan, and says to what.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let plan = client.get_plan(&args.plan).await?;
+    let approval = client.approve(plan.digest(), &args.reason).await?;
+    show_approval(context, &plan, &approval)?;
+    let mut page = Page::new(context.screen.ink);
+    page.heading("Next");
+    page.command(4, &context.next.start(plan.digest()));
+    context.screen.page(&page.finish());
+    Ok(Exit::Done)
+}
+
+/// Shows to what a person agreed, row by row.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn show_approval(context: &Context, plan: &Plan, approval: &Approval) -> Result<(), Trouble> {
+    let mut page = Page::new(context.screen.ink);
+    page.heading(&format!("{} approved plan {}", approval.by, approval.plan.0.short()));
+    if !approval.reason.is_empty() {
+        page.entry(2, 8, "Why", &approval.reason);
+    }
+    for finding in &approval.findings {
+        page.item(2, format_args!("{}, {}", finding.code, finding.subject));
+    }
+    for (ledger, approved) in &approval.losses {
+        match plan.observed.losses(ledger) {
+            Some(seen) if seen.sha256 == Some(approved.sha256) => losses::ledger(&mut page, 2, ledger, seen),
+            Some(_) | None => page.item(2, format_args!("ledger {ledger}: {} rows", approved.count)),
+        }
+    }
+    context.screen.page(&page.finish());
+    context.screen.value(&serde_json::json!({ "approval": approval }))
+}

@@ -1,0 +1,94 @@
+//! `start` and `upgrade`: start a plan and follow it.
+
+use super::plan as plans;
+use crate::Context;
+use crate::args::{StartArgs, UpgradeArgs};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::follow::{Until, follow};
+use crate::render::page::Page;
+use crate::render::status as page;
+use crate::trouble::Trouble;
+use cutover_vocabulary::UpgradeId;
+use cutover_vocabulary::status::Status;
+
+/// Starts a plan.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn start(context: &Context, args: StartArgs) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let plan = client.get_plan(&args.plan).await?;
+    let upgrade = client.start(plan.digest()).await?;
+    started(context, &upgrade)?;
+    if args.detach {
+        let mut page = Page::new(context.screen.ink);
+        page.heading("Next");
+        page.command(4, &context.next.watch(&upgrade));
+        context.screen.page(&page.finish());
+        return Ok(Exit::Done);
+    }
+    to_standstill(context, &client, &upgrade).await
+}
+
+/// Plans, approves, starts and follows.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let plan = client.plan(&args.plan.deployment, &args.plan.to, args.plan.strategy.strategy()).await?;
+    plans::show(context, &plan)?;
+    match Exit::of_plan(&plan) {
+        Exit::NeedsApproval if args.yes => {
+            let approval = client.approve(plan.digest(), &args.reason).await?;
+            plans::show_approval(context, &plan, &approval)?;
+        }
+        Exit::Done => {}
+        exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
+            return Ok(exit);
+        }
+    }
+    let upgrade = client.start(plan.digest()).await?;
+    started(context, &upgrade)?;
+    to_standstill(context, &client, &upgrade).await
+}
+
+/// Says that an upgrade was started.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn started(context: &Context, upgrade: &UpgradeId) -> Result<(), Trouble> {
+    context.screen.line("");
+    context.screen.line(&format!("Upgrade {upgrade} was started."));
+    context.screen.value(&serde_json::json!({ "upgrade": upgrade }))
+}
+
+/// Follows to the end, a hold or a pause, and shows where it stands then. Ctrl-C ends the following alone.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn to_standstill(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result<Exit, Trouble> {
+    tokio::select! {
+        status = follow(client, upgrade, 0, Until::Standstill, context.screen) => {
+            let status = status?;
+            show(context, &status)?;
+            Ok(Exit::of_upgrade(&status))
+        }
+        _ = tokio::signal::ctrl_c() => {
+            context.screen.line("");
+            context.screen.line(&format!("The upgrade goes on. Follow it again: {}", context.next.watch(upgrade)));
+            Ok(Exit::Error)
+        }
+    }
+}
+
+/// Shows where an upgrade stands.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn show(context: &Context, status: &Status) -> Result<(), Trouble> {
+    context.screen.page("\n");
+    context.screen.page(&page::page(status, &context.next, context.screen.ink));
+    context.screen.value(&serde_json::json!({ "status": status }))
+}

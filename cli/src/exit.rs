@@ -1,0 +1,80 @@
+//! Exit statuses. Scripts rely on them, so each has one meaning for every command.
+
+use crate::trouble::Trouble;
+use cutover_vocabulary::finding::Level;
+use cutover_vocabulary::plan::Plan;
+use cutover_vocabulary::status::{State, Status};
+
+/// What a command's exit status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for was done.
+    Done = 0,
+    /// It went wrong; the message says what, why, and what to do.
+    Error = 1,
+    /// The command line or a value in it makes no sense.
+    Usage = 2,
+    /// A person must approve the plan first.
+    NeedsApproval = 3,
+    /// The plan has a finding that blocks it.
+    Blocked = 4,
+    /// The upgrade waits for a person: a hold, or a pause.
+    Held = 5,
+    /// The upgrade went back.
+    WentBack = 6,
+}
+
+impl Exit {
+    /// The table for `--help`.
+    pub const HELP: &str = "\
+Exit status:
+  0  done
+  1  error
+  2  usage: the command line, or a value in it, makes no sense
+  3  the plan needs approval
+  4  the plan is blocked
+  5  the upgrade is held or paused: it waits for a person
+  6  the upgrade was aborted or rolled back";
+
+    /// For `std::process::exit`.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Of a plan that was only made.
+    pub fn of_plan(plan: &Plan) -> Self {
+        match plan.level() {
+            Some(Level::Block) => Self::Blocked,
+            Some(Level::Approve) => Self::NeedsApproval,
+            Some(Level::Info) | None => Self::Done,
+        }
+    }
+
+    /// Of an upgrade that was followed as far as it goes by itself. `Error` while it still moves.
+    pub fn of_upgrade(status: &Status) -> Self {
+        match status.state {
+            State::Completed => Self::Done,
+            State::Held | State::Paused => Self::Held,
+            State::Aborted | State::RolledBack => Self::WentBack,
+            State::Running | State::GoingBack => Self::Error,
+        }
+    }
+
+    /// Of an error.
+    pub fn of_trouble(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Refused { code, .. } => match code.as_str() {
+                "NEEDS_APPROVAL" => Self::NeedsApproval,
+                "BLOCKED" => Self::Blocked,
+                "INVALID_ARGUMENT" => Self::Usage,
+                _ => Self::Error,
+            },
+            Trouble::Usage { .. } => Self::Usage,
+            Trouble::Unreachable { .. }
+            | Trouble::Malformed { .. }
+            | Trouble::Broken { .. }
+            | Trouble::Failed { .. } => Self::Error,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `cutover`: the operator's command.
+
+use clap::Parser as _;
+use cutover::args::CommandLine;
+use cutover::exit::Exit;
+use cutover::screen::Screen;
+use cutover::trouble::Trouble;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let screen = Screen::choose(line.global.json);
+    let exit = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(cutover::run(line));
+            // A blocked task must not keep the program from ending.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => Err(Trouble::failed("cannot start the runtime", error)),
+    };
+    let exit = exit.unwrap_or_else(|trouble| {
+        let exit = Exit::of_trouble(&trouble);
+        screen.trouble(trouble);
+        exit
+    });
+    ExitCode::from(exit.code())
+}

@@ -1,0 +1,58 @@
+//! Who is there, and who leads.
+
+use super::ink::Ink;
+use super::page::Page;
+use super::words;
+use cutover_proto::convert::moment;
+use cutover_proto::v1;
+
+/// The page.
+pub fn page(leader: &v1::Leader, deployments: &[v1::Deployment], instances: &[v1::Instance], ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    let who = match &leader.name {
+        Some(name) => format!("{name} leads (epoch {})", leader.epoch),
+        None => "nobody leads at the moment".to_owned(),
+    };
+    page.paragraph(0, format_args!("Coordinator {}: {who}", leader.this_coordinator));
+    if deployments.is_empty() {
+        page.gap();
+        page.paragraph(0, "No deployment is known: no agent with an instance has ever attached.");
+    }
+    for deployment in deployments {
+        page.heading(&format!("Deployment {}", deployment.name));
+        if let Some(upgrade) = &deployment.upgrade {
+            page.entry(2, 16, "Upgrade", format_args!("{upgrade}, not ended"));
+        }
+        for instance in instances.iter().filter(|instance| instance.deployment == deployment.name) {
+            page.entry(2, 16, &instance.name, line(instance));
+        }
+    }
+    page.finish()
+}
+
+fn line(instance: &v1::Instance) -> String {
+    let heard = match moment("last_heard", instance.last_heard) {
+        Ok(at) => format!("last heard {}", words::moment(at)),
+        Err(_) => "never heard".to_owned(),
+    };
+    let link = if instance.connected { "connected" } else { "NOT CONNECTED" };
+    let run = match &instance.report {
+        Some(report) => {
+            let state = report.run.clone().map(cutover_vocabulary::instance::RunState::try_from);
+            let state = match state {
+                Some(Ok(state)) => state.to_string(),
+                Some(Err(_)) | None => "unknown".to_owned(),
+            };
+            let version = match (&report.running, &report.on_disk) {
+                (Some(running), Some(disk)) if running != disk => format!(", answers as {running}, {disk} on disk"),
+                (Some(running), Some(_) | None) => format!(", answers as {running}"),
+                (None, Some(disk)) => format!(", {disk} on disk"),
+                (None, None) => String::new(),
+            };
+            let fenced = if report.fenced { ", fenced" } else { "" };
+            format!("{state}{version}{fenced}")
+        }
+        None => "nothing is known of it".to_owned(),
+    };
+    format!("{run}; agent {} {link}, {heard}", instance.agent)
+}

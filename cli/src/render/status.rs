@@ -1,0 +1,185 @@
+//! Where an upgrade stands.
+
+use super::hold;
+use super::ink::Ink;
+use super::losses;
+use super::next::Next;
+use super::page::Page;
+use super::stages;
+use super::words;
+use cutover_proto::v1::UpgradeSummary;
+use cutover_vocabulary::status::{State, Status};
+
+/// The whole page.
+pub fn page(status: &Status, next: &Next, ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    head(&mut page, status);
+    stages::write(&mut page, status);
+    instances(&mut page, status);
+    ledgers(&mut page, status);
+    closing(&mut page, status, next);
+    page.finish()
+}
+
+/// The state with the colour that it deserves.
+pub fn state(state: State, ink: Ink) -> String {
+    let word = state.to_string();
+    match state {
+        State::Completed => ink.good(&word),
+        State::Held | State::Paused => ink.heed(&word),
+        State::GoingBack | State::Aborted | State::RolledBack => ink.stop(&word),
+        State::Running => ink.strong(&word),
+    }
+}
+
+fn head(page: &mut Page, status: &Status) {
+    let title = format!(
+        "Upgrade {} of {} from {} to {}: {}",
+        status.id,
+        status.deployment,
+        status.from,
+        status.target,
+        state(status.state, page.ink)
+    );
+    page.raw(&title);
+    let by = status.started.1.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    page.entry(2, 11, "How", words::strategy(status.strategy, status.instances.len()));
+    page.entry(2, 11, "Plan", status.plan.0.short());
+    page.entry(2, 11, "Started", format_args!("{}{by}", words::moment(status.started.0)));
+    if let Some(ended) = status.ended {
+        page.entry(2, 11, "Ended", words::moment(ended));
+    }
+    if let Some(waiting) = &status.waiting_for {
+        page.entry(2, 11, "Waits for", waiting);
+    }
+    if let Some(why) = &status.turned_back {
+        page.entry(2, 11, "Went back", why);
+    }
+}
+
+fn instances(page: &mut Page, status: &Status) {
+    page.heading("Instances");
+    for instance in &status.instances {
+        let text = match (instance.down, &instance.up) {
+            (_, Some((at, version))) => format!("answers with {version} since {}", words::moment(*at)),
+            (Some(at), None) => format!("down since {}", words::moment(at)),
+            (None, None) => "not touched".to_owned(),
+        };
+        page.entry(2, 16, instance.name.as_str(), format_args!("{text} (agent {})", instance.agent));
+    }
+}
+
+fn ledgers(page: &mut Page, status: &Status) {
+    page.heading("Ledgers");
+    for ledger in &status.ledgers {
+        let mut said = Vec::new();
+        said.push(match &ledger.point {
+            Some(point) => format!("recovery point proved ({})", words::bytes(point.bytes)),
+            None => "no recovery point yet".to_owned(),
+        });
+        if let Some(took) = ledger.migrated {
+            said.push(format!("migrated in {took}"));
+        }
+        if ledger.restored {
+            said.push("restored".to_owned());
+        } else if ledger.after.is_some() {
+            said.push(match ledger.lost.count {
+                0 => "proved: nothing lost".to_owned(),
+                lost => format!("proved: {} lost", words::count(lost, "approved row", "approved rows")),
+            });
+        }
+        page.entry(2, 16, ledger.name.as_str(), said.join("; "));
+    }
+}
+
+fn closing(page: &mut Page, status: &Status, next: &Next) {
+    for hold in &status.holds {
+        hold::write(page, &status.id, hold, next);
+    }
+    page.heading("Next");
+    match status.state {
+        State::Running | State::GoingBack => page.command(4, &next.watch(&status.id)),
+        State::Paused => page.command(4, &next.resume(&status.id)),
+        State::Held => page.paragraph(2, "Choose one of the commands above."),
+        State::Completed => {
+            recovery_points(page, status);
+            page.paragraph(2, "Once the recovery points are not needed any more:");
+            page.command(4, &next.close(&status.id));
+        }
+        State::Aborted | State::RolledBack => {
+            page.paragraph(2, "See what happened, then plan again:");
+            page.command(4, &next.facts(&status.id));
+            page.command(4, &next.plan(&status.deployment, &status.target));
+        }
+    }
+}
+
+/// Where the recovery points lie.
+pub fn recovery_points(page: &mut Page, status: &Status) {
+    let points = status.ledgers.iter().filter_map(|ledger| ledger.point.as_ref()).chain(&status.system);
+    for point in points {
+        page.paragraph(2, format_args!("recovery point of {}:", point.item));
+        match point.sha256 {
+            Some(sha256) => {
+                page.command(4, &point.place);
+                page.paragraph(4, format_args!("SHA-256 {sha256}"));
+            }
+            None => page.paragraph(4, "it did not exist before the upgrade"),
+        }
+    }
+}
+
+/// What an upgrade lost, ledger by ledger; nothing when nothing was lost.
+pub fn lost(page: &mut Page, status: &Status) {
+    for ledger in status.ledgers.iter().filter(|ledger| ledger.lost.count > 0) {
+        losses::ledger(page, 2, &ledger.name, &ledger.lost);
+    }
+}
+
+/// All upgrades, one line each.
+pub fn list(upgrades: &[UpgradeSummary], ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    if upgrades.is_empty() {
+        page.paragraph(0, "There has been no upgrade yet. Plan one: cutover plan DEPLOYMENT --to VERSION");
+    }
+    for upgrade in upgrades {
+        let state =
+            cutover_proto::v1::State::try_from(upgrade.state).ok().and_then(|state| State::try_from(state).ok());
+        let word = state.map_or_else(|| "unknown".to_owned(), |state| state.to_string());
+        let waits =
+            if upgrade.waiting_for.is_empty() { String::new() } else { format!("; waits for {}", upgrade.waiting_for) };
+        let text = format!("{} {} -> {}: {word}{waits}", upgrade.deployment, upgrade.from, upgrade.target);
+        page.entry(0, 22, &upgrade.id, text);
+    }
+    page.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::{WIDTH, columns};
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_status_shows_state_stages_holds_and_the_next_command() {
+        let text = page(&sample::held(), &Next::at(None), Ink::PLAIN);
+        for line in [
+            "Upgrade u-1 of prod from 1.3.1 to 1.4.6: held",
+            "   1  Preflight         done in 1.0 s, 1 of 1 steps",
+            ">  2  Migrate           since 14:03:08, 1 of 2 steps",
+            "    cutover decide u-1 3 rollback --reason 'WHY'",
+        ] {
+            assert!(text.contains(line), "{line:?} in\n{text}");
+        }
+        for line in text.lines().filter(|line| !line.contains("cutover ")) {
+            assert!(columns(line) <= WIDTH, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_completed_upgrade_says_where_the_recovery_points_are() {
+        let text = page(&sample::completed(), &Next::at(None), Ink::PLAIN);
+        assert!(text.contains("/var/lib/cutover/recovery/main.db"), "{text}");
+        assert!(text.ends_with("    cutover close u-1\n"), "{text}");
+    }
+}
