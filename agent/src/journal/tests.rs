@@ -31,6 +31,19 @@ async fn what_was_written_is_read_after_a_restart_under_the_same_incarnation() {
 }
 
 #[tokio::test]
+async fn a_journal_of_an_agent_that_was_killed_has_everything_that_was_durable() {
+    let (killed, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut journal, _) = Journal::open(&at(&killed)).await.unwrap();
+    assert_eq!(journal.append(&[taken_over("u1")]).await.unwrap(), Appended::Durable);
+    // As the files lie there while the agent still has them open.
+    for file in [FILE.to_owned(), format!("{FILE}-wal")] {
+        fs::copy(killed.path().join(&file), copy.path().join(&file)).unwrap();
+    }
+    let (_, entries) = Journal::open(&at(&copy)).await.unwrap();
+    assert_eq!(entries, [taken_over("u1")]);
+}
+
+#[tokio::test]
 async fn another_journal_is_another_incarnation() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (one, _) = Journal::open(&at(&one)).await.unwrap();
