@@ -13,3 +13,5 @@ mod desk;
 pub mod journal;
 mod link;
 pub mod run;
+pub mod host;
+pub mod local;

@@ -2,10 +2,11 @@
 //!
 //! `status` shows what is fenced, which orders were given last, where the recovery points are, and the exact commands that put
 //! everything back by hand. `takeover` is written to the journal and freezes the upgrade for good: the agent refuses every
-//! further order of it. `unfence` lets an instance start again; `start` starts it.
+//! further order of it. `fence` keeps the agent from starting an instance, `unfence` lets it start again, `start` starts it.
 
 use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
+use crate::machine;
 use crate::release::switch::{self, Was};
 use crate::run::journal_file;
 use crate::service::process::ProcessService;
@@ -17,7 +18,7 @@ use cutover_storage::StorageError;
 use cutover_storage::sqlite::SqlitePlace;
 use cutover_storage::sqlite::recovery::{Manifest, manifest};
 use cutover_vocabulary::instance::RunState;
-use cutover_vocabulary::storage::StorageIdentity;
+use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
 use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, UpgradeId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,6 +33,11 @@ const LISTED_ORDERS: usize = 20;
 pub enum LocalCommand {
     /// Show fences, last orders, recovery points, and the commands to go back by hand.
     Status,
+    /// Fence an instance, so that the agent does not start it. Does not stop it.
+    Fence {
+        /// Which instance.
+        instance: InstanceName,
+    },
     /// Lift an instance's fence, so that it may be started.
     Unfence {
         /// Which instance.
@@ -89,11 +95,15 @@ pub enum LocalError {
 pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, LocalError> {
     match command {
         LocalCommand::Status => status(settings).await,
+        LocalCommand::Fence { instance } => {
+            let fence = service(settings, instance)?.fence().set("a person on this host")?;
+            Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
+        }
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
             let fence = service.fence().lift("a person on this host")?;
             Ok(format!(
-                "{instance} is not fenced (generation {}). Start it: {} local start {instance}\n",
+                "{instance} is not fenced (generation {}). Start it: {} start {instance}\n",
                 fence.generation,
                 agent(settings)
             ))
@@ -112,7 +122,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             journal.take_over(upgrade.clone(), note.clone()).await?;
             Ok(format!(
                 "upgrade {upgrade} is in your hands: this agent refuses every further order of it, for good.\n\
-                 What runs now still ends by itself; `{} local status` shows it and how to go back.\n",
+                 What runs now still ends by itself; `{} status` shows it and how to go back.\n",
                 agent(settings)
             ))
         }
@@ -229,45 +239,70 @@ fn orders(text: &mut String, entries: &[Entry]) {
     }
 }
 
-/// Every recovery point on this host, by upgrade.
+/// Every recovery point on this host, by upgrade: of each item the one that was taken last.
 fn recovery_points(settings: &Settings) -> Result<BTreeMap<String, Vec<Manifest>>, LocalError> {
-    let mut all: BTreeMap<String, Vec<Manifest>> = BTreeMap::new();
-    let Ok(upgrades) = std::fs::read_dir(settings.recovery()) else { return Ok(all) };
-    for upgrade in upgrades.flatten() {
-        let Ok(files) = std::fs::read_dir(upgrade.path()) else { continue };
-        for file in files.flatten() {
-            let name = file.file_name().to_string_lossy().into_owned();
-            if let Some(copy) = name.strip_suffix(".manifest.json")
-                && let Some(manifest) = manifest(&upgrade.path().join(copy))?
-            {
-                all.entry(upgrade.file_name().to_string_lossy().into_owned()).or_default().push(manifest);
+    let mut all: BTreeMap<String, BTreeMap<RecoveryItem, Manifest>> = BTreeMap::new();
+    for (upgrade, folder) in folders(&settings.recovery()) {
+        for (_, run) in folders(&folder) {
+            let Ok(files) = std::fs::read_dir(&run) else { continue };
+            for file in files.flatten() {
+                let name = file.file_name().to_string_lossy().into_owned();
+                if let Some(copy) = name.strip_suffix(".manifest.json")
+                    && let Some(manifest) = manifest(&run.join(copy))?
+                {
+                    let points = all.entry(upgrade.clone()).or_default();
+                    let earlier = points.get(&manifest.point.item);
+                    if earlier.is_none_or(|earlier| earlier.point.taken <= manifest.point.taken) {
+                        points.insert(manifest.point.item.clone(), manifest);
+                    }
+                }
             }
         }
     }
-    for manifests in all.values_mut() {
-        manifests.sort_by(|a, b| a.point.item.cmp(&b.point.item));
-    }
-    Ok(all)
+    Ok(all.into_iter().map(|(upgrade, points)| (upgrade, points.into_values().collect())).collect())
 }
 
-/// The commands that put everything back by hand, in order.
+/// The folders in a folder, by name.
+fn folders(path: &Path) -> BTreeMap<String, PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect()
+}
+
+/// The commands that put everything back by hand, in order: each may be pasted by itself, all of them are one script.
 fn way_back(text: &mut String, settings: &Settings, upgrade: &str, manifests: &[Manifest]) -> Result<(), LocalError> {
     let agent = agent(settings);
-    line(text, format_args!("to go back by hand, as the service's user or root (this loses what was written since):"));
-    line(text, format_args!("  {agent} local takeover {upgrade} --note 'WHY'"));
+    line(
+        text,
+        format_args!(
+            "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
+        ),
+    );
+    line(text, format_args!("  {agent} takeover {upgrade} --note 'going back by hand'"));
     let launcher = Program::current().map_err(LocalError::Program)?;
     for instance in &settings.instances {
-        if let Some(record) = process(settings, instance, launcher.clone()).running(Role::Service)? {
-            line(text, format_args!("  kill {}   # instance {}; wait until it is gone", record.pid, instance.name));
+        line(text, format_args!("  {agent} fence {}", instance.name));
+        let service = process(settings, instance, launcher.clone());
+        for role in [Role::Service, Role::Closed] {
+            if let Some(record) = service.running(role)? {
+                let pid = record.pid;
+                line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+            }
         }
     }
+    // Each print names another folder: a second way back must not overwrite what the first one moved aside.
+    let name = format!("aside-by-hand-{}", machine::now().as_millis());
+    let aside = settings.recovery().join(upgrade).join(name);
+    line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
     for manifest in manifests {
         let StorageIdentity::Sqlite { directory, db_name, .. } = &manifest.storage else { continue };
         let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
             line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
             continue;
         };
-        put_back(text, settings, upgrade, manifest, &place.file(&manifest.point.item)?);
+        put_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
     }
     for instance in &settings.instances {
         let dir = settings.instance_dir(&instance.name);
@@ -276,40 +311,42 @@ fn way_back(text: &mut String, settings: &Settings, upgrade: &str, manifests: &[
             let (Was::Link(target) | Was::File(target)) = before.was;
             line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
         }
-        line(text, format_args!("  {agent} local unfence {}", instance.name));
-        line(text, format_args!("  {agent} local start {}", instance.name));
+        line(text, format_args!("  {agent} unfence {}", instance.name));
+        line(text, format_args!("  {agent} start {}", instance.name));
     }
     Ok(())
 }
 
-/// One item: what is there is moved aside with its log and journal, and the copy takes its name by a rename.
-fn put_back(text: &mut String, settings: &Settings, upgrade: &str, manifest: &Manifest, file: &Path) {
-    let aside = settings.recovery().join(upgrade).join("aside-by-hand");
+/// One item: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
+/// its database would be replayed into the restored one), and the copy takes the name by a rename.
+fn put_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
     line(text, format_args!("  # {}", manifest.point.item));
-    line(text, format_args!("  mkdir -p {}", quoted(&aside)));
-    let mut both = file.as_os_str().to_owned();
-    both.push(".restored");
-    let new = PathBuf::from(both);
+    let mut name = file.as_os_str().to_owned();
+    name.push(".by-hand");
+    let (file, new) = (quoted(file), quoted(Path::new(&name)));
     if let Some(digest) = manifest.point.sha256 {
-        let copy = Path::new(&manifest.point.place);
+        let copy = quoted(Path::new(&manifest.point.place));
+        line(text, format_args!("  echo '{digest}  '{copy} | sha256sum -c && cp {copy} {new} && sync {new}"));
         line(
             text,
-            format_args!("  echo '{digest}  '{} | sha256sum -c && cp {} {}", quoted(copy), quoted(copy), quoted(&new)),
-        );
-        line(
-            text,
-            format_args!("  chown --reference={0} {1} && chmod --reference={0} {1}", quoted(file), quoted(&new)),
+            format_args!("  if [ -e {file} ]; then chown --reference={file} {new}; chmod --reference={file} {new}; fi"),
         );
     }
-    line(text, format_args!("  mv {0} {0}-wal {0}-shm {0}-journal {1}/ 2>/dev/null", quoted(file), quoted(&aside)));
+    line(
+        text,
+        format_args!(
+            "  for f in {file} {file}-wal {file}-shm {file}-journal; do if [ -e \"$f\" ]; then mv \"$f\" {}/; fi; done",
+            quoted(aside)
+        ),
+    );
     if manifest.point.sha256.is_some() {
-        line(text, format_args!("  mv {} {}", quoted(&new), quoted(file)));
+        line(text, format_args!("  mv {new} {file} && sync"));
     }
 }
 
 /// How this program is called with these settings.
 fn agent(settings: &Settings) -> String {
-    format!("cutover-agent --settings {}", quoted(&settings.file))
+    format!("cutover-agent local --settings {}", quoted(&settings.file))
 }
 
 /// A path as a shell takes it.

@@ -162,7 +162,7 @@ fn reachable(bind: &str) -> Option<SocketAddr> {
         text => match text.parse().ok()? {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ip => ip,
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         },
     };
     Some(SocketAddr::new(ip, port))

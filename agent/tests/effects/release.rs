@@ -1,0 +1,100 @@
+//! Release files that must not be used, and staging.
+
+use crate::support::{Bed, releases, target};
+use cutover_agent::release::archive::verify;
+use cutover_agent::settings::{Place, ReleasesSettings};
+use cutover_vocabulary::outcome::FailureKind;
+use cutover_vocabulary::phase::Phase;
+use cutover_vocabulary::survey::ReleaseProblem;
+use cutover_vocabulary::{Digest, Work};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::path::Path;
+
+/// A folder with one release whose archive holds these entries.
+fn packed(entries: &[(&str, tar::EntryType, &[u8])]) -> (tempfile::TempDir, ReleasesSettings) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        // Written raw: the builder itself refuses such names.
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_size(if kind.is_file() { content.len() as u64 } else { 0 });
+        header.set_mode(0o755);
+        if !kind.is_file() {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        archive.append(&header, if kind.is_file() { *content } else { &[] }).unwrap();
+    }
+    let bytes = archive.into_inner().unwrap().finish().unwrap();
+    write(dir.path(), &bytes, Digest::of(&bytes));
+    let settings = ReleasesSettings { place: Place(dir.path().to_owned()), ..ReleasesSettings::default() };
+    (dir, settings)
+}
+
+fn write(dir: &Path, bytes: &[u8], digest: Digest) {
+    let folder = dir.join("v1.4.6");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("numary_1.4.6_Linux-64bit.tar.gz"), bytes).unwrap();
+    let line = format!("{digest}  numary_1.4.6_Linux-64bit.tar.gz\n");
+    std::fs::write(folder.join("checksums_linux.txt"), line).unwrap();
+}
+
+#[test]
+fn an_archive_with_a_path_outside_a_link_or_no_binary_is_refused_as_a_whole() {
+    let file = tar::EntryType::Regular;
+    let binary: (&str, tar::EntryType, &[u8]) = ("numary", file, b"x");
+    for (entries, why) in [
+        (vec![binary, ("../evil", file, b"x")], "leads out of it"),
+        (vec![binary, ("/etc/evil", file, b"x")], "leads out of it"),
+        (vec![binary, ("docs", tar::EntryType::Symlink, b"")], "is a link"),
+        (vec![binary, ("docs", tar::EntryType::Link, b"")], "is a link"),
+        (vec![binary, ("dev", tar::EntryType::Char, b"")], "neither a file nor a folder"),
+        (vec![("other", file, b"x")], "holds no entry numary"),
+        (vec![binary, binary], "2 entries named numary"),
+        (vec![("numary", file, &[0; 4096])], "more than max_binary_bytes"),
+    ] {
+        let (dir, settings) = packed(&entries);
+        let to = dir.path().join("out");
+        let problem = verify(&settings, &target()).unwrap().unpack(&to, 1000).unwrap_err();
+        assert!(matches!(&problem, ReleaseProblem::BadArchive { .. }), "{problem:?}");
+        assert!(problem.to_string().contains(why), "{problem}");
+        assert!(!to.exists(), "nothing was unpacked");
+    }
+}
+
+#[test]
+fn an_archive_whose_bytes_are_not_those_of_its_checksum_file_is_corrupt() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ReleasesSettings { place: Place(dir.path().to_owned()), ..ReleasesSettings::default() };
+    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::Missing { .. })));
+    write(dir.path(), b"no archive at all", Digest::of(b"another"));
+    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::Corrupt { .. })));
+    std::fs::write(dir.path().join("v1.4.6/checksums_linux.txt"), "").unwrap();
+    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::NoChecksum { .. })));
+}
+
+#[tokio::test]
+async fn a_staged_binary_that_somebody_changed_is_not_switched_to_and_is_staged_anew() {
+    let bed = Bed::new("").await;
+    let staged = bed.staged().await;
+    assert!(staged.storage_commands);
+    assert_eq!(bed.staged().await, staged, "again: the same");
+    let binary = bed.dir.path().join("state/releases/1.4.6/numary");
+    std::fs::write(&binary, "other").unwrap();
+    let refused = bed.instance(Phase::Switch, Work::Switch { to: staged.clone() }).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused, "{refused:?}");
+    assert_eq!(bed.staged().await, staged);
+    bed.instance(Phase::Switch, Work::Switch { to: staged }).await.unwrap();
+    let _ = releases();
+}
+
+#[tokio::test]
+async fn asking_a_binary_touches_no_storage() {
+    let bed = Bed::new("").await;
+    bed.staged().await;
+    assert!(!bed.dir.path().join("data").exists(), "every command creates its storage directory");
+    assert!(!bed.dir.path().join("home/.numary").exists());
+}

@@ -1,0 +1,142 @@
+//! Starting, observing, draining, opening.
+
+use crate::support::{Bed, instance, kill, source, target, until};
+use cutover_agent::perform::Perform as _;
+use cutover_vocabulary::instance::RunState;
+use cutover_vocabulary::outcome::{CleanEnd, DrainProof, FailureKind};
+use cutover_vocabulary::phase::{Phase, Subject};
+use cutover_vocabulary::{Elapsed, Evidence, Failure, Outcome, Work};
+use std::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Elapsed = Elapsed(10_000);
+
+async fn drain(bed: &Bed, patience: Elapsed) -> Result<DrainProof, Failure> {
+    match bed.instance(Phase::Drain, Work::Drain { patience }).await? {
+        Evidence::Drained(proof) => Ok(proof),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_outlives_the_agent_that_started_it_and_is_found_again() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    let pid = bed.pid("service").unwrap();
+    let host = bed.restarted_host();
+    let report = host.observe().await.remove(0);
+    assert_eq!(report.run, RunState::Running { pid });
+    assert_eq!((report.running, report.on_disk), (Some(source()), Some(source())));
+    host.start_services().await;
+    assert_eq!(bed.pid("service"), Some(pid), "a second start makes no second ledger");
+    let order = bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE });
+    match host.perform(&order, CancellationToken::new()).await {
+        Outcome::Done(Evidence::Drained(proof)) => assert_eq!(proof.ended, Some(CleanEnd::Gone)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_drained_instance_is_down_fenced_and_stays_so_until_it_is_opened() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    let first = drain(&bed, PATIENCE).await.unwrap();
+    assert_eq!((first.ended, first.fence, first.connections, first.guarded), (Some(CleanEnd::Exited), 1, 0, false));
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, first.ended, "again: proved, not done twice");
+    match bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap() {
+        Evidence::Drained(proof) => assert_eq!((proof.fence, proof.ended), (1, first.ended)),
+        other => panic!("{other:?}"),
+    }
+    assert!(bed.host.start_services().await.is_empty(), "fenced: not even tried");
+    let opened = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap();
+    assert!(matches!(opened, Evidence::Opened { ref version, .. } if *version == source()));
+    let refused = bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused);
+    assert!(refused.message.contains("not fenced"), "{refused:?}");
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().fence, 2, "the fence of another generation");
+}
+
+#[tokio::test]
+async fn no_signal_is_sent_while_a_client_is_connected() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    let client = TcpStream::connect(("127.0.0.1", bed.port)).unwrap();
+    let held = drain(&bed, Elapsed(300)).await.unwrap_err();
+    assert_eq!(held.kind, FailureKind::Unclean);
+    assert!(held.message.contains("1 connections"), "{held:?}");
+    assert!(bed.get("/_info").is_some(), "it still serves");
+    drop(client);
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Exited));
+}
+
+#[tokio::test]
+async fn an_instance_that_ignores_sigterm_is_reported_and_never_killed() {
+    let bed = Bed::new("").await;
+    bed.fault("NUMARY_SIM_IGNORE_SIGTERM=1\n");
+    bed.serve().await;
+    let failure = drain(&bed, Elapsed(500)).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unclean);
+    assert!(failure.message.contains("will not stop"), "{failure:?}");
+    assert!(bed.get("/_info").is_some());
+}
+
+#[tokio::test]
+async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved_closed() {
+    let bed = Bed::new("").await;
+    let _stranger = std::net::TcpListener::bind(("127.0.0.1", bed.port)).unwrap();
+    let failure = bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(200) }).await.unwrap_err();
+    assert!(failure.message.contains("another process listens"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_crash_between_sigterm_and_the_proof_still_knows_how_it_ended() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    drain(&bed, PATIENCE).await.unwrap();
+    let path = bed.dir.path().join("state/instances/ledger-a/stopping.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"exited\"", "null");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Gone));
+}
+
+#[tokio::test]
+async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
+    let bed = Bed::new("").await;
+    drain(&bed, PATIENCE).await.unwrap();
+    let failure = bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Refused);
+    assert!(bed.host.observe().await[0].fenced, "the fence was not lifted");
+    assert!(bed.pid("service").is_none(), "nothing was started");
+}
+
+#[tokio::test]
+async fn a_service_that_dies_at_its_start_is_reported_with_its_own_words() {
+    let bed = Bed::with_args("", ", \"--no-such-flag\"").await;
+    drain(&bed, PATIENCE).await.unwrap();
+    let failure = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap_err();
+    assert!(failure.message.contains("unknown flag: --no-such-flag"), "{failure:?}");
+    assert!(!failure.message.contains("Usage"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn rotation_commands_run_before_the_drain_and_after_the_start_and_their_failure_is_told() {
+    let bed = Bed::new(
+        "out_of_rotation = [\"sh\", \"-c\", \"exit 0\"]\ninto_rotation = [\"sh\", \"-c\", \"echo no pool >&2; exit 7\"]",
+    )
+    .await;
+    bed.serve().await;
+    drain(&bed, PATIENCE).await.unwrap();
+    let failure = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap_err();
+    assert!(failure.message.contains("into_rotation") && failure.message.contains("no pool"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_killed_is_seen_as_stopped_and_not_as_ended_by_us() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    let pid = bed.pid("service").unwrap();
+    kill(pid, rustix::process::Signal::KILL);
+    until("it is gone", || bed.get("/_info").is_none()).await;
+    assert_eq!(bed.host.observe().await[0].run, RunState::Stopped);
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, None);
+}

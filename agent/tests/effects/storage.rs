@@ -1,0 +1,348 @@
+//! Storage work in worker processes: the whole way there, the way back, and workers that die on it.
+
+use crate::support::{Bed, instance, kill, ledger, source, target, until};
+use cutover_agent::local::{self, LocalCommand};
+use cutover_agent::perform::Perform as _;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
+use cutover_vocabulary::phase::{Phase, Subject};
+use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use cutover_vocabulary::{Elapsed, Evidence, LedgerName, Order, Outcome, Work};
+use tokio_util::sync::CancellationToken;
+
+const LEDGERS: [&str; 2] = ["main", "other"];
+const PATIENCE: Elapsed = Elapsed(10_000);
+
+fn ledgers() -> Vec<LedgerName> {
+    LEDGERS.map(ledger).to_vec()
+}
+fn after() -> Migrations {
+    Migrations(Some(vec![0, 1, 2, 3, 4, 5, 6]))
+}
+
+/// An upgrade as far as its storage is quiet.
+struct Quiet {
+    bed: Bed,
+    target: StagedRelease,
+    storage: StorageIdentity,
+}
+
+async fn quiet() -> Quiet {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    for name in LEDGERS {
+        bed.seed(name, 5);
+    }
+    let target = bed.staged().await;
+    let storage = bed.identity().await;
+    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+    Quiet { bed, target, storage }
+}
+
+impl Quiet {
+    async fn secure(&self, item: RecoveryItem) -> RecoveryPoint {
+        let work = Work::Secure { item, storage: self.storage.clone(), lossy: true };
+        match self.bed.run(Phase::Secure, Subject::Storage, work).await {
+            Ok(Evidence::Secured(point)) => *point,
+            other => panic!("{other:?}"),
+        }
+    }
+    async fn register(&self) -> Result<Evidence, cutover_vocabulary::Failure> {
+        let work = Work::Register { target: self.target.clone(), ledgers: ledgers(), storage: self.storage.clone() };
+        self.bed.run(Phase::Migrate, Subject::Storage, work).await
+    }
+    fn migrate(&self, name: &str, expected: Migrations) -> Order {
+        let work = Work::Migrate { target: self.target.clone(), storage: self.storage.clone(), expected };
+        self.bed.order(Phase::Migrate, Subject::Ledger(ledger(name)), work)
+    }
+    /// What the migrated ledger records: asked of the simulator once, so that this test does not repeat its numbers.
+    async fn expected(&self) -> Migrations {
+        match self.bed.outcome(&self.migrate("main", after())).await {
+            Outcome::Done(Evidence::Migrated(done)) => done.migrations,
+            Outcome::Failed(failure) => {
+                let text = failure.message.split("records migrations ").nth(1).unwrap_or_else(|| panic!("{failure:?}"));
+                let numbers = text.split(',').next().unwrap().split_whitespace();
+                Migrations(Some(numbers.map(|number| number.parse().unwrap()).collect()))
+            }
+            Outcome::Done(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    for name in LEDGERS {
+        bed.seed(name, 5);
+    }
+    let survey = bed.survey().await;
+    assert_eq!(survey.target.as_ref().map(|release| release.version.clone()), Ok(target()));
+    let storage = survey.instances[0].storage.clone().unwrap();
+    assert_eq!(storage.ledgers.iter().map(|ledger| ledger.name.clone()).collect::<Vec<_>>(), ledgers());
+    assert!(storage.ledgers.iter().all(|ledger| ledger.losses.count > 0 && ledger.bad_rows.is_empty()), "{storage:?}");
+    assert_eq!((storage.strangers.len(), &storage.read_only), (0, &None), "{storage:?}");
+
+    let staged = bed.staged().await;
+    let work = Work::Rehearse { target: staged.clone(), ledgers: ledgers() };
+    match bed.run(Phase::Rehearse, Subject::Storage, work).await.unwrap() {
+        Evidence::Rehearsed(rehearsal) => {
+            assert_eq!((rehearsal.took.len(), rehearsal.difference_count), (2, 0), "{rehearsal:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(std::fs::read_dir(bed.dir.path().join("state/scratch")).unwrap().count(), 0, "the copy is gone");
+
+    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+    let work = Work::AttestStorage { storage: storage.identity.clone() };
+    match bed.run(Phase::ConfirmDrained, Subject::Storage, work).await.unwrap() {
+        Evidence::StorageAttested(attested) => {
+            assert_eq!((attested.ledgers, attested.openers.len()), (ledgers(), 0));
+        }
+        other => panic!("{other:?}"),
+    }
+    let quiet = Quiet { bed, target: staged, storage: storage.identity };
+    let system = quiet.secure(RecoveryItem::System).await;
+    assert_eq!(system.sha256, None, "1.3.1 keeps no system store");
+    let mut points = Vec::new();
+    for name in LEDGERS {
+        points.push(quiet.secure(RecoveryItem::Ledger(ledger(name))).await);
+    }
+    assert_eq!(quiet.secure(RecoveryItem::Ledger(ledger("main"))).await, points[0], "again: the same point");
+    quiet.register().await.unwrap();
+    let expected = quiet.expected().await;
+    for name in LEDGERS {
+        let outcome = quiet.bed.outcome(&quiet.migrate(name, expected.clone())).await;
+        assert!(matches!(outcome, Outcome::Done(Evidence::Migrated(_))), "{outcome:?}");
+    }
+    match quiet.bed.outcome(&quiet.migrate("other", expected.clone())).await {
+        Outcome::Done(Evidence::Migrated(done)) => assert!(!done.changed, "left in place"),
+        other => panic!("{other:?}"),
+    }
+    for (name, point) in LEDGERS.iter().zip(&points) {
+        let work = Work::Prove { point: Box::new(point.clone()), expected: expected.clone() };
+        match quiet.bed.run(Phase::Prove, Subject::Ledger(ledger(name)), work).await.unwrap() {
+            Evidence::Proved(proof) => {
+                assert_eq!((proof.difference_count, proof.inconsistencies.len()), (0, 0), "{proof:?}");
+                assert_eq!(Some(proof.digest), point.expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let bed = &quiet.bed;
+    bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
+    let closed = bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
+    let again = bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
+    assert_eq!(closed, again, "the copy that runs is taken as it is");
+    let verify = Work::Verify { version: target(), ledgers: ledgers() };
+    let order = bed.order(Phase::Verify, Subject::Instance(instance()), verify);
+    for host in [&bed.host, &bed.restarted_host()] {
+        let verified = host.perform(&order, CancellationToken::new()).await;
+        assert!(matches!(verified, Outcome::Done(Evidence::Verified { .. })), "{verified:?}");
+    }
+    bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap();
+    assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"), "{:?}", bed.get("/main/stats"));
+}
+
+#[tokio::test]
+async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    let mut points = vec![quiet.secure(RecoveryItem::System).await];
+    for name in LEDGERS {
+        points.push(quiet.secure(RecoveryItem::Ledger(ledger(name))).await);
+    }
+    quiet.register().await.unwrap();
+    quiet.expected().await;
+    bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
+    bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
+    bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap();
+    for (point, changed) in points.iter().zip([true, true, false]) {
+        let work = Work::Restore { point: Box::new(point.clone()), storage: quiet.storage.clone() };
+        match bed.run(Phase::Restore, Subject::Storage, work).await.unwrap() {
+            Evidence::Restored(restored) => assert_eq!(restored.changed, changed, "{:?}", point.item),
+            other => panic!("{other:?}"),
+        }
+    }
+    bed.instance(Phase::SwitchBack, Work::SwitchBack { to: source() }).await.unwrap();
+    bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap();
+    assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"));
+    let (status, _) = bed.request("POST", "/main/accounts/nobody/metadata", "{\"x\":\"y\"}").unwrap();
+    assert!(status < 300, "it takes writes again: {status}");
+}
+
+#[tokio::test]
+async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    let settings = bed.settings();
+    cutover_agent::run::incarnation(&settings.state).await.unwrap();
+    for item in [RecoveryItem::System, RecoveryItem::Ledger(ledger("main")), RecoveryItem::Ledger(ledger("other"))] {
+        quiet.secure(item).await;
+    }
+    quiet.register().await.unwrap();
+    quiet.expected().await;
+    bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
+    bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap();
+    bed.request(
+        "POST",
+        "/main/transactions",
+        "{\"postings\":[{\"source\":\"world\",\"destination\":\"x\",\"amount\":1,\"asset\":\"USD\"}]}",
+    )
+    .unwrap();
+    let status = local::run(&settings, &LocalCommand::Status).await.unwrap();
+    let script: String = status
+        .lines()
+        .skip_while(|line| !line.starts_with("to go back by hand"))
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join("\n");
+    let agent = support_folder();
+    let path = format!("{}:{}", agent.display(), std::env::var("PATH").unwrap());
+    let ran = std::process::Command::new("sh").args(["-e", "-c", &script]).env("PATH", path).output().unwrap();
+    assert!(ran.status.success(), "{script}\n{}", String::from_utf8_lossy(&ran.stderr));
+    until("it answers", || bed.get("/_info").is_some_and(|info| info.contains("1.3.1"))).await;
+    assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"), "what was written since is gone");
+    assert!(bed.get("/other/stats").unwrap().contains("\"transactions\":5"));
+    assert!(!bed.dir.path().join("data/numary__system.db").exists(), "1.3.1 had no system store");
+}
+
+/// Where `cutover-agent` lies.
+fn support_folder() -> std::path::PathBuf {
+    crate::support::worker().path.parent().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_ledger_command_whose_worker_was_killed_is_waited_for_and_not_run_beside() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    quiet.register().await.unwrap();
+    let go = bed.dir.path().join("go");
+    bed.fault(&format!("NUMARY_SIM_HOLD_MIGRATION={}\n", go.display()));
+    let order = quiet.migrate("other", after());
+    let folder = bed.dir.path().join("state/work").join(order.id.file_name());
+    let (first, second) = (bed.restarted_host(), bed.restarted_host());
+    let (one, other) = (order.clone(), order.clone());
+    let first = tokio::spawn(async move { first.perform(&one, CancellationToken::new()).await });
+    until("the ledger command holds the migration", || command_of(&quiet, "other").is_some()).await;
+    // The agent goes, and then the worker: only the ledger's own command is left.
+    first.abort();
+    let command = command_of(&quiet, "other").unwrap();
+    kill(parent(command), rustix::process::Signal::KILL);
+    let second = tokio::spawn(async move { second.perform(&other, CancellationToken::new()).await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(command_of(&quiet, "other"), Some(command), "no second command beside it");
+    assert!(!folder.join("result.json").exists());
+    std::fs::write(&go, "").unwrap();
+    let outcome = second.await.unwrap();
+    match outcome {
+        Outcome::Done(Evidence::Migrated(_)) => {}
+        // The simulator's numbers may be fewer than this test's; then the look says what it found.
+        Outcome::Failed(failure) => assert!(failure.message.contains("records migrations"), "{failure:?}"),
+        Outcome::Done(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_is_stopped_leaves_its_ledger_as_it_was() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    quiet.register().await.unwrap();
+    bed.fault(&format!("NUMARY_SIM_HOLD_MIGRATION={}\n", bed.dir.path().join("never").display()));
+    let order = quiet.migrate("other", after());
+    let stop = CancellationToken::new();
+    let (host, asked, token) = (bed.restarted_host(), order.clone(), stop.clone());
+    let work = tokio::spawn(async move { host.perform(&asked, token).await });
+    until("the ledger command holds the migration", || command_of(&quiet, "other").is_some()).await;
+    stop.cancel();
+    match work.await.unwrap() {
+        Outcome::Failed(failure) => {
+            assert_eq!((failure.kind, failure.effect), (FailureKind::Interrupted, Effect::None), "{failure:?}");
+        }
+        done => panic!("{done:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_or_panics_is_told_in_the_ledgers_own_words() {
+    let quiet = quiet().await;
+    quiet.register().await.unwrap();
+    for (fault, word) in [
+        ("NUMARY_SIM_FAIL_MIGRATION=main\n", "database or disk is full"),
+        ("NUMARY_SIM_PANIC_MIGRATION=main\n", "panicked"),
+        ("NUMARY_SIM_KILL_MIGRATION=main\n", "killed by signal 9"),
+        ("NUMARY_SIM_FAIL_COMMAND=list\n", "storage list"),
+    ] {
+        quiet.bed.fault(fault);
+        match quiet.bed.outcome(&quiet.migrate("main", after())).await {
+            Outcome::Failed(failure) => {
+                assert!(failure.message.contains(word), "{failure:?}");
+                assert_eq!(failure.effect, Effect::None, "{failure:?}");
+                assert!(!failure.message.contains("Usage"), "{failure:?}");
+            }
+            done => panic!("{done:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
+    let bed = Bed::with_args("", ", \"--persist-config=false\"").await;
+    bed.serve().await;
+    bed.seed("main", 3);
+    let target = bed.staged().await;
+    let work = Work::Rehearse { target, ledgers: vec![ledger("main")] };
+    let failure = bed.run(Phase::Rehearse, Subject::Storage, work).await.unwrap_err();
+    assert!(failure.message.contains("unknown flag: --persist-config"), "{failure:?}");
+    assert_eq!(failure.effect, Effect::None);
+    assert!(bed.get("/main/stats").is_some(), "the service was not disturbed");
+}
+
+#[tokio::test]
+async fn a_storage_that_somebody_has_open_is_neither_quiet_nor_migrated() {
+    let quiet = quiet().await;
+    quiet.register().await.unwrap();
+    let stranger = std::process::Command::new("sleep")
+        .arg("60")
+        .stdin(std::fs::File::open(quiet.bed.dir.path().join("data/numary_main.db")).unwrap())
+        .spawn()
+        .unwrap();
+    let work = Work::AttestStorage { storage: quiet.storage.clone() };
+    match quiet.bed.run(Phase::ConfirmDrained, Subject::Storage, work).await.unwrap() {
+        Evidence::StorageAttested(attested) => assert_eq!(attested.openers[0].pid, stranger.id()),
+        other => panic!("{other:?}"),
+    }
+    let outcome = quiet.bed.outcome(&quiet.migrate("main", after())).await;
+    kill(stranger.id(), rustix::process::Signal::KILL);
+    match outcome {
+        Outcome::Failed(failure) => assert!(failure.message.contains("is not quiet"), "{failure:?}"),
+        done => panic!("{done:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_storage_other_than_the_planned_one_is_refused() {
+    let mut quiet = quiet().await;
+    if let StorageIdentity::Sqlite { inode, .. } = &mut quiet.storage {
+        *inode += 1;
+    }
+    let failure = quiet.register().await.unwrap_err();
+    assert_eq!((failure.kind, failure.effect), (FailureKind::Refused, Effect::None));
+    assert!(failure.message.contains("does not use the planned storage"), "{failure:?}");
+}
+
+/// The process id of the ledger command that migrates that ledger of this bed.
+fn command_of(quiet: &Quiet, name: &str) -> Option<u32> {
+    let data = quiet.bed.dir.path().join("data").to_string_lossy().into_owned();
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let environment = String::from_utf8_lossy(&std::fs::read(entry.path().join("environ")).ok()?).into_owned();
+        (command.contains(&format!("upgrade\0{name}\0")) && environment.contains(&data)).then_some(pid)
+    })
+}
+
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

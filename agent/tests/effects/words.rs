@@ -1,0 +1,87 @@
+//! Settings, secrets, break glass.
+
+use crate::support::{Bed, target};
+use cutover_agent::local::{self, LocalCommand};
+use cutover_agent::settings::Settings;
+use cutover_vocabulary::phase::Phase;
+use cutover_vocabulary::{Elapsed, Work};
+use std::path::Path;
+
+const GOOD: &str = "name = \"a\"\ncoordinator = \"unix:/run/x.sock\"\nstate = \"/var/lib/x\"\n";
+
+fn refused(text: &str) -> String {
+    Settings::parse(text, Path::new("agent.toml")).unwrap_err().to_string()
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() {
+    Settings::parse(GOOD, Path::new("agent.toml")).unwrap();
+    let error = refused(&format!("{GOOD}recovry = \"/x\"\n"));
+    assert!(error.contains("line 4") && error.contains("did you mean \"recovery\""), "{error}");
+    let error = refused(&format!("{GOOD}[[instance]]\nname = \"i\"\ncomand = \"/x\"\n"));
+    assert!(error.contains("line 6") && error.contains("did you mean \"command\""), "{error}");
+}
+
+#[test]
+fn no_error_and_no_debug_output_of_settings_shows_a_value_that_may_be_secret() {
+    let secret = "postgresql://u:hunter22@h/d";
+    let head =
+        format!("{GOOD}[[instance]]\nname = \"i\"\ndeployment = \"d\"\nmanager = \"process\"\ncommand = \"/x\"\n");
+    for wrong in [format!("args = \"{secret}\"\n"), format!("start = \"{secret}\"\n"), format!("env = \"{secret}\"\n")]
+    {
+        let error = refused(&format!("{head}{wrong}"));
+        assert!(!error.contains("hunter22"), "{error}");
+    }
+    let good = format!("{head}args = [\"--x={secret}\"]\nenv = {{ Y = \"{secret}\" }}\n");
+    let settings = Settings::parse(&good, Path::new("agent.toml")).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter22"));
+}
+
+#[test]
+fn a_download_is_refused_with_what_to_do_instead() {
+    let error = refused(&format!("{GOOD}releases = {{ place = \"https://example.org/x\" }}\n"));
+    assert!(error.contains("cannot be downloaded yet") && error.contains("copy the archive"), "{error}");
+}
+
+#[tokio::test]
+async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
+    let bed = Bed::with_args("env_file = \"/SECRETS\"", ", \"--no-such-flag=pl4nted-flag\"").await;
+    let secrets = bed.dir.path().join("secrets.env");
+    std::fs::write(&secrets, "MY_PASSWORD=pl4nted-env\n").unwrap();
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"/SECRETS\"", &format!("\"{}\"", secrets.display()));
+    std::fs::write(&file, text).unwrap();
+    let host = bed.restarted_host();
+    let order = bed.order(
+        Phase::Reopen,
+        cutover_vocabulary::Subject::Instance(crate::support::instance()),
+        Work::Open { version: crate::support::source() },
+    );
+    let outcome =
+        cutover_agent::perform::Perform::perform(&host, &order, tokio_util::sync::CancellationToken::new()).await;
+    assert!(!format!("{outcome:?}").contains("pl4nted"), "{outcome:?}");
+    let staged = bed.staged().await;
+    std::fs::create_dir_all(bed.dir.path().join("data")).unwrap();
+    let work = Work::Rehearse { target: staged, ledgers: Vec::new() };
+    let rehearsed = bed.run(Phase::Rehearse, cutover_vocabulary::Subject::Storage, work).await;
+    assert!(!format!("{rehearsed:?}").contains("pl4nted"), "{rehearsed:?}");
+    let found =
+        std::process::Command::new("grep").args(["-rl", "pl4nted"]).arg(bed.dir.path().join("state")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "files that hold a secret");
+}
+
+#[tokio::test]
+async fn break_glass_shows_the_fence_and_lifts_it_without_any_coordinator() {
+    let bed = Bed::new("").await;
+    bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(1_000) }).await.unwrap();
+    let settings = bed.settings();
+    let status = local::run(&settings, &LocalCommand::Status).await.unwrap();
+    assert!(status.contains("FENCED since") && status.contains("up-1/01.1/drain"), "{status}");
+    let unfence = LocalCommand::Unfence { instance: crate::support::instance() };
+    for _ in 0..2 {
+        assert!(local::run(&settings, &unfence).await.unwrap().contains("start ledger-a"));
+    }
+    let failure = bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap_err();
+    assert!(failure.message.contains("a person on this host"), "{failure:?}");
+    let _ = target();
+}
