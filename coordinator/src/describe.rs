@@ -155,11 +155,14 @@ fn shows(evidence: &Evidence) -> String {
         }
         Evidence::Rehearsed(rehearsal) => {
             let longest = rehearsal.took.iter().max_by_key(|(_, took)| *took);
-            let longest = longest.map_or_else(String::new, |(ledger, took)| format!(", the longest was {ledger} with {took}"));
+            let longest =
+                longest.map_or_else(String::new, |(ledger, took)| format!(", the longest was {ledger} with {took}"));
             let migrated = count(rehearsal.took.len(), "ledger");
             match rehearsal.difference_count {
                 0 => format!("a copy of {migrated} migrated and started{longest}"),
-                differences => format!("a copy of {migrated} migrated with {differences} unexplained difference(s){longest}"),
+                differences => {
+                    format!("a copy of {migrated} migrated with {differences} unexplained difference(s){longest}")
+                }
             }
         }
         Evidence::Drained(proof) => {
@@ -284,10 +287,7 @@ mod tests {
 
     #[test]
     fn a_decision_names_who_decided_what_and_why() {
-        let by = Cause::Operator {
-            name: OperatorName::new("ada").unwrap(),
-            request: RequestId::new("r-1").unwrap(),
-        };
+        let by = Cause::Operator { name: OperatorName::new("ada").unwrap(), request: RequestId::new("r-1").unwrap() };
         let fact = Fact::HoldDecided { hold: HoldId(3), choice: Choice::Retry, reason: "disk was full".to_owned() };
         assert_eq!(describe(&recorded(by, fact)), "hold 3 decided by ada: retry (try again): disk was full");
     }

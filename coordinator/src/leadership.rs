@@ -12,9 +12,7 @@ use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_core::upgrade::Upgrade;
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store};
-use cutover_vocabulary::{
-    AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId,
-};
+use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,7 +69,10 @@ pub(crate) struct Leadership {
 pub(crate) enum Entry {
     Led(Handle),
     /// It holds something that this version does not understand; it is shown and left alone.
-    Quarantined { why: String, before: Option<Arc<Upgrade>> },
+    Quarantined {
+        why: String,
+        before: Option<Arc<Upgrade>>,
+    },
 }
 
 impl Leadership {

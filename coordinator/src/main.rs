@@ -32,7 +32,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if arguments.log_json { log.json().init() } else { log.init() }
+    if arguments.log_json {
+        log.json().init()
+    } else {
+        log.init()
+    }
     match work(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

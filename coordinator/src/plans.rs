@@ -205,8 +205,7 @@ impl Leadership {
             Begin::New(..) => {
                 let fresh = self.look(&entry.deployment, &entry.target, entry.strategy()).await?;
                 let key = keys::approval(&agreed.plan.digest()).map_err(|error| self.refuse(error.into()))?;
-                let (_, approval) =
-                    self.registry.read::<Approval>(&key).await.map_err(|error| self.refuse(error))?;
+                let (_, approval) = self.registry.read::<Approval>(&key).await.map_err(|error| self.refuse(error))?;
                 plan::may_start(&agreed.plan, &fresh, approval.as_ref())
                     .map_err(|why| may_not_start(&agreed.plan.digest(), why))?;
                 self.begin(fresh, approval, by, request).await?
@@ -224,8 +223,7 @@ impl Leadership {
         request: &RequestId,
     ) -> Result<(Revision, Begin), Refused> {
         let key = keys::deployment(name).map_err(|error| self.refuse(error.into()))?;
-        let (revision, present) =
-            self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
+        let (revision, present) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
         let deployment = present.unwrap_or_default();
         let Some(latest) = deployment.latest.clone() else { return Ok((revision, Begin::New(deployment))) };
         match self.upgrade(&latest.id).await {
@@ -238,8 +236,11 @@ impl Leadership {
                 "follow or end that one first: `cutover status`",
             )
             .with("upgrade", &latest.id)),
-            // It was announced and has no facts: it never began.
-            Err(refused) if refused.code == Code::NoSuchUpgrade => Ok((revision, Begin::New(deployment))),
+            // It was announced and has no facts: it never began, and its number is free.
+            Err(refused) if refused.code == Code::NoSuchUpgrade => {
+                let upgrades = deployment.upgrades.saturating_sub(1);
+                Ok((revision, Begin::New(Deployment { upgrades, ..deployment })))
+            }
             Err(refused) => Err(refused),
         }
     }
@@ -261,9 +262,11 @@ impl Leadership {
         let id = loop {
             deployment.upgrades += 1;
             let id = upgrade_id(&name, deployment.upgrades)?;
-            let head = self.store.head(&id).await.map_err(|source| {
-                self.refuse(RegistryError::Store { key: format!("upgrade {id}"), source })
-            })?;
+            let head = self
+                .store
+                .head(&id)
+                .await
+                .map_err(|source| self.refuse(RegistryError::Store { key: format!("upgrade {id}"), source }))?;
             if head.is_none() {
                 break id;
             }

@@ -85,8 +85,7 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     };
     let last_calls = CancellationToken::new();
     let (router, health) = services::all(&shared).map_err(CannotRun::Reflection)?;
-    let server =
-        router.serve_with_incoming_shutdown(listening.map(severable), last_calls.clone().cancelled_owned());
+    let server = router.serve_with_incoming_shutdown(listening.map(severable), last_calls.clone().cancelled_owned());
     tokio::pin!(server);
     info!(%endpoint, coordinator = %shared.name, "listens");
     let served = tokio::select! {

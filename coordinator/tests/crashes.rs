@@ -78,7 +78,7 @@ async fn killed_after_any_append_the_next_coordinator_ends_the_same_with_the_sam
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_crash_point_the_next_coordinator_ends_the_same_with_the_same_orders() {
-    killed_at_each(Site::memory, all, 7).await;
+    killed_at_each(Site::memory, all, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -237,8 +237,14 @@ async fn a_second_agent_with_one_name_is_refused_while_the_first_is_connected() 
     let coordinator = site.coordinator().await;
     let first = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
     until("the first to be in", || async { (first.journal.lock().unwrap().links > 0).then_some(()) }).await;
-    let other =
-        FakeAgent::named(&site.endpoint, Seen::default(), Manners::default(), "a", "another journal", Default::default());
+    let other = FakeAgent::named(
+        &site.endpoint,
+        Seen::default(),
+        Manners::default(),
+        "a",
+        "another journal",
+        Default::default(),
+    );
     let status = until("a refusal", || async { other.journal.lock().unwrap().last_refusal.clone() }).await;
     assert_eq!(cutover_proto::Refused::of(&status).unwrap().code, Code::AgentNameTaken);
     let upgrade = site.client().begin().await;

@@ -46,14 +46,15 @@ impl pb::agent_link_server::AgentLink for Attach {
         let (outgoing, stream) = mpsc::channel(OUTGOING);
         let tasks = leadership.tasks.clone();
         let inbound = request.into_inner();
-        tasks.spawn(async move {
-            let span = info_span!("link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
-            if let Err(refused) = speak(&leadership, inbound, &outgoing).instrument(span).await {
+        let span = info_span!(parent: None, "link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
+        let link = async move {
+            if let Err(refused) = speak(&leadership, inbound, &outgoing).await {
                 info!(code = %refused.code, "closed a link: {refused}");
                 // The agent may be gone already.
                 let _ = outgoing.send(Err(refused.into())).await;
             }
-        });
+        };
+        tasks.spawn(link.instrument(span));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -49,7 +49,8 @@ impl Leadership {
     }
 
     fn may_replace(&self, present: &Registered, wanted: &Registered) -> Result<(), RegisterError> {
-        if present.agent == wanted.agent && present.machine == wanted.machine && present.deployment == wanted.deployment {
+        if present.agent == wanted.agent && present.machine == wanted.machine && present.deployment == wanted.deployment
+        {
             return Ok(());
         }
         let refuse = |why: String, remedy: &str| {

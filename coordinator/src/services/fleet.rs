@@ -46,9 +46,8 @@ impl pb::fleet_server::Fleet for Fleet {
         let mut deployments: BTreeMap<String, pb::Deployment> = BTreeMap::new();
         for member in leadership.fleet() {
             let name: String = member.deployment.into();
-            let deployment = deployments
-                .entry(name.clone())
-                .or_insert_with(|| pb::Deployment { name, ..Default::default() });
+            let deployment =
+                deployments.entry(name.clone()).or_insert_with(|| pb::Deployment { name, ..Default::default() });
             deployment.instances.push(member.instance.into());
         }
         let documents = leadership.registry.list::<Deployment>(keys::DEPLOYMENTS).await;

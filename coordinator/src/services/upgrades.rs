@@ -226,21 +226,27 @@ fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
     let refused = match rejected {
         Rejected::NoSuchHold(_) if upgrade.holds().next().is_some() => {
             let open = upgrade.holds().map(|hold| hold.id.to_string()).collect::<Vec<_>>().join(", ");
-            Refused::new(Code::HoldOutdated, text, "look at the holds that are open now, and decide those").with("holds", open)
+            Refused::new(Code::HoldOutdated, text, "look at the holds that are open now, and decide those")
+                .with("holds", open)
         }
         Rejected::NoSuchHold(_) => Refused::new(Code::NoSuchHold, text, look),
         Rejected::NotOffered { offered, .. } => {
-            Refused::new(Code::ChoiceNotOffered, text, "choose one of those that the hold offers").with("choices", offered)
+            Refused::new(Code::ChoiceNotOffered, text, "choose one of those that the hold offers")
+                .with("choices", offered)
         }
         Rejected::Ended => Refused::new(Code::UpgradeEnded, text, look),
         Rejected::NotEnded => Refused::new(Code::UpgradeActive, text, "wait for its end, or abort it"),
-        Rejected::OpenedAlready => {
-            Refused::new(Code::WouldLoseWrites, text, "repair forwards; what was kept before the migration is still there")
-        }
+        Rejected::OpenedAlready => Refused::new(
+            Code::WouldLoseWrites,
+            text,
+            "repair forwards; what was kept before the migration is still there",
+        ),
         Rejected::GoesBackAlready(_) => Refused::new(Code::TooLate, text, look),
         Rejected::MigratedAlready => Refused::new(Code::TooLate, text, "use `cutover rollback`"),
         Rejected::NothingMigrated => Refused::new(Code::InvalidArgument, text, "use `cutover abort`"),
-        Rejected::OrdersOut(_) => Refused::new(Code::UpgradeActive, text, "wait until they are settled, then ask again"),
+        Rejected::OrdersOut(_) => {
+            Refused::new(Code::UpgradeActive, text, "wait until they are settled, then ask again")
+        }
         Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
         Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } => {
             Refused::new(Code::Internal, text, "look at the coordinator's log")
@@ -314,7 +320,8 @@ fn read<T>(field: Result<T, Malformed>) -> Result<T, Refused> {
 }
 
 fn strategy(number: i32) -> Result<StrategyAsk, Malformed> {
-    let known = pb::Strategy::try_from(number).map_err(|_| Malformed::at("strategy", format!("{number} is not known")))?;
+    let known =
+        pb::Strategy::try_from(number).map_err(|_| Malformed::at("strategy", format!("{number} is not known")))?;
     Ok(match known {
         pb::Strategy::Unspecified | pb::Strategy::Auto => StrategyAsk::Auto,
         pb::Strategy::Downtime => StrategyAsk::Downtime,
@@ -354,7 +361,11 @@ pub(super) fn unreadable(error: &cutover_store::StoreError) -> Refused {
 }
 
 fn no_such_upgrade(id: &UpgradeId) -> Refused {
-    Refused::new(Code::NoSuchUpgrade, format!("there is no upgrade {id}"), "`cutover status` lists the upgrades there are")
+    Refused::new(
+        Code::NoSuchUpgrade,
+        format!("there is no upgrade {id}"),
+        "`cutover status` lists the upgrades there are",
+    )
 }
 
 pub(super) fn foreign(id: &UpgradeId, seq: u64, why: &str) -> Refused {

@@ -114,3 +114,89 @@ pub(crate) fn stand_in(input: &Input) -> Option<Input> {
         | Input::Tick => None,
     }
 }
+
+#[cfg(test)]
+#[path = "../../core/tests/support/mod.rs"]
+mod host;
+
+#[cfg(test)]
+mod tests {
+    use super::host::{self, Play, Seen, honest, now};
+    use super::*;
+    use cutover_core::upgrade::start;
+    use cutover_vocabulary::storage::Difference;
+    use cutover_vocabulary::{Elapsed, Evidence, Phase, UpgradeId, outcome, storage};
+
+    fn large() -> Play {
+        let names: Vec<&'static str> = (0..300).map(|n| &*format!("i{n:03}").leak()).collect();
+        Play::start(Seen { instances: names, ..Seen::default() }.plan_without_blocks())
+    }
+
+    #[test]
+    fn a_stage_with_more_orders_than_a_batch_takes_is_opened_in_several_batches() {
+        let play = large();
+        let first = start(play.upgrade.plan().clone(), None, host::operator(), host::request(0), Epoch(1), now(0));
+        let mut upgrade = Upgrade::begin(UpgradeId::new("prod-1").unwrap(), &first).unwrap();
+        let whole = decide(&upgrade, Epoch(1), now(1), &[]).facts;
+        let (mut hash, mut stored, mut batches) = (Digest::of(b"first"), Vec::new(), 0);
+        loop {
+            let draft = draft(&upgrade, hash, Epoch(1), now(1), &[]).unwrap();
+            if draft.facts.is_empty() {
+                break;
+            }
+            assert!(draft.facts.len() <= MAX_FACTS);
+            assert_eq!(draft.sealed[0].prev, hash);
+            draft.facts.iter().for_each(|fact| upgrade.apply(fact));
+            (hash, batches) = (draft.hash, batches + 1);
+            stored.extend(draft.facts);
+        }
+        assert!(batches > 2 && stored == whole, "{batches} batches");
+    }
+
+    #[test]
+    fn no_input_is_lost_or_judged_twice_when_its_facts_do_not_fit_with_the_others() {
+        let play = large();
+        let outcomes: Vec<Input> = play
+            .orders()
+            .into_iter()
+            .map(|(order, _)| {
+                let outcome = Outcome::Done(honest(play.upgrade.plan(), &order, now(0).wall));
+                Input::Outcome { agent: order.agent, order: order.id, outcome }
+            })
+            .collect();
+        assert_eq!(outcomes.len(), 300);
+        let (mut upgrade, mut left, mut hash) = (play.upgrade.clone(), &outcomes[..], Digest::of(b""));
+        while !left.is_empty() {
+            let draft = draft(&upgrade, hash, Epoch(1), now(20), left).unwrap();
+            assert!(draft.inputs > 0 && draft.sealed.len() <= MAX_FACTS && draft.sealed.len() >= draft.inputs);
+            draft.facts.iter().for_each(|fact| upgrade.apply(fact));
+            hash = draft.hash;
+            left = &left[draft.inputs..];
+        }
+        assert_eq!(upgrade.phase(), Some(Phase::Stage));
+    }
+
+    #[test]
+    fn an_answer_that_is_larger_than_a_batch_becomes_a_failure_that_says_so() {
+        let mut play = Play::start(Seen::default().plan());
+        let order = play.to_phase(Phase::Rehearse);
+        let difference = Difference {
+            section: storage::Section::Postings,
+            row: "x".repeat(300_000),
+            before: None,
+            after: None,
+            class: None,
+        };
+        let evidence = Evidence::Rehearsed(outcome::Rehearsal {
+            took: vec![(host::ledger("main"), Elapsed(1))],
+            differences: vec![(host::ledger("main"), difference)],
+            difference_count: 1,
+        });
+        let input = Input::Outcome { agent: order.agent, order: order.id, outcome: Outcome::Done(evidence) };
+        let hash = Digest::of(b"");
+        assert_eq!(draft(&play.upgrade, hash, Epoch(1), now(99), &[input.clone()]).unwrap_err(), TooLarge);
+        let stand_in = stand_in(&input).unwrap();
+        let draft = draft(&play.upgrade, hash, Epoch(1), now(99), &[stand_in]).unwrap();
+        assert_eq!(draft.sealed[0].fact.kind(), "step-failed");
+    }
+}

@@ -259,7 +259,8 @@ impl Driver {
     /// before.
     fn answer(&mut self, count: usize, rejected: Vec<Option<Rejected>>) {
         let inputs = self.inputs.drain(..count.min(self.inputs.len()));
-        for ((input, answer), rejected) in inputs.zip(self.answers.drain(..count.min(self.answers.len()))).zip(rejected) {
+        for ((input, answer), rejected) in inputs.zip(self.answers.drain(..count.min(self.answers.len()))).zip(rejected)
+        {
             match (&input, &rejected) {
                 (Input::Outcome { agent, order, .. } | Input::Revoked { agent, order, .. }, None) => {
                     self.leadership.links.acknowledge(agent, order);

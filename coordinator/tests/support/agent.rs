@@ -164,9 +164,11 @@ impl Agent {
     }
 
     fn hear(&self, message: CoordinatorMessage) -> Vec<AgentMessage> {
-        let mut journal = self.journal.lock().unwrap();
+        let mut guard = self.journal.lock().unwrap();
+        let journal = &mut *guard;
         if message.epoch < journal.epoch {
-            journal.violations.push(format!("spoken to under epoch {} after {}", message.epoch, journal.epoch));
+            let violation = format!("spoken to under epoch {} after {}", message.epoch, journal.epoch);
+            journal.violations.push(violation);
             return Vec::new();
         }
         journal.epoch = message.epoch;
@@ -176,7 +178,7 @@ impl Agent {
                 let open = journal.orders.iter().filter(|(_, entry)| !entry.acknowledged);
                 open.filter_map(|(id, entry)| answer(id, entry)).collect()
             }
-            Say::Do(order) => self.asked(&mut journal, &order).into_iter().collect(),
+            Say::Do(order) => self.asked(journal, &order).into_iter().collect(),
             Say::Revoke(id) => {
                 let entry = journal.orders.entry(id.clone()).or_insert(Entry {
                     content: Digest::of(b"never begun"),
@@ -196,7 +198,8 @@ impl Agent {
                 Vec::new()
             }
             Say::Survey { request, .. } => {
-                let survey = self.seen.surveys().into_iter().find(|s| s.agent.as_str() == format!("host-{}", self.name));
+                let survey =
+                    self.seen.surveys().into_iter().find(|s| s.agent.as_str() == format!("host-{}", self.name));
                 let survey = Box::new(survey.expect("an agent of the deployment"));
                 vec![AgentMessage::Surveyed { request, survey }]
             }

@@ -1,7 +1,7 @@
 //! A coordinator in this process over a Unix socket, agents that answer by script, and a client.
-#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses its own part")]
 
-#[path = "../../../core/tests/support/mod.rs"]
+#[path = "../../core/tests/support/mod.rs"]
 pub mod host;
 
 mod agent;
