@@ -11,6 +11,7 @@ use cutover_vocabulary::{LedgerName, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,14 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// How long a command that only answers may take. The slowest release sleeps 2 s at every start.
-pub const ASKING: Duration = Duration::from_secs(60);
+pub const ASKING: Duration = Duration::from_secs(30);
+
+/// How long `storage scan` may take: one insert a ledger.
+const REGISTERING: Duration = Duration::from_secs(300);
+
+/// How often a binary is tried to be run that the kernel calls busy: somebody who was started while it was written still
+/// holds it open for writing, for the moment until it becomes another program.
+const BUSY_TRIES: u32 = 50;
 
 /// How long a command that was told to stop gets before it is killed: it works in one transaction, and a kill leaves the
 /// ledger as it was (measured).
@@ -160,7 +168,7 @@ impl Cli {
     /// `storage scan`: registers what it finds. Fails when registering any of them failed, which the ledger itself calls a
     /// success.
     pub async fn scan(&self, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<LedgerName>, CliError> {
-        let printed = self.run(&["storage", "scan"], None, stop).await?;
+        let printed = self.run(&["storage", "scan"], Some(REGISTERING), stop).await?;
         let mut found = Vec::new();
         for line in lines(&printed.stdout) {
             if line.starts_with("Error registering ledger ") {
@@ -174,7 +182,8 @@ impl Cli {
                 found.push(name);
             }
         }
-        if found.is_empty() {
+        // A storage without ledgers prints nothing; a release without the command prints its usage.
+        if found.is_empty() && lines(&printed.stdout).any(|line| line == "Usage:") {
             return Err(self.silent("storage scan", "Ledger 'NAME' registered", &printed));
         }
         Ok(found)
@@ -254,16 +263,26 @@ impl Cli {
                 .open(&path)
                 .map_err(io_error("create", &path))
         };
-        let mut child = Command::new(&self.program)
-            .args(args)
-            .env_clear()
-            .envs(self.environment.iter().map(|(key, value)| (key, value.expose_secret())))
-            .current_dir(&self.output)
-            .stdin(if self.inherit_stdin { Stdio::inherit() } else { Stdio::null() })
-            .stdout(open("stdout")?)
-            .stderr(open("stderr")?)
-            .spawn()
-            .map_err(|source| CliError::Spawn { program: self.program.clone(), source })?;
+        let mut busy = 0;
+        let mut child = loop {
+            let spawned = Command::new(&self.program)
+                .args(args)
+                .env_clear()
+                .envs(self.environment.iter().map(|(key, value)| (key, value.expose_secret())))
+                .current_dir(&self.output)
+                .stdin(if self.inherit_stdin { Stdio::inherit() } else { Stdio::null() })
+                .stdout(open("stdout")?)
+                .stderr(open("stderr")?)
+                .spawn();
+            match spawned {
+                Ok(child) => break child,
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && busy < BUSY_TRIES => {
+                    busy += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(source) => return Err(CliError::Spawn { program: self.program.clone(), source }),
+            }
+        };
         let mut left = limit;
         let (status, why) = loop {
             match tokio::time::timeout(LOOKING, child.wait()).await {

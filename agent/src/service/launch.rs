@@ -15,13 +15,19 @@ use cutover_vocabulary::InstanceName;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A service's output is moved aside at its next start when it is larger, in bytes.
 const KEEP_OUTPUT: u64 = 8 << 20;
+
+/// How often a binary is tried to be run that the kernel calls busy: whoever was started while it was written still holds it
+/// open for writing, for a moment.
+const BUSY_TRIES: u32 = 50;
 
 /// What to become. No secret: the launcher reads arguments and environment from the settings itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +59,14 @@ pub enum NotLaunched {
 pub fn become_ledger(launch: &Launch, settings: &InstanceSettings, instance_dir: &Path) -> NotLaunched {
     match prepare(launch, settings, instance_dir) {
         Ok((mut command, lock)) => {
-            let source = command.exec();
+            let mut source = command.exec();
+            for _ in 0..BUSY_TRIES {
+                if source.kind() != ErrorKind::ExecutableFileBusy {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                source = command.exec();
+            }
             drop(lock);
             NotLaunched::Service(ServiceError::Spawn { program: launch.program.clone(), source })
         }

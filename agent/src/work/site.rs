@@ -38,7 +38,7 @@ pub struct Site {
     /// The program that workers are.
     pub worker: Program,
     services: BTreeMap<InstanceName, ProcessService>,
-    versions: Mutex<BTreeMap<FileId, Option<Version>>>,
+    versions: Mutex<BTreeMap<FileId, Version>>,
 }
 
 /// What tells a binary from another without reading it: device, inode, size, time of change.
@@ -84,11 +84,11 @@ impl Site {
         let data = std::fs::metadata(command).ok()?;
         let id = (data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec());
         if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return known.clone();
+            return Some(known.clone());
         }
-        let version = stage::version_of(command, &self.settings.scratch()).await;
+        let version = stage::version_of(command, &self.settings.scratch()).await?;
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version.clone());
-        version
+        Some(version)
     }
 }
 

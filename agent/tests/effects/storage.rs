@@ -286,6 +286,53 @@ async fn a_migration_that_fails_or_panics_is_told_in_the_ledgers_own_words() {
 }
 
 #[tokio::test]
+async fn a_loss_that_nobody_measured_is_found_by_the_proof() {
+    let quiet = quiet().await;
+    let point = quiet.secure(RecoveryItem::Ledger(ledger("main"))).await;
+    quiet.register().await.unwrap();
+    quiet.bed.fault("NUMARY_SIM_CHANGE_AMOUNT=main\n");
+    let expected = quiet.expected().await;
+    let work = Work::Prove { point: Box::new(point), expected };
+    match quiet.bed.run(Phase::Prove, Subject::Ledger(ledger("main")), work).await.unwrap() {
+        Evidence::Proved(proof) => assert!(proof.difference_count > 0 && !proof.differences.is_empty(), "{proof:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_told() {
+    for (fault, word) in [
+        ("NUMARY_SIM_DIE_AT_START=3\n", "ended instead of serving"),
+        ("NUMARY_SIM_MUTE_SERVER=1\n", "does not answer within"),
+    ] {
+        let bed = Bed::new("start_seconds = 1").await;
+        bed.fault(fault);
+        let target = bed.staged().await;
+        bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+        let failure = bed.instance(Phase::StartClosed, Work::StartClosed { target }).await.unwrap_err();
+        assert!(failure.message.contains(word), "{failure:?}");
+        let pid = bed.pid("closed").unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists(), "no copy is left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for_ever() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    quiet.register().await.unwrap();
+    // A program that is no worker: it ends without a result.
+    let program = cutover_agent::worker::Program { path: "/bin/true".into(), args: Vec::new() };
+    let host = cutover_agent::host::Host::new(bed.settings(), "incarnation-1".to_owned(), program).unwrap();
+    match host.perform(&quiet.migrate("main", after()), CancellationToken::new()).await {
+        Outcome::Failed(failure) => {
+            assert_eq!((failure.kind, failure.effect), (FailureKind::Interrupted, Effect::Unknown), "{failure:?}");
+        }
+        done => panic!("{done:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
     let bed = Bed::with_args("", ", \"--persist-config=false\"").await;
     bed.serve().await;
