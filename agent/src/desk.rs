@@ -310,6 +310,8 @@ async fn room(out: Option<mpsc::Sender<AgentMessage>>) -> Option<mpsc::OwnedPerm
 fn ticks(every: std::time::Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick would come at once, and repeat what was said a moment ago.
+    ticks.reset();
     ticks
 }
 

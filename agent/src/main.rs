@@ -6,7 +6,7 @@ use cutover_agent::run::{self, AgentError};
 use cutover_agent::settings::Settings;
 use cutover_agent::worker::{Program, child};
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime;
@@ -59,7 +59,12 @@ fn main() -> ExitCode {
 /// Two threads: the agent mostly waits, and what is heavy runs in workers.
 fn daemon(settings: &Path) -> ExitCode {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).init();
+    // Escapes are for people at a terminal, not for journald or a file.
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     let ran = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
