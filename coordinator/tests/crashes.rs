@@ -1,17 +1,20 @@
 //! Coordinators that die, are deposed, or lose answers: the upgrade ends the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 mod support;
 
-use cutover_coordinator::faults::{NoFaults, Point};
+use cutover_coordinator::Want;
+use cutover_coordinator::faults::{Faults, NoFaults, Point};
 use cutover_proto::transport::{Endpoint, connect_lazy};
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::{Code, Refused, v1 as pb};
 use cutover_store::memory::AppendFault;
+use cutover_store::{MemoryStore, Store as _, Stored};
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{Digest, OrderId, UpgradeId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use support::host::Seen;
 use support::{Backend, Coordinator, FakeAgent, Manners, Site, StopAt, until};
 
@@ -86,6 +89,54 @@ async fn killed_on_sqlite_the_next_coordinator_ends_the_same_with_the_same_order
     killed_at_each(Site::sqlite, all, 19).await;
 }
 
+/// Looks into the store whenever something is about to be said to an agent.
+#[derive(Debug)]
+struct Witness {
+    store: MemoryStore,
+    seen: Mutex<(usize, Vec<String>)>,
+}
+#[async_trait::async_trait]
+impl Faults for Witness {
+    async fn reach(&self, point: Point) {
+        let (order, wanted): (OrderId, &[&str]) = match point {
+            Point::BeforeSend { order, want: Want::Do } => (order, &["attempt-opened"]),
+            Point::BeforeSend { order, want: Want::Revoke } => (order, &["revoke-asked"]),
+            Point::BeforeAcknowledge { order } => {
+                (order, &["step-succeeded", "evidence-refused", "step-failed", "revoked", "late-outcome"])
+            }
+            Point::BeforeAppend { .. }
+            | Point::AfterAppend { .. }
+            | Point::AfterSend { .. }
+            | Point::AfterAcknowledge { .. } => return,
+        };
+        let facts = self.store.load(&order.upgrade, 0, 1000).await.unwrap();
+        let stored = facts.iter().any(|stored| match stored {
+            Stored::Known(fact) => fact.step() == Some(&order.step) && wanted.contains(&fact.fact.kind()),
+            Stored::Foreign { .. } => false,
+        });
+        let mut seen = self.seen.lock().unwrap();
+        seen.0 += 1;
+        if !stored {
+            seen.1.push(format!("{order}: none of {wanted:?} is stored"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_or_acknowledged_before_its_fact_is_stored() {
+    let site = Site::memory();
+    let Backend::Memory(store) = &site.backend else { unreachable!() };
+    let witness = Arc::new(Witness { store: store.another_handle(), seen: Mutex::default() });
+    let coordinator = site.coordinator_at("c-1", &site.endpoint, witness.clone()).await;
+    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners { twice: true, ..Manners::default() });
+    let client = site.client();
+    let upgrade = client.begin().await;
+    client.reaches(&upgrade, State::Completed).await;
+    coordinator.stop().await;
+    let seen = witness.seen.lock().unwrap();
+    assert!(seen.0 > 40 && seen.1.is_empty(), "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_that_goes_wrong_in_any_way_changes_nothing_in_the_end() {
     for fault in AppendFault::ALL {
@@ -121,9 +172,10 @@ async fn a_leader_that_was_deposed_without_a_word_stops_and_leads_again_under_a_
     let client = site.client();
     let upgrade = client.begin().await;
     client.reaches(&upgrade, State::Completed).await;
-    let journal = agent.journal.lock().unwrap();
-    assert!(journal.epoch > before && journal.violations.is_empty(), "{:?}", journal.violations);
-    drop(journal);
+    {
+        let journal = agent.journal.lock().unwrap();
+        assert!(journal.epoch > before && journal.violations.is_empty(), "{:?}", journal.violations);
+    }
     coordinator.stop().await;
 }
 

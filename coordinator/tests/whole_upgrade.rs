@@ -1,4 +1,5 @@
 //! A whole upgrade over the real wire: coordinator, store, link, API; only the host is a script.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 mod support;
 

@@ -116,6 +116,7 @@ pub(crate) fn stand_in(input: &Input) -> Option<Input> {
 }
 
 #[cfg(test)]
+#[allow(clippy::all, clippy::wildcard_enum_match_arm, reason = "the core's test support, checked there")]
 #[path = "../../core/tests/support/mod.rs"]
 mod host;
 
@@ -194,7 +195,7 @@ mod tests {
         });
         let input = Input::Outcome { agent: order.agent, order: order.id, outcome: Outcome::Done(evidence) };
         let hash = Digest::of(b"");
-        assert_eq!(draft(&play.upgrade, hash, Epoch(1), now(99), &[input.clone()]).unwrap_err(), TooLarge);
+        assert_eq!(draft(&play.upgrade, hash, Epoch(1), now(99), std::slice::from_ref(&input)).unwrap_err(), TooLarge);
         let stand_in = stand_in(&input).unwrap();
         let draft = draft(&play.upgrade, hash, Epoch(1), now(99), &[stand_in]).unwrap();
         assert_eq!(draft.sealed[0].fact.kind(), "step-failed");

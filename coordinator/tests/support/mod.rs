@@ -1,6 +1,7 @@
 //! A coordinator in this process over a Unix socket, agents that answer by script, and a client.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses its own part")]
 
+#[allow(clippy::all, clippy::wildcard_enum_match_arm, reason = "the core's test support, checked there")]
 #[path = "../../core/tests/support/mod.rs"]
 pub mod host;
 

@@ -151,9 +151,9 @@ impl Site {
     }
     /// Every order that was ever given, with its content.
     pub async fn orders(&self, upgrade: &str) -> BTreeMap<OrderId, Digest> {
-        let given = |fact: Recorded| match fact.fact {
-            Fact::AttemptOpened { order } => Some((order.id.clone(), order.content())),
-            _ => None,
+        let given = |fact: Recorded| {
+            let Fact::AttemptOpened { order } = fact.fact else { return None };
+            Some((order.id.clone(), order.content()))
         };
         self.facts(upgrade).await.into_iter().filter_map(given).collect()
     }
