@@ -1,1 +1,24 @@
-//! What the scenarios share.
+//! What the scenarios share: a house with real programs in it, clients that write, and a voice towards the API.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this crate")]
+#![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
+
+pub mod clients;
+pub mod house;
+pub mod voice;
+
+use std::time::{Duration, Instant};
+
+/// Waits for a condition with a deadline; never for a time.
+///
+/// # Panics
+/// When the deadline passes first.
+pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < deadline, "waited {deadline:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

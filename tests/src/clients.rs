@@ -1,0 +1,154 @@
+//! Clients that write all the time with unique references, and know afterwards what was promised to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// One HTTP request; none where no whole answer came.
+pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: ledger\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let body =
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.to_owned() };
+    Some((status, body))
+}
+
+fn dechunk(mut rest: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || after.len() < size {
+            break;
+        }
+        whole.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// The version that answers there.
+pub fn version(address: SocketAddr) -> Option<String> {
+    let (_, body) = request(address, "GET", "/_info", "")?;
+    let value: serde_json::Value = serde_json::from_str(&body).ok()?;
+    Some(value["data"]["version"].as_str()?.to_owned())
+}
+
+/// What a client was told.
+#[derive(Debug, Default, Clone)]
+pub struct Told {
+    /// References of writes that were acknowledged.
+    pub acknowledged: BTreeSet<String>,
+    /// References of writes that got no answer: they may or may not exist.
+    pub unanswered: BTreeSet<String>,
+    /// Writes that were refused with a status.
+    pub refused: BTreeMap<u16, u32>,
+    /// The longest time between two acknowledged writes.
+    pub longest_gap: Duration,
+}
+
+/// A client that writes until it is told to end.
+pub struct Writer {
+    end: Arc<AtomicBool>,
+    told: Arc<Mutex<Told>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Writes to these ledgers in turn.
+    pub fn start(address: SocketAddr, ledgers: &[&str]) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let told = Arc::new(Mutex::new(Told::default()));
+        let ledgers: Vec<String> = ledgers.iter().map(|name| (*name).to_owned()).collect();
+        let (stop, mine) = (end.clone(), told.clone());
+        let thread = std::thread::spawn(move || {
+            let mut last = Instant::now();
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let ledger = &ledgers[n % ledgers.len()];
+                let reference = format!("client-{n}");
+                n += 1;
+                let body = format!(
+                    r#"{{"postings":[{{"source":"world","destination":"clients:{}","amount":7,"asset":"USD/2"}}],"reference":"{reference}"}}"#,
+                    n % 50
+                );
+                let answer = request(address, "POST", &format!("/{ledger}/transactions"), &body);
+                let mut told = mine.lock().unwrap();
+                match answer {
+                    Some((200, _)) => {
+                        told.acknowledged.insert(format!("{ledger}/{reference}"));
+                        told.longest_gap = told.longest_gap.max(last.elapsed());
+                        last = Instant::now();
+                    }
+                    Some((status, _)) => *told.refused.entry(status).or_default() += 1,
+                    None => {
+                        told.unanswered.insert(format!("{ledger}/{reference}"));
+                    }
+                }
+                drop(told);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Self { end, told, thread: Some(thread) }
+    }
+
+    /// How many writes were acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.told.lock().unwrap().acknowledged.len()
+    }
+
+    /// Ends it and says what it was told.
+    pub fn end(mut self) -> Told {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        self.told.lock().unwrap().clone()
+    }
+}
+
+/// Every reference in a ledger, with how often it exists.
+pub fn references(address: SocketAddr, ledger: &str) -> BTreeMap<String, u32> {
+    let mut all = BTreeMap::new();
+    let mut after = String::new();
+    loop {
+        let (status, body) = request(address, "GET", &format!("/{ledger}/transactions{after}"), "").unwrap();
+        assert_eq!(status, 200, "{body}");
+        let page: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let rows = page["cursor"]["data"].as_array().unwrap();
+        let Some(last) = rows.last() else { return all };
+        for row in rows {
+            *all.entry(row["reference"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        after = format!("?after={}", last["txid"]);
+    }
+}
+
+/// Each acknowledged write exists exactly once; each unanswered one at most once.
+pub fn check_exactly_once(address: SocketAddr, ledgers: &[&str], told: &Told) {
+    for ledger in ledgers {
+        let there = references(address, ledger);
+        let of = |set: &BTreeSet<String>| -> Vec<String> {
+            set.iter().filter_map(|name| name.strip_prefix(&format!("{ledger}/")).map(str::to_owned)).collect()
+        };
+        for reference in of(&told.acknowledged) {
+            assert_eq!(there.get(&reference), Some(&1), "acknowledged {reference} in {ledger}");
+        }
+        for reference in of(&told.unanswered) {
+            assert!(there.get(&reference).copied().unwrap_or(0) <= 1, "unanswered {reference} in {ledger}");
+        }
+    }
+}

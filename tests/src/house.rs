@@ -1,0 +1,277 @@
+//! A house: one host with a ledger at 1.3.1 on SQLite, an agent, a coordinator, and releases. All real programs; any of
+//! them can be killed at any moment.
+
+use crate::clients::{request, version};
+use crate::until;
+use crate::voice::Voice;
+use cutover_ledger_simulator::{pack, seed};
+use cutover_vocabulary::status::{State, Status};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Names of the ledgers that are seeded.
+pub const LEDGERS: &[&str] = &["main", "shop"];
+
+/// A program of this workspace, as built beside this test.
+///
+/// # Panics
+/// When it was not built: `make test` and `cargo test --workspace` build it.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+    path
+}
+
+/// Release files of 1.3.1 and 1.4.6, packed once a test run.
+pub fn releases() -> &'static Path {
+    static DIR: OnceLock<TempDir> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["1.3.1", "1.4.6"] {
+            pack::pack(&program("numary"), version, dir.path()).unwrap();
+        }
+        dir
+    })
+    .path()
+}
+
+/// What can be chosen about a house.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// More lines of the instance's settings.
+    pub instance: String,
+    /// More arguments of the service.
+    pub args: Vec<String>,
+    /// More environment of the service.
+    pub env: Vec<(String, String)>,
+    /// The coordinator's `[limits]`.
+    pub limits: String,
+    /// Transactions in each ledger before the upgrade.
+    pub transactions: u64,
+    /// Where the agent's state lies; default in the house.
+    pub state: Option<PathBuf>,
+}
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            instance: String::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            limits: "drain_seconds = 3\nagent_lost_seconds = 60".to_owned(),
+            transactions: 20,
+            state: None,
+        }
+    }
+}
+
+/// A house and who lives in it.
+pub struct House {
+    dir: TempDir,
+    /// Where the ledger serves.
+    pub address: SocketAddr,
+    agent: Option<Child>,
+    coordinator: Option<Child>,
+    /// The operator.
+    pub voice: Voice,
+    plan: Plan,
+    /// What the seeding says a migration would lose, ledger by ledger.
+    pub lost: Vec<String>,
+}
+
+impl House {
+    /// Builds a house, starts everything, and writes some transactions and metadata of both loss classes.
+    pub fn new(plan: Plan) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::create_dir_all(dir.path().join("home")).unwrap();
+        pack::install(&program("numary"), "1.3.1", &dir.path().join("numary")).unwrap();
+        let voice = Voice::to(&format!("unix:{}", dir.path().join("c.sock").display()));
+        let mut house = Self {
+            dir,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            agent: None,
+            coordinator: None,
+            voice,
+            plan,
+            lost: Vec::new(),
+        };
+        house.write_settings();
+        house.start_coordinator();
+        house.start_agent();
+        house.until_serves("1.3.1");
+        for ledger in LEDGERS {
+            let address = house.address.to_string();
+            let seeded = seed::over_http(&address, ledger, house.plan.transactions).unwrap();
+            house.lost.extend(seeded.lost_by_migrating.iter().map(|row| format!("{ledger}: {row}")));
+        }
+        house
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+    /// The storage's folder.
+    pub fn data(&self) -> PathBuf {
+        self.dir().join("data")
+    }
+    /// The agent's state.
+    pub fn state(&self) -> PathBuf {
+        self.plan.state.clone().unwrap_or_else(|| self.dir().join("state"))
+    }
+
+    /// Writes both settings files anew.
+    pub fn write_settings(&self) {
+        let root = self.dir().display();
+        let args: String = self.plan.args.iter().map(|arg| format!(", {arg:?}")).collect();
+        let env: String = self.plan.env.iter().map(|(key, value)| format!(", {key} = {value:?}")).collect();
+        let agent = format!(
+            "name = \"agent-a\"\ncoordinator = \"unix:{root}/c.sock\"\nstate = \"{state}\"\n\
+             releases = {{ place = \"{releases}\" }}\n\n[[instance]]\nname = \"ledger-a\"\ndeployment = \"prod\"\n\
+             manager = \"process\"\ncommand = \"{root}/numary\"\nargs = [\"server\", \"start\"{args}]\nhome = \"{root}/home\"\n\
+             env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"{env} }}\n{extra}\n",
+            state = self.state().display(),
+            releases = releases().display(),
+            address = self.address,
+            extra = self.plan.instance,
+        );
+        std::fs::write(self.dir().join("agent.toml"), agent).unwrap();
+        let coordinator = format!(
+            "name = \"c1\"\nlisten = \"unix:{root}/c.sock\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\n{}\n",
+            self.plan.limits
+        );
+        std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
+    }
+
+    fn spawn(&self, name: &str, args: &[&str]) -> Child {
+        let log = |kind| {
+            let path = self.dir().join(format!("{name}.{kind}"));
+            Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
+        };
+        Command::new(program(name))
+            .args(args)
+            .current_dir(self.dir())
+            .stdin(Stdio::null())
+            .stdout(log("out"))
+            .stderr(log("err"))
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts the coordinator.
+    pub fn start_coordinator(&mut self) {
+        self.coordinator = Some(self.spawn("cutover-coordinator", &["--settings", "coordinator.toml"]));
+    }
+    /// Starts the agent; the agent starts the ledger unless it is fenced or runs.
+    pub fn start_agent(&mut self) {
+        self.agent = Some(self.spawn("cutover-agent", &["run", "--settings", "agent.toml"]));
+    }
+    /// `kill -9` of the coordinator.
+    pub fn kill_coordinator(&mut self) {
+        kill(self.coordinator.take());
+    }
+    /// `kill -9` of the agent alone; its workers and the ledger live on.
+    pub fn kill_agent(&mut self) {
+        kill(self.agent.take());
+    }
+
+    /// A switch of the simulator, from now on, for every command and server that starts.
+    pub fn fault(&self, line: &str) {
+        let path = self.data().join(".numary-sim.env");
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, format!("{old}{line}\n")).unwrap();
+    }
+    /// No switches any more.
+    pub fn no_faults(&self) {
+        let _ = std::fs::remove_file(self.data().join(".numary-sim.env"));
+    }
+
+    /// Waits until that version answers.
+    pub fn until_serves(&self, wanted: &str) {
+        until(&format!("{wanted} answers"), Duration::from_secs(30), || {
+            (version(self.address).as_deref() == Some(wanted)).then_some(())
+        });
+    }
+
+    /// Plans, approves what needs it, starts; the upgrade's name.
+    pub fn begin(&self) -> String {
+        let plan = self.voice.plan_when_ready("prod", "1.4.6");
+        self.voice.approve(&plan).unwrap();
+        self.voice.start(&plan).unwrap()
+    }
+
+    /// Waits until the upgrade ended or holds, whoever has to be restarted meanwhile.
+    pub fn until_rests(&self, upgrade: &str) -> Status {
+        until("the upgrade ends or holds", Duration::from_secs(90), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state.ended() || status.state == State::Held).then_some(status)
+        })
+    }
+
+    /// Waits until it has this state; shows where it stands otherwise.
+    pub fn until_state(&self, upgrade: &str, wanted: State) -> Status {
+        let status = until(&format!("the upgrade is {wanted}"), Duration::from_secs(90), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state == wanted || status.state.ended() || status.state == State::Held).then_some(status)
+        });
+        assert_eq!(status.state, wanted, "holds: {:#?}\nback: {:?}\n{}", status.holds, status.turned_back, self.logs());
+        status
+    }
+
+    /// A request to the ledger.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        request(self.address, "GET", path, "")
+    }
+
+    /// The last lines of both daemons.
+    pub fn logs(&self) -> String {
+        let tail = |name: &str| {
+            let text = std::fs::read_to_string(self.dir().join(name)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(12).collect();
+            format!("--- {name}\n{}\n", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        tail("cutover-coordinator.err") + &tail("cutover-agent.err")
+    }
+}
+
+fn kill(child: Option<Child>) {
+    if let Some(mut child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Ends everything that was started in this house: the daemons, their workers, the ledger, its commands.
+impl Drop for House {
+    fn drop(&mut self) {
+        self.kill_coordinator();
+        self.kill_agent();
+        let root = self.dir().to_string_lossy().into_owned();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let mine = String::from_utf8_lossy(&words).contains(&root)
+                || place.starts_with(&root)
+                || String::from_utf8_lossy(&environment).contains(&root);
+            if mine && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// A test that cannot run here says so; with `CI=true` it fails instead.
+pub fn skipped(why: &str) {
+    println!("SKIPPED: {why}");
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "a test cannot run in CI: {why}");
+}

@@ -1,0 +1,82 @@
+//! One instance on SQLite, 1.3.1 to 1.4.6, with the real coordinator, the real agent, its real workers and the
+//! simulator of the ledger; a client writes all the time.
+
+mod faults;
+mod kills;
+
+use cutover_tests::clients::{Told, Writer, check_exactly_once, version};
+use cutover_tests::house::{House, LEDGERS, Plan};
+use cutover_vocabulary::fact::{Fact, Recorded};
+use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::{Digest, Phase};
+use std::collections::BTreeSet;
+
+/// The facts are one chain, and nothing had effect twice.
+fn check_facts(facts: &[Recorded]) {
+    let mut prev = Digest::of(b"");
+    let mut opened = BTreeSet::new();
+    for (n, recorded) in facts.iter().enumerate() {
+        assert_eq!((recorded.seq, recorded.prev), (n as u64 + 1, prev), "the chain is broken at {}", recorded.seq);
+        prev = recorded.hash();
+        if let Fact::AttemptOpened { order } = &recorded.fact {
+            assert!(opened.insert(order.id.clone()), "{} was opened twice", order.id);
+        }
+    }
+}
+
+/// What must hold at the end of a completed upgrade, whatever happened on the way.
+fn check_completed(house: &House, upgrade: &str, status: &Status, told: &Told) {
+    assert_eq!(version(house.address).as_deref(), Some("1.4.6"));
+    check_exactly_once(house.address, LEDGERS, told);
+    check_facts(&house.voice.facts(upgrade).unwrap());
+    let mut lost: Vec<String> = Vec::new();
+    for ledger in &status.ledgers {
+        assert!(ledger.point.is_some() && ledger.after.is_some(), "{} has no recovery point or proof", ledger.name);
+        lost.extend(ledger.lost.rows.iter().map(|row| format!("{}: {} {}", ledger.name, row.target, row.key)));
+    }
+    lost.sort();
+    let mut expected = house.lost.clone();
+    expected.sort();
+    assert_eq!(lost, expected, "exactly the known rows are lost");
+}
+
+/// What must hold after a way back.
+fn check_went_back(house: &House, upgrade: &str, told: &Told) {
+    assert_eq!(version(house.address).as_deref(), Some("1.3.1"));
+    check_exactly_once(house.address, LEDGERS, told);
+    check_facts(&house.voice.facts(upgrade).unwrap());
+}
+
+#[test]
+fn one_instance_is_upgraded_while_a_client_writes() {
+    let house = House::new(Plan::default());
+    let writer = Writer::start(house.address, LEDGERS);
+    let upgrade = house.begin();
+    let status = house.until_state(&upgrade, State::Completed);
+    let before = writer.acknowledged();
+    cutover_tests::until("clients are served again", std::time::Duration::from_secs(10), || {
+        (writer.acknowledged() > before + 5).then_some(())
+    });
+    let told = writer.end();
+    println!("downtime as the client saw it: {:?}; refused: {:?}", told.longest_gap, told.refused);
+    check_completed(&house, &upgrade, &status, &told);
+}
+
+#[test]
+fn an_upgrade_that_was_not_approved_does_not_start() {
+    let house = House::new(Plan::default());
+    let plan = house.voice.plan_when_ready("prod", "1.4.6");
+    let refused = house.voice.start(&plan).unwrap_err();
+    assert!(refused.starts_with("NEEDS_APPROVAL"), "{refused}");
+    assert_eq!(version(house.address).as_deref(), Some("1.3.1"));
+}
+
+/// Waits until a fact of this phase is stored.
+fn until_phase(house: &House, upgrade: &str, phase: Phase) -> bool {
+    cutover_tests::until(&format!("phase {phase}"), std::time::Duration::from_secs(60), || {
+        let facts = house.voice.facts(upgrade).ok()?;
+        let met = facts.iter().any(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == phase));
+        let ended = facts.iter().any(|r| matches!(r.fact, Fact::Ended { .. }));
+        (met || ended).then_some(met)
+    })
+}
