@@ -37,6 +37,24 @@ async fn a_ledger_outlives_the_agent_that_started_it_and_is_found_again() {
 }
 
 #[tokio::test]
+async fn two_starts_at_once_make_one_ledger() {
+    let bed = Bed::new("").await;
+    let other = bed.restarted_host();
+    let (one, two) = tokio::join!(bed.host.start_services(), other.start_services());
+    for (name, result) in one.into_iter().chain(two) {
+        result.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    until("it answers", || bed.get("/_info").is_some()).await;
+    let command = bed.dir.path().join("numary").to_string_lossy().into_owned();
+    let ledgers = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.starts_with(format!("{command}\0server").as_bytes())
+    });
+    assert_eq!(ledgers.count(), 1);
+    assert!(matches!(bed.host.observe().await[0].run, RunState::Running { .. }), "and the record is its own");
+}
+
+#[tokio::test]
 async fn a_drained_instance_is_down_fenced_and_stays_so_until_it_is_opened() {
     let bed = Bed::new("").await;
     bed.serve().await;

@@ -2,6 +2,7 @@
 
 use crate::support::{Bed, target};
 use cutover_agent::local::{self, LocalCommand};
+use cutover_agent::perform::Perform as _;
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::{Elapsed, Work};
@@ -57,8 +58,7 @@ async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
         cutover_vocabulary::Subject::Instance(crate::support::instance()),
         Work::Open { version: crate::support::source() },
     );
-    let outcome =
-        cutover_agent::perform::Perform::perform(&host, &order, tokio_util::sync::CancellationToken::new()).await;
+    let outcome = host.perform(&order, tokio_util::sync::CancellationToken::new()).await;
     assert!(!format!("{outcome:?}").contains("pl4nted"), "{outcome:?}");
     let staged = bed.staged().await;
     std::fs::create_dir_all(bed.dir.path().join("data")).unwrap();
@@ -68,6 +68,23 @@ async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
     let found =
         std::process::Command::new("grep").args(["-rl", "pl4nted"]).arg(bed.dir.path().join("state")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "files that hold a secret");
+}
+
+#[tokio::test]
+async fn what_a_dying_service_prints_is_told_without_its_secrets() {
+    let bed = Bed::new("").await;
+    let command = bed.dir.path().join("numary");
+    let script = "#!/bin/sh\nif [ \"$1\" = version ]; then echo 'Version: 1.3.1 '; exit 0; fi\n\
+                  echo \"Error: no login with $MY_PASSWORD\" >&2; exit 1\n";
+    std::fs::write(&command, script).unwrap();
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("env = {", "env = { MY_PASSWORD = \"pl4nted-env\",");
+    std::fs::write(&file, text).unwrap();
+    let work = Work::Open { version: crate::support::source() };
+    let order = bed.order(Phase::Reopen, cutover_vocabulary::Subject::Instance(crate::support::instance()), work);
+    let outcome = bed.restarted_host().perform(&order, tokio_util::sync::CancellationToken::new()).await;
+    let text = format!("{outcome:?}");
+    assert!(text.contains("no login with [secret]"), "{text}");
 }
 
 #[tokio::test]
