@@ -5,7 +5,7 @@ use super::fence::FenceFile;
 use super::launch::{Launch, output_path};
 use super::record::{self, Record};
 use super::{Role, ServiceError};
-use crate::ledger::cli::error_message;
+use crate::ledger::message::error_message;
 use crate::settings::InstanceSettings;
 use crate::worker::{Program, Task, WorkFolder};
 use cutover_vocabulary::instance::RunState;

@@ -15,9 +15,12 @@ use crate::machine;
 use crate::service::process::{ProcessService, Stopped};
 use crate::service::{Role, ports};
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
-use cutover_vocabulary::{Elapsed, Order};
+use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+
+/// The file of [`Stopping`] in the instance's folder.
+const STOPPING: &str = "stopping.json";
 
 /// How long a port may stay open after its process has ended.
 const PORT_CLOSES: Elapsed = Elapsed::from_secs(5);
@@ -32,7 +35,28 @@ struct Stopping {
     /// Its start, in ticks since boot.
     start: u64,
     /// How it ended, once it has.
-    ended: Option<CleanEnd>,
+    end: End,
+}
+
+/// How a process ended that was told to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum End {
+    /// Not seen yet. If it is gone when this is read, an agent was killed before it saw the end; nothing harder than SIGTERM
+    /// was sent.
+    NotSeen,
+    /// Well.
+    Clean(CleanEnd),
+    /// It had ended by itself before the signal.
+    Before,
+    /// Badly, seen under this order. The same order says so again after a crash; another one comes from a person who has
+    /// seen this, and finds the instance down.
+    Badly {
+        /// Which order.
+        order: Box<OrderId>,
+        /// What it said.
+        failure: Failure,
+    },
 }
 
 /// Drains an instance.
@@ -51,12 +75,24 @@ pub(super) async fn drain(
     if let Some(record) = service.running(Role::Service)? {
         turn(service.settings(), Rotation::Out).await?;
         connections = wait_until_idle(service, port, patience, stop).await?;
-        let mut stopping = Stopping { fence: fence.generation, pid: record.pid, start: record.start, ended: None };
-        files::write_json(&note(service, "stopping.json"), &stopping)?;
-        stopping.ended = stop_it(service, patience).await?;
-        files::write_json(&note(service, "stopping.json"), &stopping)?;
+        let mut stopping =
+            Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
+        files::write_json(&note(service, STOPPING), &stopping)?;
+        stopping.end = stop_it(service, order, patience).await?;
+        files::write_json(&note(service, STOPPING), &stopping)?;
+    }
+    if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) = stopping(service, fence.generation)?
+        && *seen_by == order.id
+    {
+        return Err(Trouble(failure));
     }
     prove(site, service, port, connections, PORT_CLOSES).await
+}
+
+/// What is known of the stop under that fence.
+fn stopping(service: &ProcessService, fence: u64) -> Result<Option<Stopping>, Trouble> {
+    let stopping: Option<Stopping> = files::read_json(&note(service, STOPPING))?;
+    Ok(stopping.filter(|stopping| stopping.fence == fence))
 }
 
 /// Proves that an instance is down and fenced at this moment. Changes nothing of the instance; a closed copy that an
@@ -107,17 +143,19 @@ async fn wait_until_idle(
     }
 }
 
-async fn stop_it(service: &ProcessService, patience: Elapsed) -> Result<Option<CleanEnd>, Trouble> {
+async fn stop_it(service: &ProcessService, order: &Order, patience: Elapsed) -> Result<End, Trouble> {
     let name = service.name();
     match service.stop(Role::Service, patience).await? {
-        Stopped::NotRunning => Ok(None),
-        Stopped::Ended(end) => Ok(Some(end)),
-        Stopped::Badly(status) => Err(Trouble::new(
-            FailureKind::Unclean,
-            format!("instance {name} ended badly after SIGTERM ({status}): {}", service.last_words(Role::Service)),
-            "look at its output; requests in flight may have been cut, so compare with your clients before going on",
-        )
-        .effect(Effect::Unknown)),
+        Stopped::NotRunning => Ok(End::Before),
+        Stopped::Ended(end) => Ok(End::Clean(end)),
+        Stopped::Badly(status) => {
+            let trouble = Trouble::new(
+                FailureKind::Unclean,
+                format!("instance {name} ended badly after SIGTERM ({status}): {}", service.last_words(Role::Service)),
+                "look at its output; requests in flight may have been cut, so compare with your clients before going on",
+            );
+            Ok(End::Badly { order: Box::new(order.id.clone()), failure: trouble.effect(Effect::Unknown).0 })
+        }
         Stopped::StillRunning { pid } => Err(Trouble::new(
             FailureKind::Unclean,
             format!("instance {name} (process {pid}) will not stop: SIGTERM had no effect within {patience}, and nothing harder was sent"),
@@ -160,11 +198,11 @@ async fn prove(
         }
         tokio::time::sleep(LOOKING).await;
     }
-    let stopping: Option<Stopping> = files::read_json(&note(service, "stopping.json"))?;
-    let ended = stopping
-        .filter(|stopping| stopping.fence == fence.generation)
-        // Told to end by an agent that was killed before it saw the end: it is gone, and nothing harder was sent.
-        .map(|stopping| stopping.ended.unwrap_or(CleanEnd::Gone));
+    let ended = match stopping(service, fence.generation)?.map(|stopping| stopping.end) {
+        Some(End::NotSeen) => Some(CleanEnd::Gone),
+        Some(End::Clean(end)) => Some(end),
+        Some(End::Before | End::Badly { .. }) | None => None,
+    };
     Ok(DrainProof {
         boot: machine::boot_id(),
         incarnation: site.incarnation.clone(),

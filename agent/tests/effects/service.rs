@@ -99,6 +99,27 @@ async fn an_instance_that_ignores_sigterm_is_reported_and_never_killed() {
 }
 
 #[tokio::test]
+async fn a_bad_end_stays_a_bad_end_for_its_order_whatever_crashes_and_is_no_clean_end_for_another() {
+    let bed = Bed::new("").await;
+    let ready = bed.dir.path().join("ready");
+    let script = format!("#!/bin/sh\ntrap 'exit 3' TERM\ntouch {}\nwhile :; do sleep 0.05; done\n", ready.display());
+    std::fs::write(bed.dir.path().join("numary"), script).unwrap();
+    bed.host.start_services().await;
+    until("its handler stands", || ready.exists()).await;
+    let order = bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE });
+    for host in [&bed.host, &bed.restarted_host()] {
+        match host.perform(&order, CancellationToken::new()).await {
+            Outcome::Failed(failure) => {
+                assert_eq!(failure.kind, FailureKind::Unclean);
+                assert!(failure.message.contains("ended badly"), "{failure:?}");
+            }
+            done => panic!("{done:?}"),
+        }
+    }
+    assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, None);
+}
+
+#[tokio::test]
 async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved_closed() {
     let bed = Bed::new("").await;
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", bed.port)).unwrap();
@@ -112,7 +133,8 @@ async fn a_crash_between_sigterm_and_the_proof_still_knows_how_it_ended() {
     bed.serve().await;
     drain(&bed, PATIENCE).await.unwrap();
     let path = bed.dir.path().join("state/instances/ledger-a/stopping.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("\"exited\"", "null");
+    let text = std::fs::read_to_string(&path).unwrap().replace("{\n    \"clean\": \"exited\"\n  }", "\"not-seen\"");
+    assert!(text.contains("not-seen"), "{text}");
     std::fs::write(&path, text).unwrap();
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Gone));
 }
