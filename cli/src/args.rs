@@ -334,8 +334,11 @@ mod all_in_one {
         /// Agree to exactly what the plan needs approval for.
         #[arg(long)]
         pub yes: bool,
-        /// Why; stored with the approval.
-        #[arg(long, default_value = "approved with --yes")]
+        /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
+        #[arg(long, value_parser = choice)]
+        pub decide: Option<Choice>,
+        /// Why; stored with the approval and the decision.
+        #[arg(long, default_value = "agreed to on the command line")]
         pub reason: String,
     }
 

@@ -1,1 +1,184 @@
+//! Coordinator and agent in this process. They meet over a Unix socket with the same API that daemons use, and the
+//! commands talk to them in the same way: there is no short cut.
 
+use crate::client::Client;
+use crate::trouble::Trouble;
+use cutover_agent::host::Host;
+use cutover_agent::settings::Settings as AgentSettings;
+use cutover_agent::worker::Program;
+use cutover_coordinator::Settings as CoordinatorSettings;
+use cutover_proto::transport::{self, Endpoint};
+use cutover_vocabulary::{InstanceName, OperatorName};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long coordinator and agent may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long every instance may take until the coordinator has heard of it.
+const ATTACH: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Coordinator and agent, running. Dropping it stops both; what workers and ledgers do goes on in their own processes.
+#[derive(Debug)]
+pub struct House {
+    endpoint: Endpoint,
+    shutdown: CancellationToken,
+    coordinator: JoinHandle<Result<(), Trouble>>,
+    agent: JoinHandle<Result<(), Trouble>>,
+}
+
+impl House {
+    /// Starts both, and every service whose settings say so. `store` is the folder of the coordinator's store.
+    ///
+    /// # Errors
+    /// [`Trouble`] when a file or the socket cannot be used.
+    pub async fn start(settings: AgentSettings, store: &Path) -> Result<Self, Trouble> {
+        let cutover_agent::settings::Coordinator::Unix(socket) = &settings.coordinator;
+        let endpoint = Endpoint::Unix(socket.clone());
+        let shutdown = CancellationToken::new();
+        let coordinator = coordinator(&endpoint, store, shutdown.clone()).await?;
+        let agent = match agent(settings, shutdown.clone()).await {
+            Ok(agent) => agent,
+            Err(trouble) => {
+                shutdown.cancel();
+                return Err(trouble);
+            }
+        };
+        Ok(Self { endpoint, shutdown, coordinator, agent })
+    }
+
+    /// Where the coordinator listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A client of it, once it leads and has heard of every instance named.
+    ///
+    /// # Errors
+    /// [`Trouble`] when one of the two ended, or when it takes too long.
+    pub async fn client(&self, operator: &OperatorName, instances: &[InstanceName]) -> Result<Client, Trouble> {
+        let client = Client::connect(&self.endpoint, operator.clone()).await?;
+        let attached = async {
+            loop {
+                if self.coordinator.is_finished() || self.agent.is_finished() {
+                    return Err(Trouble::plain("the coordinator or the agent ended before they met").next("its log says why"));
+                }
+                let leads = client.leader().await.is_ok_and(|leader| leader.leading);
+                if leads && all_there(&client, instances).await {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(ATTACH, attached).await {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(trouble)) => Err(trouble),
+            Err(_) => {
+                let seconds = ATTACH.as_secs();
+                Err(Trouble::plain(format!("the agent did not attach to the coordinator within {seconds} s")))
+            }
+        }
+    }
+
+    /// Stops both. What workers and ledgers do goes on.
+    ///
+    /// # Errors
+    /// What either of them could not do.
+    pub async fn stop(mut self) -> Result<(), Trouble> {
+        self.shutdown.cancel();
+        for (who, task) in [("agent", &mut self.agent), ("coordinator", &mut self.coordinator)] {
+            match tokio::time::timeout(LAST_WORDS, task).await {
+                Ok(Ok(ended)) => ended?,
+                Ok(Err(panic)) => return Err(Trouble::failed(format!("the {who} ended in a fault of the program"), panic)),
+                Err(_) => return Err(Trouble::plain(format!("the {who} did not end within {} s", LAST_WORDS.as_secs()))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn all_there(client: &Client, instances: &[InstanceName]) -> bool {
+    let Ok(there) = client.instances().await else { return false };
+    instances.iter().all(|name| {
+        there.iter().any(|instance| instance.name == name.as_str() && instance.connected && instance.report.is_some())
+    })
+}
+
+async fn coordinator(
+    endpoint: &Endpoint,
+    store: &Path,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
+    let file = store.join("coordinator.db");
+    // As it would be written in a settings file: a JSON string is a TOML string.
+    let text = |value: String| serde_json::Value::String(value).to_string();
+    let toml = format!(
+        "name = \"local\"\nlisten = {}\nstore = {}\n",
+        text(endpoint.to_string()),
+        text(format!("sqlite:{}", file.display()))
+    );
+    let settings = CoordinatorSettings::parse(&toml, Path::new("the coordinator of this process"))
+        .map_err(|error| Trouble::failed("cannot set up the coordinator", error))?;
+    std::fs::create_dir_all(store)
+        .map_err(|error| Trouble::failed(format!("cannot make the folder {}", store.display()), error))?;
+    let store = cutover_coordinator::open_store(&settings.store)
+        .await
+        .map_err(|error| Trouble::failed(format!("cannot open the coordinator's store {}", file.display()), error))?;
+    let listening = transport::listen(endpoint)
+        .await
+        .map_err(|error| Trouble::failed(format!("the coordinator cannot listen on {endpoint}"), error))?;
+    Ok(tokio::spawn(async move {
+        cutover_coordinator::run(settings, store, listening, shutdown)
+            .await
+            .map_err(|error| Trouble::failed("the coordinator had to end", error))
+    }))
+}
+
+async fn agent(settings: AgentSettings, shutdown: CancellationToken) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
+    let state = settings.state.display().to_string();
+    let cannot = |error| Trouble::failed(format!("the agent cannot use its state directory {state}"), error);
+    settings.prepare().map_err(cannot)?;
+    let incarnation = cutover_agent::run::incarnation(&settings.state)
+        .await
+        .map_err(|error| Trouble::failed(format!("the agent cannot use its journal in {state}"), error))?;
+    let program = Program::current().map_err(|error| Trouble::failed("cannot find this program's own file", error))?;
+    let host = Host::new(settings.clone(), incarnation, program).map_err(cannot)?;
+    for (instance, started) in host.start_services().await {
+        started.map_err(|error| Trouble::failed(format!("cannot start instance {instance}"), error))?;
+    }
+    Ok(tokio::spawn(async move {
+        cutover_agent::run::run(&settings, Arc::new(host), shutdown)
+            .await
+            .map_err(|error| Trouble::failed("the agent had to end", error))
+    }))
+}
+
+/// What a worker process does. A launcher becomes the ledger and does not return.
+pub fn work(folder: &Path) -> ExitCode {
+    cutover_agent::worker::child::main(folder)
+}
+
+/// Sends what coordinator and agent log to a file, since the terminal is for the operator.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn log_to(file: &Path) -> Result<(), Trouble> {
+    let cannot = |error| Trouble::failed(format!("cannot write the log {}", file.display()), error);
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(file).map_err(cannot)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Fails only when a log was set up already, and then that one is used.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(log)).try_init();
+    Ok(())
+}

@@ -93,7 +93,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         #[cfg(feature = "all-in-one")]
         Command::Single(args) => single::command(&context, args).await,
         #[cfg(feature = "all-in-one")]
-        Command::Work(args) => house::work(&args.dir).await,
+        Command::Work(_) => Err(Trouble::usage("workers are started by the agent")),
         Command::Plan(args) => commands::plan::plan(&context, args).await,
         Command::Approve(args) => commands::plan::approve(&context, args).await,
         Command::Start(args) => commands::upgrade::start(&context, args).await,

@@ -9,6 +9,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
+    // Before any thread runs: a worker may become another program.
+    #[cfg(feature = "all-in-one")]
+    if let cutover::args::Command::Work(args) = &line.command {
+        return cutover::house::work(&args.dir);
+    }
     let screen = Screen::choose(line.global.json);
     let exit = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {

@@ -1,1 +1,115 @@
+//! `cutover single`: the instances of this one machine, without any daemon. Coordinator and agent run in this process
+//! as long as the command does; everything durable lies in the agent's state directory, so the same command goes on
+//! where it stopped.
 
+use crate::Context;
+use crate::args::SingleArgs;
+use crate::commands::{plan as plans, upgrade as upgrades};
+use crate::exit::Exit;
+use crate::follow::{Until, follow};
+use crate::house::{self, House};
+use crate::render::next::Next;
+use crate::render::words::quoted;
+use crate::trouble::Trouble;
+use crate::client::{Client, Steer};
+use cutover_agent::settings::Settings;
+use cutover_vocabulary::status::State;
+use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId};
+use std::collections::BTreeSet;
+
+/// Plans, approves, starts and follows; or goes on with an upgrade that has not ended.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Trouble> {
+    let settings = Settings::load(&args.settings).map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
+    let deployment = which(&settings, args.deployment.clone())?;
+    settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
+    house::log_to(&settings.state.join("cutover.log"))?;
+    let instances: Vec<InstanceName> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
+    let store = settings.state.join("coordinator");
+    let house = House::start(settings, &store).await?;
+    let result = inside(context, &house, &deployment, &instances, &args).await;
+    let stopped = house.stop().await;
+    let exit = result?;
+    stopped?;
+    Ok(exit)
+}
+
+fn which(settings: &Settings, named: Option<DeploymentName>) -> Result<DeploymentName, Trouble> {
+    let there: BTreeSet<&DeploymentName> = settings.instances.iter().map(|instance| &instance.deployment).collect();
+    let list = || there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (named, there.len()) {
+        (Some(name), _) if there.contains(&name) => Ok(name),
+        (Some(name), _) => Err(Trouble::usage(format!("the settings name no deployment {name}")).next(format!("they name: {}", list()))),
+        (None, 1) => there.first().map(|name| (*name).clone()).ok_or_else(|| Trouble::usage("the settings name no instance")),
+        (None, 0) => Err(Trouble::usage("the settings name no instance").next("add an [[instance]] with its deployment")),
+        (None, _) => Err(Trouble::usage("the settings name several deployments").next(format!("choose one with --deployment: {}", list()))),
+    }
+}
+
+async fn inside(
+    context: &Context,
+    house: &House,
+    deployment: &DeploymentName,
+    instances: &[InstanceName],
+    args: &SingleArgs,
+) -> Result<Exit, Trouble> {
+    let client = house.client(&context.operator, instances).await?;
+    let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
+    if let Some(upgrade) = unfinished(&client, deployment).await? {
+        context.screen.line(&format!("Going on with upgrade {upgrade}, which has not ended."));
+        if client.status(&upgrade).await?.state == State::Paused {
+            client.steer(&upgrade, Steer::Resume, "resumed by `cutover single`").await?;
+        }
+        let status = client.status(&upgrade).await?;
+        if let (Some(choice), Some(hold)) = (args.decide, status.holds.first()) {
+            client.decide(&upgrade, hold.id, choice, &args.reason).await?;
+        }
+        return follow_on(&context, &client, &upgrade, args).await;
+    }
+    let plan = client.plan(deployment, &args.to, None).await?;
+    plans::show(&context, &plan)?;
+    match Exit::of_plan(&plan) {
+        Exit::NeedsApproval if args.yes => {
+            let approval = client.approve(plan.digest(), &args.reason).await?;
+            plans::show_approval(&context, &plan, &approval)?;
+        }
+        Exit::Done => {}
+        exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
+            context.screen.line("");
+            context.screen.line("  The coordinator ends with this command: to agree to this plan, call it again with --yes.");
+            return Ok(exit);
+        }
+    }
+    let upgrade = client.start(plan.digest()).await?;
+    upgrades::started(&context, &upgrade)?;
+    follow_on(&context, &client, &upgrade, args).await
+}
+
+/// Follows as far as it goes by itself. Ctrl-C stops at the next safe point, because the coordinator ends with it.
+async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId, args: &SingleArgs) -> Result<Exit, Trouble> {
+    let again = format!("cutover single --settings {} --to {}", quoted(&args.settings.display().to_string()), args.to);
+    let status = tokio::select! {
+        status = follow(client, upgrade, 0, Until::Standstill, context.screen) => status?,
+        _ = tokio::signal::ctrl_c() => upgrades::pause(context.screen, client, upgrade).await?,
+    };
+    upgrades::show(context, &status)?;
+    if !status.state.ended() {
+        context.screen.line("");
+        context.screen.line("The coordinator ends with this command; the same command goes on where it stopped:");
+        context.screen.line(&format!("    {again}"));
+        if !status.holds.is_empty() {
+            context.screen.line("and with --decide CHOICE --reason 'WHY' it decides the oldest hold first.");
+        }
+    }
+    Ok(Exit::of_upgrade(&status))
+}
+
+async fn unfinished(client: &Client, deployment: &DeploymentName) -> Result<Option<UpgradeId>, Trouble> {
+    let upgrades = client.list().await?;
+    let open = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str() && upgrade.ended.is_none());
+    open.map(|upgrade| cutover_proto::malformed::text("id", &upgrade.id))
+        .transpose()
+        .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })
+}

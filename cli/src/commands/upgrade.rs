@@ -3,14 +3,21 @@
 use super::plan as plans;
 use crate::Context;
 use crate::args::{StartArgs, UpgradeArgs};
-use crate::client::Client;
+use crate::client::{Client, Steer};
 use crate::exit::Exit;
 use crate::follow::{Until, follow};
 use crate::render::page::Page;
 use crate::render::status as page;
+use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_vocabulary::UpgradeId;
-use cutover_vocabulary::status::Status;
+use cutover_vocabulary::status::{State, Status, WaitingFor};
+use std::time::Duration;
+
+/// How long the orders that are out may take after Ctrl-C, before they are left to their own processes.
+const SAFE_POINT: Duration = Duration::from_secs(600);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts a plan.
 ///
@@ -91,4 +98,29 @@ pub fn show(context: &Context, status: &Status) -> Result<(), Trouble> {
     context.screen.page("\n");
     context.screen.page(&page::page(status, &context.next, context.screen.ink));
     context.screen.value(&serde_json::json!({ "status": status }))
+}
+
+/// Stops at the next safe point: no new orders, and those that are out come to their end.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn pause(screen: Screen, client: &Client, upgrade: &UpgradeId) -> Result<Status, Trouble> {
+    screen.line("");
+    screen.line("Stopping at the next safe point; Ctrl-C again stops at once.");
+    let mut status = client.status(upgrade).await?;
+    if !status.state.ended() && status.state != State::Paused {
+        status = client.steer(upgrade, Steer::Pause, "stopped with Ctrl-C").await?;
+    }
+    let settled = async {
+        loop {
+            let status = client.status(upgrade).await?;
+            match status.waiting_for {
+                Some(WaitingFor::Orders { .. } | WaitingFor::Settlement { .. } | WaitingFor::Agent { .. }) => {}
+                Some(WaitingFor::Resume | WaitingFor::Decision { .. }) | None => return Ok(status),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // Orders that take longer go on in their own processes and are adopted at the next start.
+    tokio::time::timeout(SAFE_POINT, settled).await.unwrap_or(Ok(status))
 }

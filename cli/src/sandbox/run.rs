@@ -1,0 +1,319 @@
+//! From the plan to the summary: first time and resumed alike, because every step looks what is there already.
+
+use super::place::Sandbox;
+use super::summary;
+use super::writer::Writer;
+use super::{processes, remove, seed};
+use crate::Context;
+use crate::client::{Client, Steer};
+use crate::commands::{plan as plans, upgrade as upgrades};
+use crate::exit::Exit;
+use crate::follow::{Until, follow};
+use crate::house::{self, House};
+use crate::render::next::Next;
+use crate::render::page::Page;
+use crate::render::status as pages;
+use crate::screen::Screen;
+use crate::trouble::Trouble;
+use cutover_agent::settings::Settings;
+use cutover_vocabulary::hold::Choice;
+use cutover_vocabulary::plan::{Plan, Strategy};
+use cutover_vocabulary::status::{State, Status, WaitingFor};
+use cutover_vocabulary::UpgradeId;
+use std::time::Duration;
+
+/// How long an instance may take until it answers.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long the client may take until some writes went through.
+const WRITES: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the person wants.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) strategy: Option<Strategy>,
+    pub(super) transactions: u64,
+    pub(super) yes: bool,
+    pub(super) keep: bool,
+    pub(super) decide: Option<(Choice, String)>,
+}
+
+/// How a run came to its end.
+enum End {
+    /// By itself; the folder stays if the person wants it, or if there is something left to do in it.
+    Ended { exit: Exit, to_do: bool },
+    /// By Ctrl-C. Nothing is removed or ended.
+    Interrupted,
+}
+
+/// Runs it to its end. Leaves no process behind, unless Ctrl-C ended it.
+pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Result<Exit, Trouble> {
+    headline(context.screen, &sandbox);
+    house::log_to(&sandbox.log())?;
+    let keep = ask.keep;
+    let ended = tokio::select! {
+        ended = walk(context, &mut sandbox, ask) => ended,
+        () = second_interrupt() => Ok(End::Interrupted),
+    };
+    match ended {
+        Ok(End::Ended { exit, to_do }) => {
+            if keep || to_do {
+                processes::end(&sandbox.dir).await;
+            } else {
+                remove(&sandbox.dir).await?;
+            }
+            Ok(exit)
+        }
+        Ok(End::Interrupted) => {
+            interrupted(context.screen, &sandbox);
+            Ok(Exit::Held)
+        }
+        Err(trouble) => {
+            // What went wrong can be looked at; nothing of it runs on.
+            processes::end(&sandbox.dir).await;
+            let stays = format!("the sandbox stays in {}: see {}; remove it with `{}`", sandbox.dir.display(), sandbox.log().display(), sandbox.clean());
+            context.screen.line(&stays);
+            Err(trouble)
+        }
+    }
+}
+
+/// The first line says what is tried here, and of which file it is.
+fn headline(screen: Screen, sandbox: &Sandbox) {
+    let state = &sandbox.state;
+    let what = if state.simulated { "SIMULATED" } else { "REAL" };
+    screen.line(&format!("{what} {} {}", state.to, state.archives[1]));
+    let mut page = Page::new(screen.ink);
+    let explanation = if state.simulated {
+        "The ledger is this workspace's simulator, not the real one. The digest is the SHA-256 of the target's archive."
+    } else {
+        "The ledger is the one in the release. The digest is the SHA-256 of the target's archive."
+    };
+    page.paragraph(0, explanation);
+    page.entry(2, 11, "Sandbox", sandbox.dir.display());
+    page.entry(2, 11, "Instances", state.addresses.join(", "));
+    page.gap();
+    screen.page(&page.finish());
+}
+
+fn interrupted(screen: Screen, sandbox: &Sandbox) {
+    let left = processes::of(&sandbox.dir).len();
+    let mut page = Page::new(screen.ink);
+    page.gap();
+    let title = page.ink.heed("Stopped");
+    page.raw(&title);
+    page.paragraph(2, format_args!("{left} process(es) of the sandbox stay as they are. Go on, or remove everything:"));
+    page.command(4, &sandbox.resume());
+    page.command(4, &sandbox.clean());
+    screen.page(&page.finish());
+}
+
+async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End, Trouble> {
+    let settings = Settings::load(&sandbox.settings())
+        .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
+    let house = House::start(settings, &sandbox.store()).await?;
+    let result = inside(context, sandbox, &house, ask).await;
+    let stopped = house.stop().await;
+    let end = result?;
+    stopped?;
+    Ok(end)
+}
+
+async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
+    let screen = context.screen;
+    let client = house.client(&context.operator, &sandbox.instances()?).await?;
+    let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
+    if sandbox.state.upgrade.is_none() {
+        let interrupted = tokio::select! {
+            prepared = prepare(screen, sandbox, ask.transactions) => prepared.map(|()| false),
+            _ = tokio::signal::ctrl_c() => Ok(true),
+        };
+        if interrupted? {
+            return Ok(End::Interrupted);
+        }
+    }
+    let writer = Writer::begin(sandbox.ledger(), &sandbox.writes())?;
+    let result = upgrade(&context, sandbox, &client, &writer, &ask).await;
+    let ended = writer.end().await;
+    let (status, interrupted) = match result? {
+        Step::NotStarted(exit) => return Ok(not_started(screen, sandbox, exit, ask.keep)),
+        Step::Standstill(status) => (status, false),
+        Step::Interrupted(status) => (status, true),
+    };
+    ended?;
+    if interrupted {
+        screen.value(&serde_json::json!({ "interrupted": status, "dir": sandbox.dir }))?;
+        return Ok(End::Interrupted);
+    }
+    let to_do = !status.state.ended();
+    let summary = summary::gather(sandbox, &client, *status, ask.keep || to_do).await?;
+    if to_do {
+        screen.page("\n");
+        screen.page(&pages::page(&summary.status, &context.next, screen.ink));
+        screen.line("    or, since nobody serves this socket once the sandbox has ended:");
+        screen.line(&format!("    {} --decide CHOICE --reason 'WHY'", sandbox.resume()));
+    }
+    screen.page(&summary.page(sandbox, screen.ink));
+    screen.value(&summary)?;
+    Ok(End::Ended { exit: summary.exit(), to_do })
+}
+
+fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End {
+    let mut page = Page::new(screen.ink);
+    page.gap();
+    match (exit, keep) {
+        (Exit::NeedsApproval, true) => {
+            page.paragraph(2, "In this sandbox, approve exactly what is said above and go on:");
+            page.command(4, &format!("{} --yes", sandbox.resume()));
+        }
+        (Exit::NeedsApproval, false) => {
+            page.paragraph(2, "The sandbox is removed now. To approve exactly what is said above:");
+            page.command(4, "cutover sandbox --yes");
+        }
+        (Exit::Blocked | Exit::Done | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack, true) => {
+            page.paragraph(2, "The sandbox stays, without its processes. Remove it:");
+            page.command(4, &sandbox.clean());
+        }
+        (Exit::Blocked | Exit::Done | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack, false) => {
+            page.paragraph(2, "The sandbox is removed now.");
+        }
+    }
+    screen.page(&page.finish());
+    End::Ended { exit, to_do: false }
+}
+
+/// Waits for every instance to answer, and fills the ledgers once.
+async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Result<(), Trouble> {
+    for address in &sandbox.state.addresses {
+        let ledger = super::http::Ledger { address: address.clone() };
+        let answers = async {
+            loop {
+                if let Some(version) = ledger.version().await {
+                    return version;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let version = tokio::time::timeout(ANSWER, answers).await.map_err(|_| {
+            Trouble::plain(format!("the instance at {address} did not answer within {} s", ANSWER.as_secs()))
+                .next(format!("its output lies in {}", sandbox.dir.join("agent/instances").display()))
+        })?;
+        sandbox.state.before = Some(version);
+    }
+    if sandbox.state.seeded.is_none() {
+        let filled = seed::fill(&sandbox.ledger(), transactions).await?;
+        let said: Vec<String> = filled.iter().map(|(ledger, count)| format!("{ledger} {count}")).collect();
+        screen.line(&format!("The ledgers were filled through the old instance, transactions: {}", said.join(", ")));
+        sandbox.state.seeded = Some(filled);
+    }
+    sandbox.save()
+}
+
+/// How far the upgrade got.
+enum Step {
+    NotStarted(Exit),
+    Standstill(Box<Status>),
+    Interrupted(Box<Status>),
+}
+
+async fn upgrade(context: &Context, sandbox: &mut Sandbox, client: &Client, writer: &Writer, ask: &Ask) -> Result<Step, Trouble> {
+    let (upgrade, seen) = match sandbox.state.upgrade.clone() {
+        Some(upgrade) => {
+            let status = go_on(client, &upgrade, ask).await?;
+            (upgrade, status.seq)
+        }
+        None => {
+            if !writer.goes_on(10, WRITES).await {
+                return Err(Trouble::plain("the sandbox's client cannot write to the old instance"));
+            }
+            match planned(context, sandbox, client, ask).await? {
+                Ok(upgrade) => (upgrade, 0),
+                Err(exit) => return Ok(Step::NotStarted(exit)),
+            }
+        }
+    };
+    let status = tokio::select! {
+        status = standstill(context, client, &upgrade, seen) => status?,
+        _ = tokio::signal::ctrl_c() => {
+            return Ok(Step::Interrupted(Box::new(upgrades::pause(context.screen, client, &upgrade).await?)));
+        }
+    };
+    if status.state.ended() {
+        // Downtime ends with the first answered write, not with a report.
+        writer.goes_on(10, WRITES).await;
+    }
+    Ok(Step::Standstill(Box::new(status)))
+}
+
+/// Plans, approves if that was asked for, and starts.
+async fn planned(context: &Context, sandbox: &mut Sandbox, client: &Client, ask: &Ask) -> Result<Result<UpgradeId, Exit>, Trouble> {
+    let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, ask.strategy).await?;
+    let quiet = Context { screen: Screen { json: false, ..context.screen }, ..context.clone() };
+    if !context.screen.json {
+        plans::show(&quiet, &plan)?;
+    }
+    sandbox.state.plan = Some(plan.digest());
+    sandbox.save()?;
+    match Exit::of_plan(&plan) {
+        Exit::NeedsApproval if ask.yes => {
+            let approval = client.approve(plan.digest(), "approved with --yes in the sandbox").await?;
+            if !context.screen.json {
+                plans::show_approval(&quiet, &plan, &approval)?;
+            }
+        }
+        Exit::Done => {}
+        exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
+            context.screen.value(&serde_json::json!({ "digest": plan.digest(), "plan": plan, "dir": sandbox.dir }))?;
+            return Ok(Err(exit));
+        }
+    }
+    let upgrade = client.start(plan.digest()).await?;
+    sandbox.state.upgrade = Some(upgrade.clone());
+    sandbox.save()?;
+    if !context.screen.json {
+        upgrades::started(&quiet, &upgrade)?;
+    }
+    Ok(Ok(upgrade))
+}
+
+/// What a resumed sandbox needs to move again.
+async fn go_on(client: &Client, upgrade: &UpgradeId, ask: &Ask) -> Result<Status, Trouble> {
+    let mut status = client.status(upgrade).await?;
+    if let (Some((choice, reason)), Some(hold)) = (&ask.decide, status.holds.first()) {
+        status = client.decide(upgrade, hold.id, *choice, reason).await?;
+    }
+    if matches!(status.waiting_for, Some(WaitingFor::Resume)) || status.state == State::Paused {
+        status = client.steer(upgrade, Steer::Resume, "the sandbox was resumed").await?;
+    }
+    Ok(status)
+}
+
+/// Follows until nothing moves by itself. Where a person sits at the terminal, a hold is waited through: the commands
+/// that decide it work from another terminal as long as this process serves the socket.
+async fn standstill(context: &Context, client: &Client, upgrade: &UpgradeId, mut seen: u64) -> Result<Status, Trouble> {
+    let silent = Screen { bars: context.screen.bars, ..context.screen };
+    loop {
+        let status = follow(client, upgrade, seen, Until::Standstill, silent).await?;
+        if status.state != State::Held || !context.screen.attended() {
+            return Ok(status);
+        }
+        context.screen.page("\n");
+        context.screen.page(&pages::page(&status, &context.next, context.screen.ink));
+        context.screen.line("  Type one of these in another terminal; Ctrl-C stops here, to go on later.");
+        seen = status.seq;
+        while client.status(upgrade).await?.seq == seen {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Comes with the second Ctrl-C.
+async fn second_interrupt() {
+    for _ in 0..2 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without signals there is no interrupt to come.
+            std::future::pending::<()>().await;
+        }
+    }
+}

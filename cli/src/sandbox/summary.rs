@@ -1,0 +1,275 @@
+//! What a sandbox's run came to: told from what the API says and what its client saw, nothing assumed.
+
+use super::place::Sandbox;
+use super::writer::{self, Tally, Write};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::render::ink::Ink;
+use crate::render::page::Page;
+use crate::render::words::{self, quoted};
+use crate::render::{losses, stages, status as pages};
+use crate::trouble::Trouble;
+use cutover_vocabulary::fact::Fact;
+use cutover_vocabulary::phase::Phase;
+use cutover_vocabulary::plan::Approval;
+use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
+use cutover_vocabulary::{Digest, Elapsed, LedgerName};
+use serde::Serialize;
+use std::path::Path;
+
+/// Everything that a summary says.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Summary {
+    /// Whether the ledger was the simulator.
+    pub(super) simulated: bool,
+    /// SHA-256 of the archives, former and target.
+    pub(super) archives: [Digest; 2],
+    /// The sandbox's folder.
+    pub(super) dir: String,
+    /// Whether it stays.
+    pub(super) kept: bool,
+    /// The version that answered over HTTP before.
+    pub(super) version_before: Option<String>,
+    /// The version that answers over HTTP now; none when none answers.
+    pub(super) version_after: Option<String>,
+    /// How long the client got no answer; none when that was not seen in one run.
+    pub(super) downtime: Option<Elapsed>,
+    /// The stages between stop and answer, with how long each took.
+    pub(super) critical_path: Vec<(Phase, Elapsed)>,
+    /// What the client wrote and what is there; none when it could not be looked up.
+    pub(super) writes: Option<Tally>,
+    /// Ledger by ledger.
+    pub(super) ledgers: Vec<LedgerSummary>,
+    /// Under which approval.
+    pub(super) approval: Option<Approval>,
+    /// Where the upgrade stands.
+    pub(super) status: Status,
+}
+
+/// One ledger.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct LedgerSummary {
+    /// Its name.
+    pub(super) name: LedgerName,
+    /// Root of its digest before.
+    pub(super) before: Option<Digest>,
+    /// What it had to be after, if exactly the approved rows are lost.
+    pub(super) expected: Option<Digest>,
+    /// Root of its digest after.
+    pub(super) after: Option<Digest>,
+}
+
+/// Gathers it.
+///
+/// # Errors
+/// [`Trouble`] when the API or the notes cannot be read. A ledger that does not answer is no error: it is said.
+pub(super) async fn gather(sandbox: &Sandbox, client: &Client, status: Status, kept: bool) -> Result<Summary, Trouble> {
+    let approval = client.facts(&status.id, 0).await?.into_iter().find_map(|recorded| match recorded.fact {
+        Fact::Started { approval, .. } => approval,
+        Fact::StageEntered { .. }
+        | Fact::BorderCrossed { .. }
+        | Fact::AttemptOpened { .. }
+        | Fact::StepSucceeded { .. }
+        | Fact::EvidenceRefused { .. }
+        | Fact::StepFailed { .. }
+        | Fact::RevokeAsked { .. }
+        | Fact::Revoked { .. }
+        | Fact::LateOutcome { .. }
+        | Fact::Held { .. }
+        | Fact::HoldDecided { .. }
+        | Fact::HoldLifted { .. }
+        | Fact::ProofVoided { .. }
+        | Fact::TurnedBack { .. }
+        | Fact::Paused
+        | Fact::Resumed
+        | Fact::Ended { .. }
+        | Fact::Closed => None,
+    });
+    let writes = writer::read(&sandbox.writes())?;
+    let ledger = sandbox.ledger();
+    let version_after = ledger.version().await;
+    let tally = match version_after {
+        Some(_) => Some(look_up(sandbox, &writes).await?),
+        None => None,
+    };
+    let ledgers = status.ledgers.iter().map(|ledger| LedgerSummary {
+        name: ledger.name.clone(),
+        before: ledger.before,
+        expected: ledger.point.as_ref().and_then(|point| point.expected.as_ref()).map(|digest| digest.root()),
+        after: ledger.after,
+    });
+    Ok(Summary {
+        simulated: sandbox.state.simulated,
+        archives: sandbox.state.archives,
+        dir: sandbox.dir.display().to_string(),
+        kept,
+        version_before: sandbox.state.before.clone(),
+        version_after,
+        downtime: writer::downtime(&writes),
+        critical_path: critical_path(&status),
+        writes: tally,
+        ledgers: ledgers.collect(),
+        approval,
+        status,
+    })
+}
+
+async fn look_up(sandbox: &Sandbox, writes: &[Write]) -> Result<Tally, Trouble> {
+    let first = sandbox.state.seeded.as_ref().and_then(|seeded| seeded.first()).map_or(0, |(_, count)| *count);
+    Ok(Tally::of(writes, &writer::there(&sandbox.ledger(), first).await?))
+}
+
+/// Every stage from the first stop to the last answer.
+fn critical_path(status: &Status) -> Vec<(Phase, Elapsed)> {
+    let down = status.stages.iter().skip_while(|stage| stage.stage.phase != Phase::Drain);
+    down.filter_map(|stage| Some((stage.stage.phase, stages::took(stage)?))).collect()
+}
+
+impl Summary {
+    /// Done only when the upgrade is, and every acknowledged write exists exactly once.
+    pub(super) fn exit(&self) -> Exit {
+        match &self.writes {
+            Some(tally) if !tally.right() => Exit::Error,
+            None if self.status.state == State::Completed => Exit::Error,
+            Some(_) | None => Exit::of_upgrade(&self.status),
+        }
+    }
+
+    /// For people.
+    pub(super) fn page(&self, sandbox: &Sandbox, ink: Ink) -> String {
+        let mut page = Page::new(ink);
+        page.gap();
+        let title = format!("Summary: the upgrade is {}", pages::state(self.status.state, ink));
+        page.raw(&title);
+        let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "does not answer".to_owned());
+        page.entry(2, 11, "Version", format_args!("{} before, {} now, asked over HTTP", version(&self.version_before), version(&self.version_after)));
+        self.writes(&mut page);
+        self.downtime(&mut page);
+        self.digests(&mut page);
+        self.lost(&mut page);
+        if self.status.ledgers.iter().any(|ledger| ledger.point.is_some()) {
+            self.recovery(&mut page, sandbox);
+        }
+        self.next(&mut page, sandbox);
+        page.finish()
+    }
+
+    fn writes(&self, page: &mut Page) {
+        let Some(tally) = &self.writes else {
+            page.entry(2, 11, "Writes", "could not be looked up, because no instance answers");
+            return;
+        };
+        let text = format!(
+            "{} acknowledged, {} without an answer ({} of these exist), {} refused",
+            words::grouped(tally.acknowledged),
+            words::grouped(tally.unanswered),
+            words::grouped(tally.unanswered_but_there),
+            words::grouped(tally.refused)
+        );
+        page.entry(2, 11, "Writes", text);
+        if tally.right() {
+            page.entry(2, 11, "", "every acknowledged write exists exactly once");
+        } else {
+            let wrong = format!("{} acknowledged missing, {} doubled", tally.missing.len(), tally.doubled.len());
+            let wrong = page.ink.stop(&format!("             WRONG: {wrong}"));
+            page.raw(&wrong);
+            for reference in tally.missing.iter().chain(&tally.doubled).take(20) {
+                page.item(13, reference);
+            }
+        }
+    }
+
+    fn downtime(&self, page: &mut Page) {
+        let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
+        let seen = match self.downtime {
+            Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
+            None => format!("the client saw none from end to end in one run; its critical path is {sum}:"),
+        };
+        page.entry(2, 11, "Downtime", seen);
+        for (phase, took) in &self.critical_path {
+            page.entry(13, 18, words::phase(*phase), took);
+        }
+    }
+
+    fn digests(&self, page: &mut Page) {
+        page.heading("Digests");
+        let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
+        for ledger in &self.ledgers {
+            let verdict = match (ledger.before, ledger.expected, ledger.after) {
+                (_, _, None) => "not proved",
+                (Some(before), _, Some(after)) if before == after => "the same",
+                (_, Some(expected), Some(after)) if expected == after => "differs by exactly the rows listed below",
+                (_, _, Some(_)) => "DIFFERS in another way than was approved",
+            };
+            let text = format!("{} before, {} after: {verdict}", short(ledger.before), short(ledger.after));
+            page.entry(2, 11, ledger.name.as_str(), text);
+        }
+    }
+
+    fn lost(&self, page: &mut Page) {
+        let total: u64 = self.status.ledgers.iter().map(|ledger| ledger.lost.count).sum();
+        if total == 0 {
+            page.heading("No row was lost");
+            return;
+        }
+        page.heading(&format!("The migration lost {}", words::count(total, "row", "rows")));
+        if let Some(approval) = &self.approval {
+            let text = format!("by {} at {}: {}", approval.by, words::moment(approval.at), approval.reason);
+            page.entry(2, 11, "Approved", text);
+        }
+        for ledger in self.status.ledgers.iter().filter(|ledger| ledger.lost.count > 0) {
+            losses::ledger(page, 2, &ledger.name, &ledger.lost);
+        }
+    }
+
+    fn recovery(&self, page: &mut Page, sandbox: &Sandbox) {
+        page.heading("Recovery points");
+        pages::recovery_points(page, &self.status);
+        page.gap();
+        if !self.kept {
+            page.paragraph(2, "They are removed with the sandbox now; --keep keeps both.");
+            return;
+        }
+        page.paragraph(2, "To restore by hand, while no instance runs (what was written since is lost):");
+        let points = self.status.ledgers.iter().filter_map(|ledger| ledger.point.as_ref());
+        for point in points.chain(&self.status.system) {
+            for command in restore(point, &sandbox.data()) {
+                page.command(4, &command);
+            }
+        }
+    }
+
+    fn next(&self, page: &mut Page, sandbox: &Sandbox) {
+        page.heading("Next");
+        if !self.kept {
+            page.paragraph(2, "The sandbox and its processes are removed now. Look closer with --keep, or try real releases:");
+            page.command(4, "cutover sandbox --yes --keep --releases DIR");
+            return;
+        }
+        match self.status.state {
+            State::Running | State::Paused | State::Held | State::GoingBack => {
+                page.paragraph(2, "Go on with it:");
+                page.command(4, &sandbox.resume());
+            }
+            State::Completed | State::Aborted | State::RolledBack => {}
+        }
+        page.paragraph(2, "The sandbox stays, without its processes. Its log, and how to remove it:");
+        page.command(4, &sandbox.log().display().to_string());
+        page.command(4, &sandbox.clean());
+    }
+}
+
+/// The commands that put one recovery point back.
+fn restore(point: &RecoveryPoint, data: &Path) -> Vec<String> {
+    let file = match &point.item {
+        RecoveryItem::Ledger(name) => data.join(format!("numary_{}.db", name.as_str())),
+        RecoveryItem::System => data.join("numary__system.db"),
+    };
+    let file = quoted(&file.display().to_string());
+    let remove = format!("rm -f {file} {file}-wal {file}-shm {file}-journal");
+    match point.sha256 {
+        Some(_) => vec![remove, format!("cp {} {file}", quoted(&point.place))],
+        None => vec![remove],
+    }
+}
