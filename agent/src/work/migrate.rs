@@ -14,7 +14,7 @@ use cutover_storage::sqlite::{Ledger, SqlitePlace};
 use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::outcome::{Effect, FailureKind, Migrated};
 use cutover_vocabulary::release::StagedRelease;
-use cutover_vocabulary::storage::{Migrations, StorageIdentity};
+use cutover_vocabulary::storage::{Migrations, RecoveryItem, StorageIdentity};
 use std::path::Path;
 
 pub(super) async fn migrate(
@@ -26,8 +26,9 @@ pub(super) async fn migrate(
     let name = bench.ledger()?;
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let scratch = bench.scratch()?;
-    let _lock = place.lock(&bench.order.id.to_string())?;
-    place.quiet()?;
+    let item = RecoveryItem::Ledger(name.clone());
+    let _lock = place.lock(Some(&item), &bench.order.id.to_string())?;
+    place.quiet(Some(&item))?;
     let begun = machine::uptime();
     let before = look(&place.sqlite, name, &scratch)?;
     if before == *expected {

@@ -8,7 +8,7 @@ use cutover_storage::settings::{Resolved, Service, resolve};
 use cutover_storage::sqlite::SqlitePlace;
 use cutover_storage::sqlite::lock::{Locking, StorageLock};
 use cutover_vocabulary::DeploymentName;
-use cutover_vocabulary::storage::{Driver, StorageIdentity};
+use cutover_vocabulary::storage::{Driver, RecoveryItem, StorageIdentity};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -102,9 +102,18 @@ impl Place {
         Ok(all)
     }
 
-    /// Takes the runner's lock and hands it down to the ledger commands that are started from now on.
-    pub(super) fn lock(&self, holder: &str) -> Result<StorageLock, Trouble> {
-        let path = self.sqlite.directory().join(".cutover.lock");
+    /// Takes the runner's lock on one item, or on the storage as a whole, and hands it down to the ledger commands that are
+    /// started from now on. Lanes of different ledgers run side by side, so each has a lock of its own; the core gives no
+    /// order for the whole storage beside one for a part of it.
+    pub(super) fn lock(&self, item: Option<&RecoveryItem>, holder: &str) -> Result<StorageLock, Trouble> {
+        let path = match item {
+            None => self.sqlite.directory().join(".cutover.lock"),
+            Some(item) => {
+                let file = self.sqlite.file(item)?;
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                file.with_file_name(format!(".cutover-{name}.lock"))
+            }
+        };
         match StorageLock::acquire(&path, holder)? {
             Locking::Ours(lock) => {
                 lock.inherit()?;
@@ -121,10 +130,17 @@ impl Place {
         }
     }
 
-    /// That nobody else has the storage open at this moment.
-    pub(super) fn quiet(&self) -> Result<(), Trouble> {
-        let quiet = self.sqlite.quiet(&[std::process::id()])?;
-        match quiet.openers.first() {
+    /// That nobody else has an item's file, or any of the storage's, open at this moment. A lane looks at its own ledger
+    /// only: beside it the others' commands have theirs and the system store open.
+    pub(super) fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), Trouble> {
+        let mut openers = self.sqlite.quiet(&[std::process::id()])?.openers;
+        if let Some(item) = item {
+            let file = self.sqlite.file(item)?;
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // With what SQLite keeps beside it, and the file itself when it was deleted while it was open.
+            openers.retain(|opener| opener.file.starts_with(&name));
+        }
+        match openers.first() {
             None => Ok(()),
             Some(opener) => Err(Trouble::refused(
                 format!(
@@ -133,7 +149,7 @@ impl Place {
                     opener.pid,
                     opener.command,
                     opener.file,
-                    quiet.openers.len()
+                    openers.len()
                 ),
                 "stop that process, then try again",
             )),

@@ -15,8 +15,8 @@ pub(super) fn restore(
     storage: &StorageIdentity,
 ) -> Result<Restored, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
-    let _lock = place.lock(&bench.order.id.to_string())?;
-    place.quiet()?;
+    let _lock = place.lock(Some(&point.item), &bench.order.id.to_string())?;
+    place.quiet(Some(&point.item))?;
     bench.unless_stopped("the restore was begun")?;
     let aside = bench.of_upgrade().join("moved-aside");
     crate::files::folder(&aside)?;

@@ -244,6 +244,26 @@ async fn a_ledger_command_whose_worker_was_killed_is_waited_for_and_not_run_besi
 }
 
 #[tokio::test]
+async fn lanes_of_different_ledgers_run_side_by_side_and_two_of_one_ledger_never() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    quiet.register().await.unwrap();
+    let go = bed.dir.path().join("go");
+    bed.fault(&format!("NUMARY_SIM_HOLD_MIGRATION={}\nNUMARY_SIM_HOLD_LEDGER=other\n", go.display()));
+    let (host, slow) = (bed.restarted_host(), quiet.migrate("other", after()));
+    let slow = tokio::spawn(async move { host.perform(&slow, CancellationToken::new()).await });
+    until("one lane is under way", || command_of(&quiet, "other").is_some()).await;
+    let expected = quiet.expected().await;
+    assert!(!slow.is_finished(), "the other lane went through meanwhile");
+    match bed.outcome(&quiet.migrate("other", expected)).await {
+        Outcome::Failed(failure) => assert!(failure.message.contains("another runner"), "{failure:?}"),
+        done => panic!("{done:?}"),
+    }
+    std::fs::write(&go, "").unwrap();
+    slow.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_migration_that_is_stopped_leaves_its_ledger_as_it_was() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
