@@ -18,7 +18,7 @@
 //! | NAME | fields of a row | order of rows |
 //! |---|---|---|
 //! | `transactions` | id `i`, instant `n`, reference `t` (empty: absent) | id |
-//! | `postings` | txid `i`, index `i`, source `t`, destination `t`, asset `t`, amount `i` | txid, index |
+//! | `postings` | txid `i`, index `i`, source `t`, destination `t`, asset `t`, amount `i` | txid, index: place among the transaction's postings sorted by source, destination, asset (by bytes), amount |
 //! | `balances` | account `t`, asset `t`, input `i`, output `i` | account, asset, by bytes |
 //! | `transaction_metadata` | id `i` (or `t` if no plain number), key `t`, value `j` | ids as numbers, then other ids by bytes; key by bytes |
 //! | `account_metadata` | address `t`, key `t`, value `j` | address, key, by bytes |

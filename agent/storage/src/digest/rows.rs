@@ -5,7 +5,7 @@ use cutover_vocabulary::storage::{LossClass, MetadataTarget};
 use std::cmp::Ordering;
 
 /// A whole number as the ledger stores amounts, or what stood there instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Amount {
     /// The usual case.
     Whole(i128),
@@ -107,11 +107,14 @@ pub struct TransactionRow {
 }
 
 /// Sorted by `txid`, then `index`.
+///
+/// The order of postings within a transaction is not compared: the ledger's own migration of the old tables on SQLite
+/// collects them without an ORDER BY, by an index on source and destination, and no balance depends on their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PostingRow {
     /// Of which transaction.
     pub txid: i64,
-    /// Place in the transaction, from 0.
+    /// Place among its transaction's postings, sorted by source, destination, asset and amount; from 0.
     pub index: i64,
     /// From which account.
     pub source: String,

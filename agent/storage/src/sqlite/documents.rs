@@ -177,24 +177,27 @@ pub(super) fn entered(
 fn postings_of(txid: i64, document: &Json) -> Option<Vec<PostingRow>> {
     let Json::List(items) = document else { return None };
     let member = |item: &Json, key: &str| item.get(key).and_then(Json::text).unwrap_or_default().to_owned();
-    Some(
-        (0_i64..)
-            .zip(items)
-            .map(|(index, item)| PostingRow {
-                txid,
-                index,
-                source: member(item, "source"),
-                destination: member(item, "destination"),
-                asset: member(item, "asset"),
-                amount: item.get("amount").map_or_else(
-                    || Amount::Other("missing".to_owned()),
-                    |amount| {
-                        amount
-                            .whole()
-                            .map_or_else(|| Amount::Other(Value::from(amount).as_str().to_owned()), Amount::Whole)
-                    },
-                ),
-            })
-            .collect(),
-    )
+    let mut postings: Vec<PostingRow> = items
+        .iter()
+        .map(|item| PostingRow {
+            txid,
+            index: 0,
+            source: member(item, "source"),
+            destination: member(item, "destination"),
+            asset: member(item, "asset"),
+            amount: item.get("amount").map_or_else(
+                || Amount::Other("missing".to_owned()),
+                |amount| {
+                    amount.whole().map_or_else(|| Amount::Other(Value::from(amount).as_str().to_owned()), Amount::Whole)
+                },
+            ),
+        })
+        .collect();
+    postings.sort_by(|a, b| {
+        (&a.source, &a.destination, &a.asset, &a.amount).cmp(&(&b.source, &b.destination, &b.asset, &b.amount))
+    });
+    for (index, posting) in (0_i64..).zip(&mut postings) {
+        posting.index = index;
+    }
+    Some(postings)
 }

@@ -11,7 +11,10 @@ use std::path::Path;
 
 const TRANSACTIONS: &str = "SELECT id, timestamp, reference FROM transactions ORDER BY id";
 
-const POSTINGS: &str = "SELECT txid, id, source, destination, asset, amount FROM postings ORDER BY txid, id";
+/// The place of a posting is not its `id`: see [`PostingRow`].
+const POSTINGS: &str = "SELECT txid, \
+    row_number() OVER (PARTITION BY txid ORDER BY source, destination, asset, amount) - 1, \
+    source, destination, asset, amount FROM postings ORDER BY txid, 2";
 
 /// The unary plus keeps SQLite from walking an index and jumping about in the table for every row: a sort is faster.
 const MOVES: &str = "SELECT +source, +asset, 0, amount FROM postings \
