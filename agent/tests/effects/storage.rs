@@ -369,7 +369,7 @@ async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
 async fn a_storage_that_somebody_has_open_is_neither_quiet_nor_migrated() {
     let quiet = quiet().await;
     quiet.register().await.unwrap();
-    let stranger = std::process::Command::new("sleep")
+    let mut stranger = std::process::Command::new("sleep")
         .arg("60")
         .stdin(std::fs::File::open(quiet.bed.dir.path().join("data/numary_main.db")).unwrap())
         .spawn()
@@ -380,7 +380,8 @@ async fn a_storage_that_somebody_has_open_is_neither_quiet_nor_migrated() {
         other => panic!("{other:?}"),
     }
     let outcome = quiet.bed.outcome(&quiet.migrate("main", after())).await;
-    kill(stranger.id(), rustix::process::Signal::KILL);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
     match outcome {
         Outcome::Failed(failure) => assert!(failure.message.contains("is not quiet"), "{failure:?}"),
         done => panic!("{done:?}"),
