@@ -66,7 +66,9 @@ impl House {
         let attached = async {
             loop {
                 if self.coordinator.is_finished() || self.agent.is_finished() {
-                    return Err(Trouble::plain("the coordinator or the agent ended before they met").next("its log says why"));
+                    return Err(
+                        Trouble::plain("the coordinator or the agent ended before they met").next("its log says why")
+                    );
                 }
                 let leads = client.leader().await.is_ok_and(|leader| leader.leading);
                 if leads && all_there(&client, instances).await {
@@ -94,8 +96,12 @@ impl House {
         for (who, task) in [("agent", &mut self.agent), ("coordinator", &mut self.coordinator)] {
             match tokio::time::timeout(LAST_WORDS, task).await {
                 Ok(Ok(ended)) => ended?,
-                Ok(Err(panic)) => return Err(Trouble::failed(format!("the {who} ended in a fault of the program"), panic)),
-                Err(_) => return Err(Trouble::plain(format!("the {who} did not end within {} s", LAST_WORDS.as_secs()))),
+                Ok(Err(panic)) => {
+                    return Err(Trouble::failed(format!("the {who} ended in a fault of the program"), panic));
+                }
+                Err(_) => {
+                    return Err(Trouble::plain(format!("the {who} did not end within {} s", LAST_WORDS.as_secs())));
+                }
             }
         }
         Ok(())
@@ -145,7 +151,10 @@ async fn coordinator(
     }))
 }
 
-async fn agent(settings: AgentSettings, shutdown: CancellationToken) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
+async fn agent(
+    settings: AgentSettings,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
     let state = settings.state.display().to_string();
     let cannot = |error| Trouble::failed(format!("the agent cannot use its state directory {state}"), error);
     settings.prepare().map_err(cannot)?;
@@ -179,6 +188,10 @@ pub fn log_to(file: &Path) -> Result<(), Trouble> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Fails only when a log was set up already, and then that one is used.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(log)).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(log))
+        .try_init();
     Ok(())
 }

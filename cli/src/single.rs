@@ -4,6 +4,7 @@
 
 use crate::Context;
 use crate::args::SingleArgs;
+use crate::client::{Client, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow::{Until, follow};
@@ -11,7 +12,6 @@ use crate::house::{self, House};
 use crate::render::next::Next;
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
-use crate::client::{Client, Steer};
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId};
@@ -22,7 +22,8 @@ use std::collections::BTreeSet;
 /// # Errors
 /// [`Trouble`].
 pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Trouble> {
-    let settings = Settings::load(&args.settings).map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
+    let settings =
+        Settings::load(&args.settings).map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
     let deployment = which(&settings, args.deployment.clone())?;
     settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
     house::log_to(&settings.state.join("cutover.log"))?;
@@ -41,10 +42,18 @@ fn which(settings: &Settings, named: Option<DeploymentName>) -> Result<Deploymen
     let list = || there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (named, there.len()) {
         (Some(name), _) if there.contains(&name) => Ok(name),
-        (Some(name), _) => Err(Trouble::usage(format!("the settings name no deployment {name}")).next(format!("they name: {}", list()))),
-        (None, 1) => there.first().map(|name| (*name).clone()).ok_or_else(|| Trouble::usage("the settings name no instance")),
-        (None, 0) => Err(Trouble::usage("the settings name no instance").next("add an [[instance]] with its deployment")),
-        (None, _) => Err(Trouble::usage("the settings name several deployments").next(format!("choose one with --deployment: {}", list()))),
+        (Some(name), _) => {
+            Err(Trouble::usage(format!("the settings name no deployment {name}"))
+                .next(format!("they name: {}", list())))
+        }
+        (None, 1) => {
+            there.first().map(|name| (*name).clone()).ok_or_else(|| Trouble::usage("the settings name no instance"))
+        }
+        (None, 0) => {
+            Err(Trouble::usage("the settings name no instance").next("add an [[instance]] with its deployment"))
+        }
+        (None, _) => Err(Trouble::usage("the settings name several deployments")
+            .next(format!("choose one with --deployment: {}", list()))),
     }
 }
 
@@ -69,7 +78,7 @@ async fn inside(
         return follow_on(&context, &client, &upgrade, args).await;
     }
     let plan = client.plan(deployment, &args.to, None).await?;
-    plans::show(&context, &plan)?;
+    plans::show(&context, &plan, None)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
             let approval = client.approve(plan.digest(), &args.reason).await?;
@@ -78,7 +87,9 @@ async fn inside(
         Exit::Done => {}
         exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
             context.screen.line("");
-            context.screen.line("  The coordinator ends with this command: to agree to this plan, call it again with --yes.");
+            context
+                .screen
+                .line("  The coordinator ends with this command: to agree to this plan, call it again with --yes.");
             return Ok(exit);
         }
     }
@@ -88,7 +99,12 @@ async fn inside(
 }
 
 /// Follows as far as it goes by itself. Ctrl-C stops at the next safe point, because the coordinator ends with it.
-async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId, args: &SingleArgs) -> Result<Exit, Trouble> {
+async fn follow_on(
+    context: &Context,
+    client: &Client,
+    upgrade: &UpgradeId,
+    args: &SingleArgs,
+) -> Result<Exit, Trouble> {
     let again = format!("cutover single --settings {} --to {}", quoted(&args.settings.display().to_string()), args.to);
     let status = tokio::select! {
         status = follow(client, upgrade, 0, Until::Standstill, context.screen) => status?,

@@ -3,6 +3,7 @@
 use crate::Context;
 use crate::args::{ApproveArgs, PlanArgs};
 use crate::exit::Exit;
+use crate::render::next::Next;
 use crate::render::page::Page;
 use crate::render::{losses, plan as page};
 use crate::trouble::Trouble;
@@ -14,16 +15,16 @@ use cutover_vocabulary::plan::{Approval, Plan};
 /// [`Trouble`].
 pub async fn plan(context: &Context, args: PlanArgs) -> Result<Exit, Trouble> {
     let plan = context.client().await?.plan(&args.deployment, &args.to, args.strategy.strategy()).await?;
-    show(context, &plan)?;
+    show(context, &plan, Some(&context.next))?;
     Ok(Exit::of_plan(&plan))
 }
 
-/// Shows a plan.
+/// Shows a plan; with `next` also what to type.
 ///
 /// # Errors
 /// [`Trouble`].
-pub fn show(context: &Context, plan: &Plan) -> Result<(), Trouble> {
-    context.screen.page(&page::page(plan, &context.next, context.screen.ink));
+pub fn show(context: &Context, plan: &Plan, next: Option<&Next>) -> Result<(), Trouble> {
+    context.screen.page(&page::page(plan, next, context.screen.ink));
     context.screen.value(&serde_json::json!({ "digest": plan.digest(), "plan": plan }))
 }
 

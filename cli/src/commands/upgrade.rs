@@ -45,7 +45,8 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit, Trouble> 
 pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Trouble> {
     let client = context.client().await?;
     let plan = client.plan(&args.plan.deployment, &args.plan.to, args.plan.strategy.strategy()).await?;
-    plans::show(context, &plan)?;
+    let stops_here = !args.yes || Exit::of_plan(&plan) == Exit::Blocked;
+    plans::show(context, &plan, stops_here.then_some(&context.next))?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
             let approval = client.approve(plan.digest(), &args.reason).await?;

@@ -10,8 +10,8 @@ use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::phase::{Phase, Stage};
 use cutover_vocabulary::plan::{Binding, Plan};
 
-/// The whole page.
-pub fn page(plan: &Plan, next: &Next, ink: Ink) -> String {
+/// The whole page; without `next` it says nothing of what to type, for callers who know better.
+pub fn page(plan: &Plan, next: Option<&Next>, ink: Ink) -> String {
     let mut page = Page::new(ink);
     head(&mut page, plan);
     for level in [Level::Block, Level::Approve, Level::Info] {
@@ -22,7 +22,9 @@ pub fn page(plan: &Plan, next: &Next, ink: Ink) -> String {
     }
     ledgers(&mut page, plan);
     stages(&mut page, &plan.binding);
-    next_step(&mut page, plan, next);
+    if let Some(next) = next {
+        next_step(&mut page, plan, next);
+    }
     page.finish()
 }
 
@@ -67,13 +69,33 @@ fn findings(page: &mut Page, plan: &Plan, level: Level) {
     };
     page.gap();
     page.raw(&heading);
-    for finding in findings {
-        page.item(2, format_args!("{}, {} ({})", finding.code, finding.subject, finding.source));
-        page.paragraph(4, &finding.evidence);
-        if !finding.remedy.is_empty() {
-            page.entry(4, 12, "What to do:", &finding.remedy);
+    for group in groups(&findings) {
+        let Some(first) = group.first() else { continue };
+        page.item(2, format_args!("{} ({})", first.code, first.source));
+        for finding in &group {
+            page.entry(4, 18, &finding.subject.to_string(), &finding.evidence);
+        }
+        if !first.remedy.is_empty() {
+            page.entry(4, 18, "What to do", &first.remedy);
         }
     }
+}
+
+/// Findings that differ only in their subject and evidence belong together: a deployment can have hundreds of ledgers.
+fn groups<'a>(findings: &[&'a Finding]) -> Vec<Vec<&'a Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        let same = |group: &&mut Vec<&Finding>| {
+            group.first().is_some_and(|first| {
+                (&first.code, first.source, &first.remedy) == (&finding.code, finding.source, &finding.remedy)
+            })
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
 }
 
 fn lost_rows(page: &mut Page, plan: &Plan) {
@@ -186,7 +208,7 @@ mod tests {
     use super::*;
 
     fn shown(plan: &Plan) -> String {
-        page(plan, &Next::at(None), Ink::PLAIN)
+        page(plan, Some(&Next::at(None)), Ink::PLAIN)
     }
 
     #[test]
@@ -196,7 +218,8 @@ mod tests {
         let text = shown(&plan);
         let expected = [
             "Needs approval (1)",
-            "- lossy-migration, ledger main (measured)",
+            "  - lossy-migration (measured)",
+            "    ledger main       what was seen",
             "The migration would lose 3 rows",
             "  ledger main: 3 rows",
             "    - account vip:1: kyc = {\"level\":1}",

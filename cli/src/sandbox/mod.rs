@@ -39,7 +39,9 @@ async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
     match args.storage {
         StorageWord::Sqlite => {}
         StorageWord::Postgres => {
-            return Err(Trouble::usage("a sandbox on PostgreSQL comes in a later part of Cutover").next("use --storage sqlite"));
+            return Err(
+                Trouble::usage("a sandbox on PostgreSQL comes in a later part of Cutover").next("use --storage sqlite")
+            );
         }
     }
     let dir = place::make(&args)?;

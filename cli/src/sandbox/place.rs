@@ -80,7 +80,9 @@ pub(super) fn make(args: &SandboxArgs) -> Result<PathBuf, Trouble> {
     // `unix:` and a socket's path of at most 107 bytes.
     let socket = dir.join("coordinator.sock").display().to_string();
     if socket.len() > 100 {
-        return Err(Trouble::usage(format!("the folder {shown} has too long a path for a socket")).next("name a shorter one"));
+        return Err(
+            Trouble::usage(format!("the folder {shown} has too long a path for a socket")).next("name a shorter one")
+        );
     }
     Ok(dir)
 }
@@ -129,8 +131,9 @@ impl Sandbox {
     pub(super) fn open(dir: &Path) -> Result<Self, Trouble> {
         let dir = canonical(dir)?;
         let file = dir.join("sandbox.json");
-        let text = fs::read(&file).map_err(|error| {
-            Trouble::Usage { what: format!("there is no sandbox in {}: {error}", dir.display()), next: Some("begin one with `cutover sandbox`".to_owned()) }
+        let text = fs::read(&file).map_err(|error| Trouble::Usage {
+            what: format!("there is no sandbox in {}: {error}", dir.display()),
+            next: Some("begin one with `cutover sandbox`".to_owned()),
         })?;
         let state = serde_json::from_slice(&text)
             .map_err(|error| Trouble::failed(format!("cannot read {}", file.display()), error))?;
@@ -209,7 +212,9 @@ impl Sandbox {
     /// None in practice: they are made here.
     pub(super) fn instances(&self) -> Result<Vec<InstanceName>, Trouble> {
         (1..=self.state.addresses.len())
-            .map(|number| InstanceName::new(format!("ledger-{number}")).map_err(|error| Trouble::usage(error.to_string())))
+            .map(|number| {
+                InstanceName::new(format!("ledger-{number}")).map_err(|error| Trouble::usage(error.to_string()))
+            })
             .collect()
     }
 
@@ -244,8 +249,10 @@ fn lock(dir: &Path) -> Result<File, Trouble> {
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(cannot)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(Trouble::plain(format!("a sandbox runs in {} at this moment", dir.display()))
-            .next("stop it with Ctrl-C first, or wait until it has ended")),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Trouble::plain(format!("a sandbox runs in {} at this moment", dir.display()))
+                .next("stop it with Ctrl-C first, or wait until it has ended"))
+        }
         Err(fs::TryLockError::Error(error)) => Err(cannot(error)),
     }
 }

@@ -37,9 +37,11 @@ pub(super) async fn place(named: Option<&str>, versions: [&Version; 2], dir: &Pa
 }
 
 async fn pack_simulator(versions: [&Version; 2], dir: &Path) -> Result<PathBuf, Trouble> {
-    let beside = |name: &str| std::env::current_exe().ok().map(|own| own.with_file_name(name)).filter(|path| path.is_file());
+    let beside =
+        |name: &str| std::env::current_exe().ok().map(|own| own.with_file_name(name)).filter(|path| path.is_file());
     let (Some(binary), Some(packer)) = (beside("numary"), beside("pack-release")) else {
-        return Err(Trouble::usage("there is no release to try: the simulator does not lie beside this program").next(HOW_TO_GET));
+        return Err(Trouble::usage("there is no release to try: the simulator does not lie beside this program")
+            .next(HOW_TO_GET));
     };
     let place = dir.join("releases");
     let output = Command::new(&packer)
@@ -54,7 +56,8 @@ async fn pack_simulator(versions: [&Version; 2], dir: &Path) -> Result<PathBuf, 
         return Ok(place);
     }
     let said = cutover_vocabulary::name::shown(String::from_utf8_lossy(&output.stderr).trim()).to_string();
-    Err(Trouble::usage(format!("the simulator cannot be packed: {said}")).next("choose other versions, or real releases with --releases"))
+    Err(Trouble::usage(format!("the simulator cannot be packed: {said}"))
+        .next("choose other versions, or real releases with --releases"))
 }
 
 /// A release, verified.
@@ -71,8 +74,11 @@ pub(super) struct Found {
 pub(super) fn find(place: &Path, version: &Version) -> Result<Found, Trouble> {
     let settings = ReleasesSettings { place: Place(place.to_owned()), ..ReleasesSettings::default() };
     let archive = verify(&settings, version).map_err(|problem| {
-        Trouble::failed(format!("release {version} in {} cannot be used", quoted(&place.display().to_string())), problem)
-            .next(HOW_TO_GET)
+        Trouble::failed(
+            format!("release {version} in {} cannot be used", quoted(&place.display().to_string())),
+            problem,
+        )
+        .next(HOW_TO_GET)
     })?;
     Ok(Found { archive, max_binary_bytes: settings.max_binary_bytes })
 }

@@ -16,10 +16,10 @@ use crate::render::status as pages;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
+use cutover_vocabulary::UpgradeId;
 use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::plan::{Plan, Strategy};
 use cutover_vocabulary::status::{State, Status, WaitingFor};
-use cutover_vocabulary::UpgradeId;
 use std::time::Duration;
 
 /// How long an instance may take until it answers.
@@ -72,7 +72,12 @@ pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Re
         Err(trouble) => {
             // What went wrong can be looked at; nothing of it runs on.
             processes::end(&sandbox.dir).await;
-            let stays = format!("the sandbox stays in {}: see {}; remove it with `{}`", sandbox.dir.display(), sandbox.log().display(), sandbox.clean());
+            let stays = format!(
+                "the sandbox stays in {}: see {}; remove it with `{}`",
+                sandbox.dir.display(),
+                sandbox.log().display(),
+                sandbox.clean()
+            );
             context.screen.line(&stays);
             Err(trouble)
         }
@@ -93,15 +98,15 @@ fn headline(screen: Screen, sandbox: &Sandbox) {
     page.paragraph(0, explanation);
     page.entry(2, 11, "Sandbox", sandbox.dir.display());
     page.entry(2, 11, "Instances", state.addresses.join(", "));
-    page.gap();
+    page.raw("");
     screen.page(&page.finish());
 }
 
 fn interrupted(screen: Screen, sandbox: &Sandbox) {
     let left = processes::of(&sandbox.dir).len();
     let mut page = Page::new(screen.ink);
-    page.gap();
     let title = page.ink.heed("Stopped");
+    page.raw("");
     page.raw(&title);
     page.paragraph(2, format_args!("{left} process(es) of the sandbox stay as they are. Go on, or remove everything:"));
     page.command(4, &sandbox.resume());
@@ -154,6 +159,7 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
         screen.line("    or, since nobody serves this socket once the sandbox has ended:");
         screen.line(&format!("    {} --decide CHOICE --reason 'WHY'", sandbox.resume()));
     }
+    screen.page("\n");
     screen.page(&summary.page(sandbox, screen.ink));
     screen.value(&summary)?;
     Ok(End::Ended { exit: summary.exit(), to_do })
@@ -161,7 +167,9 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
 
 fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End {
     let mut page = Page::new(screen.ink);
-    page.gap();
+    page.raw("");
+    let title = page.ink.strong("Next");
+    page.raw(&title);
     match (exit, keep) {
         (Exit::NeedsApproval, true) => {
             page.paragraph(2, "In this sandbox, approve exactly what is said above and go on:");
@@ -204,7 +212,11 @@ async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Re
     if sandbox.state.seeded.is_none() {
         let filled = seed::fill(&sandbox.ledger(), transactions).await?;
         let said: Vec<String> = filled.iter().map(|(ledger, count)| format!("{ledger} {count}")).collect();
-        screen.line(&format!("The ledgers were filled through the old instance, transactions: {}", said.join(", ")));
+        let mut page = Page::new(screen.ink);
+        page.paragraph(0, format_args!("Filled through the old instance, transactions: {}.", said.join(", ")));
+        page.paragraph(0, "A client writes to ledger main from now on, all the time.");
+        screen.page(&page.finish());
+        screen.page("\n");
         sandbox.state.seeded = Some(filled);
     }
     sandbox.save()
@@ -217,7 +229,13 @@ enum Step {
     Interrupted(Box<Status>),
 }
 
-async fn upgrade(context: &Context, sandbox: &mut Sandbox, client: &Client, writer: &Writer, ask: &Ask) -> Result<Step, Trouble> {
+async fn upgrade(
+    context: &Context,
+    sandbox: &mut Sandbox,
+    client: &Client,
+    writer: &Writer,
+    ask: &Ask,
+) -> Result<Step, Trouble> {
     let (upgrade, seen) = match sandbox.state.upgrade.clone() {
         Some(upgrade) => {
             let status = go_on(client, &upgrade, ask).await?;
@@ -247,11 +265,16 @@ async fn upgrade(context: &Context, sandbox: &mut Sandbox, client: &Client, writ
 }
 
 /// Plans, approves if that was asked for, and starts.
-async fn planned(context: &Context, sandbox: &mut Sandbox, client: &Client, ask: &Ask) -> Result<Result<UpgradeId, Exit>, Trouble> {
+async fn planned(
+    context: &Context,
+    sandbox: &mut Sandbox,
+    client: &Client,
+    ask: &Ask,
+) -> Result<Result<UpgradeId, Exit>, Trouble> {
     let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, ask.strategy).await?;
     let quiet = Context { screen: Screen { json: false, ..context.screen }, ..context.clone() };
     if !context.screen.json {
-        plans::show(&quiet, &plan)?;
+        plans::show(&quiet, &plan, None)?;
     }
     sandbox.state.plan = Some(plan.digest());
     sandbox.save()?;

@@ -32,9 +32,10 @@ pub(super) async fn fill(at: &Ledger, transactions: u64) -> Result<Vec<(String, 
 
 async fn fill_one(at: &Ledger, ledger: &str, count: u64) -> Result<(), Trouble> {
     // A run that was stopped in the middle is gone on with.
-    let stats = at.get(&format!("/{ledger}/stats")).await.map_err(|error| {
-        Trouble::failed(format!("cannot fill ledger {ledger} of the sandbox"), error)
-    })?;
+    let stats = at
+        .get(&format!("/{ledger}/stats"))
+        .await
+        .map_err(|error| Trouble::failed(format!("cannot fill ledger {ledger} of the sandbox"), error))?;
     let mut next = stats.body["data"]["transactions"].as_u64().unwrap_or(0);
     while next < count {
         let end = (next + BATCH).min(count);
@@ -54,7 +55,8 @@ async fn fill_one(at: &Ledger, ledger: &str, count: u64) -> Result<(), Trouble> 
 fn transaction(ledger: &str, number: u64) -> Value {
     let asset = ["USD/2", "EUR/2", "JPY"][usize::try_from(number % 3).unwrap_or(0)];
     let user = format!("users:{}", number % 97);
-    let mut postings = vec![json!({ "source": "world", "destination": user, "amount": number % 1000 + 100, "asset": asset })];
+    let mut postings =
+        vec![json!({ "source": "world", "destination": user, "amount": number % 1000 + 100, "asset": asset })];
     if number % 5 == 0 {
         postings.push(json!({ "source": user, "destination": "fees", "amount": number % 50 + 1, "asset": asset }));
     }
@@ -70,9 +72,10 @@ fn transaction(ledger: &str, number: u64) -> Value {
 
 async fn post(at: &Ledger, ledger: &str, path: &str, body: &Value) -> Result<Reply, Trouble> {
     let path = format!("/{ledger}/{path}");
-    let reply = at.post(&path, body).await.map_err(|error: Unanswered| {
-        Trouble::failed(format!("cannot fill ledger {ledger} of the sandbox"), error)
-    })?;
+    let reply = at
+        .post(&path, body)
+        .await
+        .map_err(|error: Unanswered| Trouble::failed(format!("cannot fill ledger {ledger} of the sandbox"), error))?;
     if reply.status.is_success() {
         return Ok(reply);
     }

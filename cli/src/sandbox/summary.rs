@@ -139,11 +139,19 @@ impl Summary {
     /// For people.
     pub(super) fn page(&self, sandbox: &Sandbox, ink: Ink) -> String {
         let mut page = Page::new(ink);
-        page.gap();
         let title = format!("Summary: the upgrade is {}", pages::state(self.status.state, ink));
         page.raw(&title);
         let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "does not answer".to_owned());
-        page.entry(2, 11, "Version", format_args!("{} before, {} now, asked over HTTP", version(&self.version_before), version(&self.version_after)));
+        page.entry(
+            2,
+            11,
+            "Version",
+            format_args!(
+                "{} before, {} now, asked over HTTP",
+                version(&self.version_before),
+                version(&self.version_after)
+            ),
+        );
         self.writes(&mut page);
         self.downtime(&mut page);
         self.digests(&mut page);
@@ -181,6 +189,10 @@ impl Summary {
     }
 
     fn downtime(&self, page: &mut Page) {
+        if self.critical_path.is_empty() {
+            page.entry(2, 11, "Downtime", "none: no instance was stopped");
+            return;
+        }
         let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
         let seen = match self.downtime {
             Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
@@ -193,6 +205,9 @@ impl Summary {
     }
 
     fn digests(&self, page: &mut Page) {
+        if self.ledgers.iter().all(|ledger| ledger.before.is_none()) {
+            return;
+        }
         page.heading("Digests");
         let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
         for ledger in &self.ledgers {
@@ -210,7 +225,7 @@ impl Summary {
     fn lost(&self, page: &mut Page) {
         let total: u64 = self.status.ledgers.iter().map(|ledger| ledger.lost.count).sum();
         if total == 0 {
-            page.heading("No row was lost");
+            page.heading("No row was lost.");
             return;
         }
         page.heading(&format!("The migration lost {}", words::count(total, "row", "rows")));
@@ -243,7 +258,10 @@ impl Summary {
     fn next(&self, page: &mut Page, sandbox: &Sandbox) {
         page.heading("Next");
         if !self.kept {
-            page.paragraph(2, "The sandbox and its processes are removed now. Look closer with --keep, or try real releases:");
+            page.paragraph(
+                2,
+                "The sandbox and its processes are removed now. Look closer with --keep, or try real releases:",
+            );
             page.command(4, "cutover sandbox --yes --keep --releases DIR");
             return;
         }

@@ -95,7 +95,9 @@ impl Writer {
     /// When answers could not be noted.
     pub(super) async fn end(self) -> Result<(), Trouble> {
         self.stop.cancel();
-        self.task.await.map_err(|error| Trouble::failed("the sandbox's client ended in a fault of the program", error))?
+        self.task
+            .await
+            .map_err(|error| Trouble::failed("the sandbox's client ended in a fault of the program", error))?
     }
 }
 
@@ -132,9 +134,9 @@ async fn write_on(
         let mut line = serde_json::to_vec(&Write { reference, at: uptime(), run, answer })
             .map_err(|error| Trouble::failed("cannot write a note as JSON", error))?;
         line.push(b'\n');
-        notes
-            .write_all(&line)
-            .map_err(|error| Trouble::failed(format!("cannot note the client's writes in {}", file.display()), error))?;
+        notes.write_all(&line).map_err(|error| {
+            Trouble::failed(format!("cannot note the client's writes in {}", file.display()), error)
+        })?;
         tokio::select! {
             () = tokio::time::sleep(PACE) => {}
             () = stop.cancelled() => {}
@@ -243,9 +245,13 @@ pub(super) async fn there(at: &Ledger, first: u64) -> Result<Vec<String>, Troubl
             Some(txid) => format!("/{}/transactions?after={txid}", LEDGERS[0]),
             None => format!("/{}/transactions", LEDGERS[0]),
         };
-        let reply = at.get(&path).await.map_err(|error| Trouble::failed("cannot look up the client's writes", error))?;
+        let reply =
+            at.get(&path).await.map_err(|error| Trouble::failed("cannot look up the client's writes", error))?;
         let Some(page) = reply.body["cursor"]["data"].as_array() else {
-            return Err(Trouble::plain(format!("cannot look up the client's writes: {path} answered {}", reply.status)));
+            return Err(Trouble::plain(format!(
+                "cannot look up the client's writes: {path} answered {}",
+                reply.status
+            )));
         };
         let mut lowest = after;
         for transaction in page {
