@@ -130,6 +130,12 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
     let client = house.client(&context.operator, &sandbox.instances()?).await?;
     let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
+        // A kill right after the start: the coordinator knows of an upgrade that was not written down here.
+        if let Some(newest) = client.list().await?.first() {
+            sandbox.state.upgrade = newest.id.parse().ok();
+        }
+    }
+    if sandbox.state.upgrade.is_none() {
         let interrupted = tokio::select! {
             prepared = prepare(screen, sandbox, ask.transactions) => prepared.map(|()| false),
             _ = tokio::signal::ctrl_c() => Ok(true),

@@ -196,7 +196,7 @@ impl Summary {
         let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
         let seen = match self.downtime {
             Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
-            None => format!("the client saw none from end to end in one run; its critical path is {sum}:"),
+            None => format!("not measured, because the sandbox was stopped meanwhile; its critical path is {sum}:"),
         };
         page.entry(2, 11, "Downtime", seen);
         for (phase, took) in &self.critical_path {
@@ -246,7 +246,7 @@ impl Summary {
             page.paragraph(2, "They are removed with the sandbox now; --keep keeps both.");
             return;
         }
-        page.paragraph(2, "To restore by hand, while no instance runs (what was written since is lost):");
+        page.paragraph(2, "To restore by hand, while no instance runs, and then start the former version (what was written since is lost):");
         let points = self.status.ledgers.iter().filter_map(|ledger| ledger.point.as_ref());
         for point in points.chain(&self.status.system) {
             for command in restore(point, &sandbox.data()) {
