@@ -337,6 +337,9 @@ mod all_in_one {
         /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
         #[arg(long, value_parser = choice)]
         pub decide: Option<Choice>,
+        /// Say that the recovery points of the newest upgrade are not needed any more; nothing else is done.
+        #[arg(long, conflicts_with_all = ["yes", "decide"])]
+        pub close: bool,
         /// Why; stored with the approval and the decision.
         #[arg(long, default_value = "agreed to on the command line")]
         pub reason: String,

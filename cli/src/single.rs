@@ -65,7 +65,12 @@ async fn inside(
     args: &SingleArgs,
 ) -> Result<Exit, Trouble> {
     let client = house.client(&context.operator, instances).await?;
-    let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
+    // Nobody serves the socket once this command has ended: the same command goes on.
+    let again = format!("cutover single --settings {} --to {}", quoted(&args.settings.display().to_string()), args.to);
+    let context = Context { next: Next::GoOn(again), ..context.clone() };
+    if args.close {
+        return close(&context, &client, deployment).await;
+    }
     if let Some(upgrade) = unfinished(&client, deployment).await? {
         context.screen.line(&format!("Going on with upgrade {upgrade}, which has not ended."));
         if client.status(&upgrade).await?.state == State::Paused {
@@ -75,10 +80,10 @@ async fn inside(
         if let (Some(choice), Some(hold)) = (args.decide, status.holds.first()) {
             client.decide(&upgrade, hold.id, choice, &args.reason).await?;
         }
-        return follow_on(&context, &client, &upgrade, args).await;
+        return follow_on(&context, &client, &upgrade).await;
     }
     let plan = client.plan(deployment, &args.to, None).await?;
-    plans::show(&context, &plan, None)?;
+    plans::show(&context, &plan, (!args.yes).then_some(&context.next))?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
             let approval = client.approve(plan.digest(), &args.reason).await?;
@@ -86,40 +91,36 @@ async fn inside(
         }
         Exit::Done => {}
         exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
-            context.screen.line("");
-            context
-                .screen
-                .line("  The coordinator ends with this command: to agree to this plan, call it again with --yes.");
             return Ok(exit);
         }
     }
     let upgrade = client.start(plan.digest()).await?;
     upgrades::started(&context, &upgrade)?;
-    follow_on(&context, &client, &upgrade, args).await
+    follow_on(&context, &client, &upgrade).await
 }
 
 /// Follows as far as it goes by itself. Ctrl-C stops at the next safe point, because the coordinator ends with it.
-async fn follow_on(
-    context: &Context,
-    client: &Client,
-    upgrade: &UpgradeId,
-    args: &SingleArgs,
-) -> Result<Exit, Trouble> {
-    let again = format!("cutover single --settings {} --to {}", quoted(&args.settings.display().to_string()), args.to);
+async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result<Exit, Trouble> {
     let status = tokio::select! {
         status = follow(client, upgrade, 0, Until::Standstill, context.screen) => status?,
         _ = tokio::signal::ctrl_c() => upgrades::pause(context.screen, client, upgrade).await?,
     };
     upgrades::show(context, &status)?;
-    if !status.state.ended() {
-        context.screen.line("");
-        context.screen.line("The coordinator ends with this command; the same command goes on where it stopped:");
-        context.screen.line(&format!("    {again}"));
-        if !status.holds.is_empty() {
-            context.screen.line("and with --decide CHOICE --reason 'WHY' it decides the oldest hold first.");
-        }
-    }
     Ok(Exit::of_upgrade(&status))
+}
+
+/// Says that the recovery points of the newest upgrade are not needed any more.
+async fn close(context: &Context, client: &Client, deployment: &DeploymentName) -> Result<Exit, Trouble> {
+    let upgrades = client.list().await?;
+    let Some(newest) = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str()) else {
+        return Err(Trouble::usage(format!("{deployment} has had no upgrade here")));
+    };
+    let upgrade = cutover_proto::malformed::text("id", &newest.id)
+        .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })?;
+    let status = client.steer(&upgrade, Steer::Close, "closed by `cutover single`").await?;
+    context.screen.line(&format!("Upgrade {} is closed.", status.id));
+    context.screen.value(&serde_json::json!({ "status": status }))?;
+    Ok(Exit::Done)
 }
 
 async fn unfinished(client: &Client, deployment: &DeploymentName) -> Result<Option<UpgradeId>, Trouble> {

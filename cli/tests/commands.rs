@@ -1,4 +1,5 @@
 //! The command line as scripts use it: exit statuses and what errors say.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
 use std::process::{Command, Output};
 

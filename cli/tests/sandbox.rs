@@ -1,5 +1,6 @@
 //! The sandbox as a person runs it: real processes, real sockets, the simulator beside the program under test.
 #![cfg(feature = "all-in-one")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, which fail by panicking")]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

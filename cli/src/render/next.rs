@@ -7,65 +7,79 @@ use cutover_vocabulary::{DeploymentName, UpgradeId, Version};
 
 /// Writes commands that reach the same coordinator as the present one did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
-    program: String,
+pub enum Next {
+    /// A coordinator that serves a socket: the program with its address.
+    Served(String),
+    /// The coordinator ends with this command, so that everything is said to the command that goes on.
+    GoOn(String),
 }
 
 impl Next {
     /// `endpoint` is named in every command unless it is none, the default one.
     pub fn at(endpoint: Option<&str>) -> Self {
-        let program = match endpoint {
+        Self::Served(match endpoint {
             Some(endpoint) => format!("cutover --coordinator {}", quoted(endpoint)),
             None => "cutover".to_owned(),
-        };
-        Self { program }
+        })
     }
 
-    fn with(&self, rest: &str) -> String {
-        format!("{} {rest}", self.program)
+    fn with(&self, served: &str, going_on: &str) -> String {
+        match self {
+            Self::Served(program) => format!("{program} {served}"),
+            Self::GoOn(command) if going_on.is_empty() => command.clone(),
+            Self::GoOn(command) => format!("{command} {going_on}"),
+        }
     }
     /// Plans again.
     pub fn plan(&self, deployment: &DeploymentName, to: &Version) -> String {
-        self.with(&format!("plan {deployment} --to {to}"))
+        self.with(&format!("plan {deployment} --to {to}"), "")
     }
     /// Approves a plan.
     pub fn approve(&self, plan: PlanDigest) -> String {
-        self.with(&format!("approve {} --reason 'WHY'", plan.0.short()))
+        self.with(&format!("approve {} --reason 'WHY'", plan.0.short()), "--yes")
     }
     /// Starts a plan.
     pub fn start(&self, plan: PlanDigest) -> String {
-        self.with(&format!("start {}", plan.0.short()))
-    }
-    /// Shows where an upgrade stands.
-    pub fn status(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("status {upgrade}"))
+        self.with(&format!("start {}", plan.0.short()), "--yes")
     }
     /// Follows an upgrade.
     pub fn watch(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("watch {upgrade}"))
+        self.with(&format!("watch {upgrade}"), "")
     }
     /// Lists what happened.
     pub fn facts(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("facts {upgrade}"))
+        self.with(&format!("facts {upgrade}"), "")
     }
-    /// Decides a hold.
+    /// Decides a hold. Going on decides the oldest.
     pub fn decide(&self, upgrade: &UpgradeId, hold: HoldId, choice: Choice) -> String {
-        self.with(&format!("decide {upgrade} {hold} {choice} --reason 'WHY'"))
+        self.with(
+            &format!("decide {upgrade} {hold} {choice} --reason 'WHY'"),
+            &format!("--decide {choice} --reason 'WHY'"),
+        )
     }
     /// Lets an upgrade go on.
     pub fn resume(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("resume {upgrade}"))
-    }
-    /// Goes back while no data was touched.
-    pub fn abort(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("abort {upgrade} --reason 'WHY'"))
-    }
-    /// Goes back by restoring.
-    pub fn rollback(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("rollback {upgrade} --reason 'WHY'"))
+        self.with(&format!("resume {upgrade}"), "")
     }
     /// Lets go of the recovery points.
     pub fn close(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("close {upgrade}"))
+        self.with(&format!("close {upgrade}"), "--close")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_goes_on_takes_the_place_of_a_coordinator_that_ends() {
+        let upgrade = UpgradeId::new("u-1").unwrap();
+        let next = Next::GoOn("cutover sandbox resume --dir /tmp/x".to_owned());
+        assert_eq!(
+            next.decide(&upgrade, HoldId(2), Choice::Retry),
+            "cutover sandbox resume --dir /tmp/x --decide retry --reason 'WHY'"
+        );
+        assert_eq!(next.watch(&upgrade), "cutover sandbox resume --dir /tmp/x");
+        assert_eq!(Next::at(None).watch(&upgrade), "cutover watch u-1");
     }
 }

@@ -191,8 +191,11 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
         }
         Some(Level::Approve) => {
             page.paragraph(2, "If you agree to everything under \"Needs approval\", each row listed included:");
-            page.command(4, &next.approve(digest));
-            page.command(4, &next.start(digest));
+            let (approve, start) = (next.approve(digest), next.start(digest));
+            page.command(4, &approve);
+            if start != approve {
+                page.command(4, &start);
+            }
         }
         Some(Level::Info) | None => {
             page.paragraph(2, "This plan can start:");

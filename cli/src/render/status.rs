@@ -108,8 +108,11 @@ fn closing(page: &mut Page, status: &Status, next: &Next) {
         }
         State::Aborted | State::RolledBack => {
             page.paragraph(2, "See what happened, then plan again:");
-            page.command(4, &next.facts(&status.id));
-            page.command(4, &next.plan(&status.deployment, &status.target));
+            let (facts, plan) = (next.facts(&status.id), next.plan(&status.deployment, &status.target));
+            if facts != plan {
+                page.command(4, &facts);
+            }
+            page.command(4, &plan);
         }
     }
 }

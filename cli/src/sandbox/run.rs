@@ -160,10 +160,10 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
     let to_do = !status.state.ended();
     let summary = summary::gather(sandbox, &client, *status, ask.keep || to_do).await?;
     if to_do {
+        // Nobody serves the socket once this command has ended.
+        let next = Next::GoOn(sandbox.resume());
         screen.page("\n");
-        screen.page(&pages::page(&summary.status, &context.next, screen.ink));
-        screen.line("    or, since nobody serves this socket once the sandbox has ended:");
-        screen.line(&format!("    {} --decide CHOICE --reason 'WHY'", sandbox.resume()));
+        screen.page(&pages::page(&summary.status, &next, screen.ink));
     }
     screen.page("\n");
     screen.page(&summary.page(sandbox, screen.ink));

@@ -57,11 +57,11 @@ fn transaction(ledger: &str, number: u64) -> Value {
     let user = format!("users:{}", number % 97);
     let mut postings =
         vec![json!({ "source": "world", "destination": user, "amount": number % 1000 + 100, "asset": asset })];
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         postings.push(json!({ "source": user, "destination": "fees", "amount": number % 50 + 1, "asset": asset }));
     }
     let mut transaction = json!({ "postings": postings, "reference": format!("seed-{ledger}-{number}") });
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         transaction["metadata"] = json!({ "order": format!("o-{number}"), "note": "caf\u{e9} \"quoted\"" });
     }
     if number == 0 {
