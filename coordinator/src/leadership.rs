@@ -195,7 +195,8 @@ impl Leadership {
     }
 
     /// Starts the loop of an upgrade that was loaded or begun just now.
-    pub(crate) fn lead(self: &Arc<Self>, id: UpgradeId, loaded: Loaded) -> Handle {
+    pub(crate) fn lead(self: &Arc<Self>, id: UpgradeId, mut loaded: Loaded) -> Handle {
+        loaded.upgrade.led_by(self.epoch);
         let (handle, driver, commands) = prepare(self.clone(), id.clone(), loaded);
         let span = info_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0);
         self.entries().insert(id, Entry::Led(handle.clone()));

@@ -2,11 +2,82 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// A small load balancer: clients connect here, it connects to the instance, and while a file exists it lets nobody in.
+/// A request that is under way is finished.
+pub struct Front {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    end: Arc<AtomicBool>,
+}
+
+impl Front {
+    /// In front of `backend`; out of rotation while `out` exists.
+    pub fn start(backend: SocketAddr, out: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let end = Arc::new(AtomicBool::new(false));
+        let stop = end.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(client) = client else { continue };
+                let closed = out.exists();
+                std::thread::spawn(move || carry(client, backend, closed));
+            }
+        });
+        Self { address, end }
+    }
+}
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Carries one request, with `Connection: close`, and its answer.
+fn carry(mut client: TcpStream, backend: SocketAddr, closed: bool) {
+    let mut request = Vec::new();
+    let mut piece = [0_u8; 4096];
+    // A client of these tests sends its whole request at once; its length is in the head.
+    loop {
+        let Ok(n) = client.read(&mut piece) else { return };
+        request.extend_from_slice(&piece[..n]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            if n == 0 {
+                return;
+            }
+            continue;
+        };
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.trim().parse().ok());
+        if body.len() >= length.unwrap_or(0_usize) || n == 0 {
+            break;
+        }
+    }
+    if closed {
+        let _ = client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(backend) else {
+        let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+    };
+    let mut answer = Vec::new();
+    if server.write_all(&request).is_ok() {
+        let _ = server.read_to_end(&mut answer);
+    }
+    let _ = client.write_all(&answer);
+}
 
 /// One HTTP request; none where no whole answer came.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {

@@ -1,7 +1,7 @@
 //! A house: one host with a ledger at 1.3.1 on SQLite, an agent, a coordinator, and releases. All real programs; any of
 //! them can be killed at any moment.
 
-use crate::clients::{request, version};
+use crate::clients::{Front, Writer, request, version};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
@@ -55,8 +55,10 @@ pub struct Plan {
     pub limits: String,
     /// Transactions in each ledger before the upgrade.
     pub transactions: u64,
-    /// Where the agent's state lies; default in the house.
-    pub state: Option<PathBuf>,
+    /// Where recovery points go; default in the agent's state.
+    pub recovery: Option<PathBuf>,
+    /// Switches of the simulator in the storage's folder from the first start on, a line each.
+    pub faults: String,
 }
 impl Default for Plan {
     fn default() -> Self {
@@ -66,7 +68,8 @@ impl Default for Plan {
             env: Vec::new(),
             limits: "drain_seconds = 3\nagent_lost_seconds = 60".to_owned(),
             transactions: 20,
-            state: None,
+            recovery: None,
+            faults: String::new(),
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct House {
     dir: TempDir,
     /// Where the ledger serves.
     pub address: SocketAddr,
+    /// Where clients reach it.
+    pub front: Front,
     agent: Option<Child>,
     coordinator: Option<Child>,
     /// The operator.
@@ -93,16 +98,14 @@ impl House {
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
         pack::install(&program("numary"), "1.3.1", &dir.path().join("numary")).unwrap();
         let voice = Voice::to(&format!("unix:{}", dir.path().join("c.sock").display()));
-        let mut house = Self {
-            dir,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            agent: None,
-            coordinator: None,
-            voice,
-            plan,
-            lost: Vec::new(),
-        };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let front = Front::start(address, dir.path().join("out-of-rotation"));
+        let mut house = Self { dir, address, front, agent: None, coordinator: None, voice, plan, lost: Vec::new() };
         house.write_settings();
+        if !house.plan.faults.is_empty() {
+            std::fs::create_dir(house.data()).unwrap();
+            house.fault(&house.plan.faults);
+        }
         house.start_coordinator();
         house.start_agent();
         house.until_serves("1.3.1");
@@ -124,7 +127,7 @@ impl House {
     }
     /// The agent's state.
     pub fn state(&self) -> PathBuf {
-        self.plan.state.clone().unwrap_or_else(|| self.dir().join("state"))
+        self.dir().join("state")
     }
 
     /// Writes both settings files anew.
@@ -133,11 +136,13 @@ impl House {
         let args: String = self.plan.args.iter().map(|arg| format!(", {arg:?}")).collect();
         let env: String = self.plan.env.iter().map(|(key, value)| format!(", {key} = {value:?}")).collect();
         let agent = format!(
-            "name = \"agent-a\"\ncoordinator = \"unix:{root}/c.sock\"\nstate = \"{state}\"\n\
+            "name = \"agent-a\"\ncoordinator = \"unix:{root}/c.sock\"\nstate = \"{state}\"\n{recovery}\
              releases = {{ place = \"{releases}\" }}\n\n[[instance]]\nname = \"ledger-a\"\ndeployment = \"prod\"\n\
-             manager = \"process\"\ncommand = \"{root}/numary\"\nargs = [\"server\", \"start\"{args}]\nhome = \"{root}/home\"\n\
+             manager = \"process\"\nout_of_rotation = [\"touch\", \"{root}/out-of-rotation\"]\n\
+             into_rotation = [\"rm\", \"-f\", \"{root}/out-of-rotation\"]\ncommand = \"{root}/numary\"\nargs = [\"server\", \"start\"{args}]\nhome = \"{root}/home\"\n\
              env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"{env} }}\n{extra}\n",
             state = self.state().display(),
+            recovery = self.plan.recovery.iter().map(|path| format!("recovery = {path:?}\n")).collect::<String>(),
             releases = releases().display(),
             address = self.address,
             extra = self.plan.instance,
@@ -188,6 +193,17 @@ impl House {
         let path = self.data().join(".numary-sim.env");
         let old = std::fs::read_to_string(&path).unwrap_or_default();
         std::fs::write(path, format!("{old}{line}\n")).unwrap();
+    }
+    /// A client that writes to every ledger through the front.
+    pub fn writer(&self) -> Writer {
+        Writer::start(self.front.address, LEDGERS)
+    }
+
+    /// A switch of the simulator for the target wherever it runs, on copies too: beside its unpacked binary.
+    pub fn fault_in_target(&self, line: &str) {
+        let folder = self.state().join("releases/1.4.6");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(".numary-sim.env"), line).unwrap();
     }
     /// No switches any more.
     pub fn no_faults(&self) {

@@ -67,5 +67,9 @@ fn main() {
             took
         })
         .collect();
-    println!("replay of {} facts ({rounds} calls after the drain): {:.1} ms (budget 50)", facts.len(), median(replayed));
+    println!(
+        "replay of {} facts ({rounds} calls after the drain): {:.1} ms (budget 50)",
+        facts.len(),
+        median(replayed)
+    );
 }

@@ -303,7 +303,8 @@ impl Driver {
     /// What was drafted is not stored: forgets it and begins from what is.
     async fn reload(&mut self) -> Next {
         match load::load(&*self.leadership.store, &self.id).await {
-            Ok(Loaded { upgrade, hash }) => {
+            Ok(Loaded { mut upgrade, hash }) => {
+                upgrade.led_by(self.leadership.epoch);
                 self.standing = Arc::new(standing(&upgrade, &self.standing));
                 self.upgrade = Arc::new(upgrade);
                 self.hash = hash;

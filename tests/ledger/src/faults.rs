@@ -16,8 +16,8 @@
 //! | `NUMARY_SIM_FAIL_COMMAND=WORD` | that storage command ends 1 without working |
 //! | `NUMARY_SIM_SLOW_WRITES=MILLISECONDS` | a write's answer comes that much after its commit |
 //!
-//! They are read from the environment and, since a caller may give the process an environment of its own, from the file
-//! `{storage.dir}/.numary-sim.env`: lines `KEY=VALUE`, or `VERSION:KEY=VALUE` for one release only. Of the same key the file's last
+//! They are read from the environment and, since a caller may give the process an environment of its own, from two files: one
+//! beside the binary, then `{storage.dir}/.numary-sim.env`, both named so: lines `KEY=VALUE`, or `VERSION:KEY=VALUE` for one release only. Of the same key the file's last
 //! line wins.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,10 @@ impl Faults {
     pub fn read(version: &str, storage_dir: &Path) -> Self {
         let mut all: BTreeMap<String, String> =
             std::env::vars().filter(|(key, _)| key.starts_with("NUMARY_SIM_")).collect();
-        let file = std::fs::read_to_string(storage_dir.join(".numary-sim.env")).unwrap_or_default();
+        let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+        let folders = beside.iter().map(PathBuf::as_path).chain([storage_dir]);
+        let read = |folder: &Path| std::fs::read_to_string(folder.join(".numary-sim.env")).unwrap_or_default();
+        let file: String = folders.map(|folder| read(folder) + "\n").collect();
         for line in file.lines() {
             let Some((key, value)) = line.trim().split_once('=') else { continue };
             match key.split_once(':') {

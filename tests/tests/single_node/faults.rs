@@ -1,8 +1,8 @@
 //! What can go wrong on one node, each as a test: the ledger's commands, the service, the disk, the data.
 
 use crate::{check_completed, check_went_back, until_phase};
-use cutover_tests::clients::{Writer, request, version};
-use cutover_tests::house::{House, LEDGERS, Plan};
+use cutover_tests::clients::{request, version};
+use cutover_tests::house::{House, Plan};
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::status::{State, Status};
@@ -23,8 +23,8 @@ fn held(house: &House, upgrade: &str) -> Status {
 #[test]
 fn a_third_kind_of_loss_is_found_on_the_copy_before_any_downtime() {
     let house = House::new(Plan::default());
-    house.fault("1.4.6:NUMARY_SIM_CHANGE_AMOUNT=shop");
-    let writer = Writer::start(house.address, LEDGERS);
+    house.fault_in_target("NUMARY_SIM_CHANGE_AMOUNT=shop");
+    let writer = house.writer();
     let upgrade = house.begin();
     let status = held(&house, &upgrade);
     assert!(
@@ -42,7 +42,7 @@ fn a_third_kind_of_loss_is_found_on_the_copy_before_any_downtime() {
 fn a_third_kind_of_loss_in_the_real_migration_holds_and_rolls_back() {
     for fault in ["CHANGE_AMOUNT", "DROP_METADATA"] {
         let house = House::new(Plan::default());
-        let writer = Writer::start(house.address, LEDGERS);
+        let writer = house.writer();
         let upgrade = house.begin();
         until_phase(&house, &upgrade, Phase::Drain);
         house.fault(&format!("1.4.6:NUMARY_SIM_{fault}=shop"));
@@ -74,7 +74,7 @@ fn a_ledger_command_that_fails_panics_or_is_killed_holds_and_rolls_back() {
 #[test]
 fn a_ledger_command_that_failed_is_tried_again_when_a_person_says_so() {
     let house = House::new(Plan::default());
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     until_phase(&house, &upgrade, Phase::Drain);
     house.fault("1.4.6:NUMARY_SIM_FAIL_MIGRATION=shop");
@@ -102,11 +102,11 @@ fn a_ledger_command_that_hangs_is_overdue_and_can_be_rolled_back() {
 #[test]
 fn an_instance_that_will_not_stop_holds_and_is_let_in_again() {
     let house = House::new(Plan {
-        env: vec![("NUMARY_SIM_IGNORE_SIGTERM".to_owned(), "1".to_owned())],
+        faults: "1.3.1:NUMARY_SIM_IGNORE_SIGTERM=1".to_owned(),
         limits: "drain_seconds = 1".to_owned(),
         ..Plan::default()
     });
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     let status = held(&house, &upgrade);
     assert!(matches!(&status.holds[0].reason, HoldReason::UncleanStop { .. }), "{:?}", status.holds);
@@ -118,8 +118,8 @@ fn an_instance_that_will_not_stop_holds_and_is_let_in_again() {
 #[test]
 fn a_target_that_dies_at_start_is_found_on_the_copy() {
     let house = House::new(Plan::default());
-    house.fault("1.4.6:NUMARY_SIM_DIE_AT_START=1");
-    let writer = Writer::start(house.address, LEDGERS);
+    house.fault_in_target("NUMARY_SIM_DIE_AT_START=1");
+    let writer = house.writer();
     let upgrade = house.begin();
     let status = house.until_state(&upgrade, State::Aborted);
     assert!(status.turned_back.as_deref().unwrap_or_default().contains("rehearse"), "{:?}", status.turned_back);
@@ -131,7 +131,7 @@ fn a_target_that_dies_at_start_is_found_on_the_copy() {
 #[test]
 fn an_instance_that_dies_at_its_closed_start_rolls_back() {
     let house = House::new(Plan::default());
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     until_phase(&house, &upgrade, Phase::Drain);
     house.fault("1.4.6:NUMARY_SIM_DIE_AT_START=1");
@@ -146,7 +146,7 @@ fn an_instance_that_dies_at_its_closed_start_rolls_back() {
 #[test]
 fn a_unit_argument_that_the_target_does_not_know_is_found_before_any_downtime() {
     let house = House::new(Plan { args: vec!["--persist-config=false".to_owned()], ..Plan::default() });
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     let status = house.until_state(&upgrade, State::Aborted);
     let why = status.turned_back.unwrap_or_default();
@@ -172,7 +172,7 @@ fn a_bad_row_blocks_the_plan() {
 #[test]
 fn a_stranger_that_opens_the_storage_in_the_window_holds_and_retry_goes_on() {
     let house = House::new(Plan::default());
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     until_phase(&house, &upgrade, Phase::Drain);
     let stranger = std::fs::File::open(house.data().join("numary_shop.db")).unwrap();
@@ -188,22 +188,18 @@ fn a_stranger_that_opens_the_storage_in_the_window_holds_and_retry_goes_on() {
 
 #[test]
 fn a_full_disk_at_the_recovery_point_goes_back_by_itself() {
-    let disk = match Disk::of_kib(6_000) {
+    let disk = match Disk::of_kib(20_000) {
         Ok(disk) => disk,
         Err(why) => return cutover_tests::house::skipped(&why),
     };
-    let plan = Plan { state: Some(disk.path.join("state")), ..Plan::default() };
-    let house = House::new(plan);
-    let writer = Writer::start(house.address, LEDGERS);
+    let house = House::new(Plan { recovery: Some(disk.path.join("recovery")), ..Plan::default() });
+    let writer = house.writer();
     let upgrade = house.begin();
-    until_phase(&house, &upgrade, Phase::Drain);
+    until_phase(&house, &upgrade, Phase::Rehearse);
     disk.fill();
-    let status = house.until_rests(&upgrade);
-    // Whether the recovery point or already the journal of the agent found the disk full: nothing was migrated.
-    disk.free();
-    let status = if status.state == State::Held { house.until_rests(&upgrade) } else { status };
-    assert_eq!(status.state, State::Aborted, "{:?}\n{}", status.holds, house.logs());
-    house.until_serves("1.3.1");
+    let status = house.until_state(&upgrade, State::Aborted);
+    let why = status.turned_back.unwrap_or_default();
+    assert!(why.contains("secure") && why.to_lowercase().contains("space"), "{why}");
     check_went_back(&house, &upgrade, &writer.end());
 }
 
@@ -227,9 +223,6 @@ impl Disk {
         let zeros = vec![0_u8; 64 * 1024 * 1024];
         // Writes as much as fits.
         let _ = std::fs::write(self.path.join("filler"), zeros);
-    }
-    fn free(&self) {
-        let _ = std::fs::remove_file(self.path.join("filler"));
     }
 }
 impl Drop for Disk {

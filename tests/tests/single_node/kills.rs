@@ -2,8 +2,7 @@
 
 use crate::{check_completed, check_went_back, until_phase};
 use cutover_core::upgrade::forward;
-use cutover_tests::clients::Writer;
-use cutover_tests::house::{House, LEDGERS, Plan};
+use cutover_tests::house::{House, Plan};
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::State;
@@ -18,7 +17,7 @@ enum Victim {
 
 fn kill_in(phase: Phase, victim: Victim) {
     let mut house = House::new(Plan::default());
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     until_phase(&house, &upgrade, phase);
     match victim {
@@ -71,7 +70,7 @@ fn both_killed_at_once_go_on_at_the_borders() {
 fn a_killed_agent_goes_on_in_every_phase_of_the_way_back() {
     for phase in [Phase::Restore, Phase::SwitchBack, Phase::Reopen] {
         let mut house = House::new(Plan::default());
-        let writer = Writer::start(house.address, LEDGERS);
+        let writer = house.writer();
         let upgrade = house.begin();
         until_phase(&house, &upgrade, Phase::Prove);
         // It may have gone past the opening by now; then there is no way back, and nothing to test.

@@ -4,7 +4,7 @@
 mod faults;
 mod kills;
 
-use cutover_tests::clients::{Told, Writer, check_exactly_once, version};
+use cutover_tests::clients::{Told, check_exactly_once, version};
 use cutover_tests::house::{House, LEDGERS, Plan};
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
@@ -50,7 +50,7 @@ fn check_went_back(house: &House, upgrade: &str, told: &Told) {
 #[test]
 fn one_instance_is_upgraded_while_a_client_writes() {
     let house = House::new(Plan::default());
-    let writer = Writer::start(house.address, LEDGERS);
+    let writer = house.writer();
     let upgrade = house.begin();
     let status = house.until_state(&upgrade, State::Completed);
     let before = writer.acknowledged();

@@ -38,7 +38,23 @@ pub fn may_start(agreed: &Plan, fresh: &Plan, approval: Option<&Approval>) -> Re
         approval.is_some_and(|approval| approval.findings.contains(&noticed))
     };
     let open: Vec<Finding> = agreed.findings(Level::Approve).filter(|finding| !approved(finding)).cloned().collect();
+    let moved = losses_moved(approval, fresh);
+    if open.is_empty() && !moved.is_empty() {
+        return Err(MayNotStart::Stale { changes: moved });
+    }
     if open.is_empty() { Ok(()) } else { Err(MayNotStart::NeedsApproval { findings: open }) }
+}
+
+/// Ledgers of which other rows would be lost than were approved. Seen again at Secure, where it would cost downtime.
+fn losses_moved(approval: Option<&Approval>, fresh: &Plan) -> Vec<String> {
+    let moved = |ledger: &&cutover_vocabulary::storage::LedgerSurvey| {
+        let agreed = approval.and_then(|approval| approval.losses.get(&ledger.name)).map(|losses| losses.sha256);
+        fresh.binding.lossy && agreed != ledger.losses.sha256
+    };
+    let text = |ledger: &cutover_vocabulary::storage::LedgerSurvey| {
+        format!("ledger {}: it would now lose other rows than were approved ({} now)", ledger.name, ledger.losses.count)
+    };
+    fresh.observed.ledgers.iter().filter(moved).map(text).collect()
 }
 
 /// Names every part of the binding that differs. Exhaustive by destructuring: a new part must say here how it differs.

@@ -47,6 +47,8 @@ impl Upgrade {
             Fact::RevokeAsked { order } => {
                 if let Some(open) = self.orders.get_mut(order) {
                     open.revoked = true;
+                    // Its agent has as long again to answer the revoke.
+                    open.since = (epoch, leading_for);
                 }
             }
             Fact::Revoked { order, settlement } => {
@@ -66,18 +68,11 @@ impl Upgrade {
             }
             Fact::Held { hold } => {
                 self.next_hold = hold.id.0 + 1;
-                if let HoldReason::AgentLost { agent, .. } = &hold.reason {
-                    self.lost.insert(agent.clone());
-                }
                 self.holds.insert(hold.id, (**hold).clone());
             }
             Fact::HoldDecided { hold, choice, .. } => self.decided(*hold, *choice, (epoch, leading_for), at),
             Fact::HoldLifted { hold } => {
-                if let Some(hold) = self.holds.remove(hold)
-                    && let HoldReason::AgentLost { agent, .. } = hold.reason
-                {
-                    self.lost.remove(&agent);
-                }
+                self.holds.remove(hold);
             }
             Fact::ProofVoided { instance, .. } => {
                 if let Some(Drained::Proved { since, .. }) = self.drained.get(instance) {

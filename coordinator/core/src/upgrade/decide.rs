@@ -410,7 +410,7 @@ impl Draft {
     }
 
     fn silent(&mut self, agent: &AgentName) {
-        if self.upgrade.finished() || self.upgrade.lost.contains(agent) {
+        if self.upgrade.finished() || self.lost_hold(agent).is_some() {
             return;
         }
         let mine = self.upgrade.orders.iter().filter(|(_, open)| open.order.agent == *agent);
@@ -422,14 +422,15 @@ impl Draft {
     }
 
     fn heard(&mut self, agent: &AgentName) {
-        let lost = self
-            .upgrade
-            .holds
-            .values()
-            .find(|hold| matches!(&hold.reason, HoldReason::AgentLost { agent: lost, .. } if lost == agent));
-        if let Some(hold) = lost.map(|hold| hold.id) {
+        if let Some(hold) = self.lost_hold(agent) {
             self.happen(Cause::Machine, Fact::HoldLifted { hold });
         }
+    }
+
+    /// The open hold about a lost agent.
+    fn lost_hold(&self, agent: &AgentName) -> Option<HoldId> {
+        let of_agent = |hold: &&cutover_vocabulary::Hold| matches!(&hold.reason, HoldReason::AgentLost { agent: lost, .. } if lost == agent);
+        self.upgrade.holds.values().find(of_agent).map(|hold| hold.id)
     }
 
     fn taken_over(&mut self, agent: &AgentName, note: &str) {

@@ -151,7 +151,6 @@ pub struct Upgrade {
     // Orders.
     pub(super) orders: BTreeMap<OrderId, OpenOrder>,
     pub(super) settled: BTreeMap<OrderId, SettledBy>,
-    pub(super) lost: BTreeSet<AgentName>,
 
     // What was learnt.
     pub(super) staged: BTreeMap<InstanceName, StagedRelease>,
@@ -201,7 +200,6 @@ impl Upgrade {
             open_steps: 0,
             orders: BTreeMap::new(),
             settled: BTreeMap::new(),
-            lost: BTreeSet::new(),
             staged: BTreeMap::new(),
             drained: BTreeMap::new(),
             storage: None,
@@ -252,6 +250,11 @@ impl Upgrade {
         }
     }
 
+    /// Who leads from now on. A leader calls it once after loading: deadlines restart with an election, and until its first
+    /// fact nothing else says which leadership counts.
+    pub fn led_by(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
     /// Its name.
     pub fn id(&self) -> &UpgradeId {
         &self.id
