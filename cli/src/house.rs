@@ -41,6 +41,7 @@ impl House {
         let cutover_agent::settings::Coordinator::Unix(socket) = &settings.coordinator;
         let endpoint = Endpoint::Unix(socket.clone());
         let shutdown = CancellationToken::new();
+        settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
         let coordinator = coordinator(&endpoint, store, shutdown.clone()).await?;
         let agent = match agent(settings, shutdown.clone()).await {
             Ok(agent) => agent,
@@ -82,7 +83,8 @@ impl House {
             Ok(Err(trouble)) => Err(trouble),
             Err(_) => {
                 let seconds = ATTACH.as_secs();
-                Err(Trouble::plain(format!("the agent did not attach to the coordinator within {seconds} s")))
+                Err(Trouble::plain(format!("the agent did not attach to the coordinator within {seconds} s"))
+                    .next("its log, cutover.log, says why"))
             }
         }
     }
@@ -157,7 +159,6 @@ async fn agent(
 ) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
     let state = settings.state.display().to_string();
     let cannot = |error| Trouble::failed(format!("the agent cannot use its state directory {state}"), error);
-    settings.prepare().map_err(cannot)?;
     let incarnation = cutover_agent::run::incarnation(&settings.state)
         .await
         .map_err(|error| Trouble::failed(format!("the agent cannot use its journal in {state}"), error))?;

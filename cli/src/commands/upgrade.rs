@@ -109,7 +109,8 @@ pub async fn pause(screen: Screen, client: &Client, upgrade: &UpgradeId) -> Resu
     screen.line("");
     screen.line("Stopping at the next safe point; Ctrl-C again stops at once.");
     let mut status = client.status(upgrade).await?;
-    if !status.state.ended() && status.state != State::Paused {
+    // A hold stands still by itself, and must not be found paused as well once it is decided.
+    if matches!(status.state, State::Running | State::GoingBack) {
         status = client.steer(upgrade, Steer::Pause, "stopped with Ctrl-C").await?;
     }
     let settled = async {

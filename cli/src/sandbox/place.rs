@@ -173,9 +173,9 @@ impl Sandbox {
     pub(super) fn settings(&self) -> PathBuf {
         self.dir.join("agent.toml")
     }
-    /// The coordinator's folder.
+    /// The coordinator's folder, where `cutover single` has it too: an agent refuses a coordinator that forgot it.
     pub(super) fn store(&self) -> PathBuf {
-        self.dir.join("coordinator")
+        self.dir.join("agent/coordinator")
     }
     /// Where the client's writes are noted.
     pub(super) fn writes(&self) -> PathBuf {

@@ -196,6 +196,7 @@ impl Summary {
         let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
         let seen = match self.downtime {
             Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
+            None if self.version_after.is_none() => format!("not over yet; its critical path so far is {sum}:"),
             None => format!("not measured, because the sandbox was stopped meanwhile; its critical path is {sum}:"),
         };
         page.entry(2, 11, "Downtime", seen);
