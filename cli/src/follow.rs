@@ -56,7 +56,7 @@ pub async fn follow(
                 bars.finish();
                 return Ok(status);
             }
-            Err(Trouble::Broken { .. } | Trouble::Unreachable { .. }) if lost < RECONNECTS => {
+            Err(trouble) if passing(&trouble) && lost < RECONNECTS => {
                 lost += 1;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -65,6 +65,15 @@ pub async fn follow(
                 return Err(trouble);
             }
         }
+    }
+}
+
+/// Whether it may be gone in a moment: a lost connection, or no leader during an election.
+fn passing(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Broken { .. } | Trouble::Unreachable { .. } => true,
+        Trouble::Refused { code, .. } => matches!(code.as_str(), "NOT_LEADER" | "STORE_UNAVAILABLE"),
+        Trouble::Malformed { .. } | Trouble::Usage { .. } | Trouble::Failed { .. } => false,
     }
 }
 
