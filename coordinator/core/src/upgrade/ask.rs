@@ -24,18 +24,19 @@ impl Draft {
             Ask::Abort { .. } => Err(Rejected::MigratedAlready),
             Ask::Rollback { reason } if self.upgrade.crossed(Border::MigrateAuthorised) => self.turn_back(by, reason),
             Ask::Rollback { .. } => Err(Rejected::NothingMigrated),
-            Ask::Pause if self.upgrade.paused => Err(Rejected::NothingToDo("it is paused already")),
+            // What is so already needs no fact, and is no error: these calls are idempotent.
+            Ask::Pause if self.upgrade.paused => Ok(()),
             Ask::Pause => {
                 self.happen(by, Fact::Paused);
                 Ok(())
             }
-            Ask::Resume if !self.upgrade.paused => Err(Rejected::NothingToDo("it is not paused")),
+            Ask::Resume if !self.upgrade.paused => Ok(()),
             Ask::Resume => {
                 self.happen(by, Fact::Resumed);
                 Ok(())
             }
             Ask::Close if !self.upgrade.finished() => Err(Rejected::NotEnded),
-            Ask::Close if self.upgrade.closed => Err(Rejected::NothingToDo("it is closed already")),
+            Ask::Close if self.upgrade.closed => Ok(()),
             Ask::Close => {
                 self.happen(by, Fact::Closed);
                 Ok(())
