@@ -40,6 +40,14 @@ impl<'a> Case<'a> {
     pub fn from(&self) -> Option<&'a Version> {
         self.instances().filter_map(|(_, instance)| instance.inspection.as_ref().ok()?.running.as_ref()).min()
     }
+    /// The instance that answers with the highest version.
+    pub fn newest(&self) -> Option<(&'a InstanceName, &'a Version)> {
+        self.instances()
+            .filter_map(|(_, instance)| {
+                Some((&instance.instance, instance.inspection.as_ref().ok()?.running.as_ref()?))
+            })
+            .max_by_key(|(_, running)| *running)
+    }
     /// The kind of storage, where one was seen.
     pub fn driver(&self) -> Option<Driver> {
         self.storages().first().map(|survey| survey.identity.driver())

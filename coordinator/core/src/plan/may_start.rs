@@ -1,7 +1,9 @@
 //! Whether a plan may start now: it is not stale, nothing blocks it, and what needs approval has it.
 
 use cutover_vocabulary::finding::{Finding, Level};
-use cutover_vocabulary::plan::{Approval, Binding, Plan};
+use cutover_vocabulary::phase::Stage;
+use cutover_vocabulary::plan::{Approval, Binding, Limits, Plan, Strategy};
+use cutover_vocabulary::storage::Migrations;
 
 /// Why a plan may not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +93,13 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
             now.target.archive.short()
         ),
     );
-    differ(*strategy == now.strategy, "strategy".to_owned());
+    differ(*strategy == now.strategy, format!("strategy: {}, now {}", word(*strategy), word(now.strategy)));
     differ(*runner == now.runner, format!("runner: {runner}, now {}", now.runner));
     differ(*storage == now.storage, format!("storage: {storage}, now {}", now.storage));
-    differ(*lossy == now.lossy, "whether the migration loses rows".to_owned());
-    differ(*stages == now.stages, "stages".to_owned());
-    differ(*limits == now.limits, "limits".to_owned());
+    let loses = |lossy| if lossy { "loses rows" } else { "loses none" };
+    differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
+    differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
+    differ(*limits == now.limits, format!("limits: {}", limits_that_differ(limits, &now.limits)));
     for (name, member) in members {
         match now.members.get(name) {
             None => differ(false, format!("instance {name} is gone")),
@@ -108,8 +111,10 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
                         member.version, member.agent, present.version, present.agent
                     ),
                 );
-                differ(member.binary == present.binary, format!("binary of instance {name}"));
-                differ(member.settings == present.settings, format!("settings of instance {name}"));
+                let (was, is) = (member.binary.short(), present.binary.short());
+                differ(member.binary == present.binary, format!("binary of instance {name}: {was}, now {is}"));
+                // Their digest only: settings may hold secrets.
+                differ(member.settings == present.settings, format!("settings of instance {name} are others now"));
             }
         }
     }
@@ -119,7 +124,10 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     for (name, migrations) in ledgers {
         match now.ledgers.get(name) {
             None => differ(false, format!("ledger {name} is gone")),
-            Some(present) => differ(migrations == present, format!("migrations of ledger {name}")),
+            Some(present) => differ(
+                migrations == present,
+                format!("migrations of ledger {name} afterwards: {}, now {}", numbers(migrations), numbers(present)),
+            ),
         }
     }
     for name in now.ledgers.keys().filter(|name| !ledgers.contains_key(*name)) {
@@ -132,4 +140,37 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         differ(false, format!("finding {} about {} is new", finding.code, finding.subject));
     }
     changes
+}
+
+fn word(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Downtime => "downtime",
+        Strategy::Rolling => "rolling",
+    }
+}
+
+fn listed(stages: &[Stage]) -> String {
+    stages.iter().map(|stage| stage.phase.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn numbers(migrations: &Migrations) -> String {
+    let Some(numbers) = &migrations.0 else { return "no table of them".to_owned() };
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Exhaustive by destructuring, as above.
+fn limits_that_differ(then: &Limits, now: &Limits) -> String {
+    let Limits { drain, step, migration, agent_lost, attempts, lanes } = then;
+    [
+        (drain != &now.drain, format!("drain {drain}, now {}", now.drain)),
+        (step != &now.step, format!("step {step}, now {}", now.step)),
+        (migration != &now.migration, format!("migration {migration}, now {}", now.migration)),
+        (agent_lost != &now.agent_lost, format!("agent_lost {agent_lost}, now {}", now.agent_lost)),
+        (attempts != &now.attempts, format!("attempts {attempts}, now {}", now.attempts)),
+        (lanes != &now.lanes, format!("lanes {lanes}, now {}", now.lanes)),
+    ]
+    .into_iter()
+    .filter_map(|(differs, text)| differs.then_some(text))
+    .collect::<Vec<_>>()
+    .join(", ")
 }

@@ -25,7 +25,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             )),
             Ok(_) => {}
         }
-        if let Err(why) = &survey.storage {
+        // Where settings lead to no storage, both say so in the same words; once is enough.
+        if let Err(why) = &survey.storage
+            && survey.inspection.as_ref().err() != Some(why)
+        {
             findings.push(about(
                 &survey.instance,
                 format!("its storage cannot be read: {why}"),

@@ -1,4 +1,5 @@
-//! Findings, one file a rule. To add one: a file with `check`, its line in `RULES`.
+//! Findings, one file a rule. To add one: a file with `check`, its line in `RULES`, its case in
+//! `tests/findings.rs`.
 
 mod agent_not_seen;
 mod bad_release;
@@ -26,36 +27,54 @@ use super::case::Case;
 use cutover_vocabulary::Finding;
 
 /// A rule looks at the case and says what it noticed.
-type Rule = fn(&Case<'_>) -> Vec<Finding>;
+struct Rule {
+    /// Every code that it can say; each has a case of its own in `tests/findings.rs`.
+    codes: &'static [&'static str],
+    check: fn(&Case<'_>) -> Vec<Finding>,
+}
 
 /// Every rule. The order is the order on screens within a level.
 const RULES: &[Rule] = &[
-    agent_not_seen::check,
-    instance_unreadable::check,
-    release::check,
-    path::check,
-    unknown_release::check,
-    bad_release::check,
-    broken_upgrade::check,
-    not_yet::check,
-    one_storage::check,
-    shared_sqlite::check,
-    mixed_versions::check,
-    disk_and_running_differ::check,
-    storage_access::check,
-    db_name::check,
-    skipped::check,
-    registered_ledgers::check,
-    bad_rows::check,
-    inconsistent::check,
-    losses::check,
-    disk_space::check,
-    manager::check,
+    Rule { codes: &["agent-not-seen"], check: agent_not_seen::check },
+    Rule { codes: &["instance-unreadable"], check: instance_unreadable::check },
+    Rule { codes: &["release-unusable", "releases-differ"], check: release::check },
+    Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
+    Rule { codes: &["unknown-release", "target-without-storage-commands"], check: unknown_release::check },
+    Rule { codes: &["bad-release"], check: bad_release::check },
+    Rule { codes: &["broken-upgrade"], check: broken_upgrade::check },
+    Rule { codes: &["driver-not-supported", "rolling-not-supported"], check: not_yet::check },
+    Rule { codes: &["several-storages"], check: one_storage::check },
+    Rule { codes: &["sqlite-shared"], check: shared_sqlite::check },
+    Rule { codes: &["mixed-versions"], check: mixed_versions::check },
+    Rule { codes: &["disk-and-running-differ"], check: disk_and_running_differ::check },
+    Rule { codes: &["storage-read-only", "storage-held-by-others"], check: storage_access::check },
+    Rule { codes: &["db-name-with-underscore"], check: db_name::check },
+    Rule { codes: &["file-skipped"], check: skipped::check },
+    Rule { codes: &["ledger-only-registered"], check: registered_ledgers::check },
+    Rule { codes: &["bad-rows"], check: bad_rows::check },
+    Rule { codes: &["storage-inconsistent"], check: inconsistent::check },
+    Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], check: losses::check },
+    Rule { codes: &["disk-space"], check: disk_space::check },
+    Rule { codes: &["process-manager-has-no-guard"], check: manager::check },
 ];
+
+/// Every code that a rule can say, rule by rule.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    RULES.iter().flat_map(|rule| rule.codes).copied()
+}
 
 /// Everything that every rule noticed; what blocks first.
 pub fn all(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(case)).collect();
+    let noticed = |rule: &Rule| {
+        let findings = (rule.check)(case);
+        let declared = |finding: &Finding| rule.codes.contains(&finding.code.0.as_str());
+        debug_assert!(
+            findings.iter().all(declared),
+            "a rule says a code that its line in RULES leaves out: {findings:?}"
+        );
+        findings
+    };
+    let mut findings: Vec<Finding> = RULES.iter().flat_map(noticed).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
 }

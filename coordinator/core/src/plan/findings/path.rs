@@ -8,6 +8,8 @@ use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let Some(from) = case.from() else { return Vec::new() };
     let target = &case.ask.target;
+    let downgrade =
+        "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer tables";
     if target <= from {
         return vec![finding(
             "target-not-newer",
@@ -15,7 +17,18 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             FindingSubject::Path,
             Source::Manual,
             format!("the deployment runs {from}; {target} is not newer"),
-            "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer tables",
+            downgrade,
+        )];
+    }
+    // Of a half rolled deployment some may run the target already; none may run what is newer.
+    if let Some((instance, running)) = case.newest().filter(|(_, running)| *running > target) {
+        return vec![finding(
+            "target-not-newer",
+            Level::Block,
+            FindingSubject::Path,
+            Source::Manual,
+            format!("instance {instance} runs {running} already; {target} would be a downgrade for it"),
+            downgrade,
         )];
     }
     let PathVerdict::NotNamed { stops } = case.catalogue.path(from, target) else { return Vec::new() };

@@ -1,0 +1,547 @@
+//! Every rule of `plan/findings` fires on a case made for it, and no other rule does.
+
+mod support;
+
+use cutover_core::catalogue;
+use cutover_core::plan::{self, Case, PlanAsk, StrategyAsk, findings};
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
+use cutover_vocabulary::instance::Manager;
+use cutover_vocabulary::outcome::Inspection;
+use cutover_vocabulary::plan::Plan;
+use cutover_vocabulary::storage::*;
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, ReleaseProblem, StorageSurvey};
+use cutover_vocabulary::*;
+use std::collections::{BTreeMap, BTreeSet};
+use support::*;
+
+/// All that a plan is made from.
+#[derive(Clone)]
+struct World {
+    ask: PlanAsk,
+    registered: BTreeMap<InstanceName, AgentName>,
+    surveys: Vec<HostSurvey>,
+}
+
+impl World {
+    /// One instance, one ledger that loses nothing, under systemd: nothing to notice.
+    fn healthy() -> Self {
+        Self::of(&Seen { ledgers: vec![("main", 0)], ..Seen::default() })
+    }
+    /// Two instances on one PostgreSQL; that driver's own finding is all there is to notice.
+    fn two() -> Self {
+        let mut world = Self::of(&Seen { instances: vec!["a", "b"], ledgers: vec![("main", 0)], ..Seen::default() });
+        let postgres = StorageIdentity::Postgres {
+            system_identifier: "7301".to_owned(),
+            timeline: 1,
+            database: "ledger".to_owned(),
+        };
+        world.each_storage(|storage| storage.identity = postgres.clone());
+        world
+    }
+    fn of(seen: &Seen) -> Self {
+        let mut world = Self { ask: ask(), registered: seen.registered(), surveys: seen.surveys() };
+        world.surveys.iter_mut().for_each(|host| host.instances[0].manager = Manager::Systemd);
+        world
+    }
+    fn to(mut self, target: (u64, u64, u64)) -> Self {
+        self.ask.target = version(target);
+        self.surveys.iter_mut().for_each(|host| {
+            if let Ok(release) = &mut host.target {
+                release.version = version(target);
+            }
+        });
+        self
+    }
+    fn from(mut self, from: (u64, u64, u64)) -> Self {
+        for n in 0..self.surveys.len() {
+            self.runs(n, from);
+        }
+        self
+    }
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+    fn instance(&mut self, n: usize) -> &mut InstanceSurvey {
+        &mut self.surveys[n].instances[0]
+    }
+    fn inspection(&mut self, n: usize) -> &mut Inspection {
+        self.instance(n).inspection.as_mut().unwrap()
+    }
+    fn runs(&mut self, n: usize, which: (u64, u64, u64)) {
+        let inspection = self.inspection(n);
+        (inspection.running, inspection.on_disk) = (Some(version(which)), Some(version(which)));
+    }
+    fn storage(&mut self) -> &mut StorageSurvey {
+        self.instance(0).storage.as_mut().unwrap()
+    }
+    fn ledger(&mut self) -> &mut LedgerSurvey {
+        &mut self.storage().ledgers[0]
+    }
+    fn each_storage(&mut self, change: impl Fn(&mut StorageSurvey)) {
+        for host in &mut self.surveys {
+            host.instances.iter_mut().for_each(|survey| change(survey.storage.as_mut().unwrap()));
+        }
+    }
+    fn findings(&self) -> Vec<Finding> {
+        let catalogue = catalogue::shipped().unwrap();
+        let Self { ask, registered, surveys } = self;
+        findings::all(&Case { catalogue: &catalogue, ask, registered, surveys })
+    }
+    fn plan(&self) -> Result<Plan, Vec<Finding>> {
+        plan::make(&self.ask, &self.registered, &self.surveys, now(0).wall).map_err(|cannot| cannot.findings)
+    }
+}
+
+/// A case that a rule was made for.
+struct Made {
+    code: &'static str,
+    level: Level,
+    subject: FindingSubject,
+    /// What an operator must read in the evidence: what is wrong, with its own names and numbers.
+    seen: &'static str,
+    /// What must be in the remedy.
+    remedy: &'static str,
+    /// Other codes that the same case must fire; every one that is not here must stay silent.
+    also: &'static [&'static str],
+    world: World,
+}
+
+fn about(name: &str) -> FindingSubject {
+    FindingSubject::Instance(instance(name))
+}
+fn of_ledger(name: &str) -> FindingSubject {
+    FindingSubject::Ledger(ledger(name))
+}
+fn of_deployment() -> FindingSubject {
+    FindingSubject::Deployment(DeploymentName::new("prod").unwrap())
+}
+fn one_loss(class: LossClass) -> Losses {
+    let row = LostRow {
+        class,
+        target: MetadataTarget::Account("users:0001".to_owned()),
+        key: "kyc".to_owned(),
+        value: "\"done\"".to_owned(),
+    };
+    let sha256 = Some(Digest::of_json(&[&row]));
+    Losses { count: 1, sha256, rows: vec![row], by_class: [(class, 1)].into() }
+}
+fn corrupt() -> ReleaseProblem {
+    ReleaseProblem::Corrupt { version: version(NEW), found: Digest::of(b"found"), named: Digest::of(b"named") }
+}
+
+/// Case by case, each named by what is wrong in it.
+fn cases() -> Vec<Made> {
+    let made =
+        |code, level, subject, seen, remedy, also, world| Made { code, level, subject, seen, remedy, also, world };
+    let mut cases = about_instances();
+    cases.extend(about_paths());
+    cases.extend(about_storages());
+    cases.push(made(
+        "rolling-not-supported",
+        Level::Block,
+        of_deployment(),
+        "cannot roll yet",
+        "--strategy downtime",
+        &[],
+        World::healthy().with(|w| w.ask.strategy = StrategyAsk::Rolling),
+    ));
+    cases.push(made(
+        "release-unusable",
+        Level::Block,
+        about("a"),
+        "host-a: the file of release 1.4.6 is corrupt",
+        "put the release's archive and its checksum file where",
+        &[],
+        World::healthy().with(|w| w.surveys[0].target = Err(corrupt())),
+    ));
+    cases.push(made(
+        "releases-differ",
+        Level::Block,
+        FindingSubject::Path,
+        "different files for 1.4.6",
+        "one and the same archive on every host",
+        &["driver-not-supported"],
+        World::two().with(|w| w.surveys[1].target.as_mut().unwrap().archive = Digest::of(b"another")),
+    ));
+    cases
+}
+
+fn about_instances() -> Vec<Made> {
+    let made =
+        |code, level, subject, seen, remedy, also, world| Made { code, level, subject, seen, remedy, also, world };
+    let unreadable =
+        |seen, remedy, also, world| made("instance-unreadable", Level::Block, about("a"), seen, remedy, also, world);
+    vec![
+        made(
+            "agent-not-seen",
+            Level::Block,
+            about("b"),
+            "agent host-b did not answer",
+            "start the agent on its host",
+            &["driver-not-supported"],
+            World::two().with(|w| w.surveys.truncate(1)),
+        ),
+        unreadable(
+            "NUMARY_STORAGE_DRIVER",
+            "mend its settings",
+            &[],
+            World::healthy()
+                .with(|w| w.instance(0).inspection = Err("NUMARY_STORAGE_DRIVER names no driver".to_owned())),
+        ),
+        unreadable(
+            "does not answer",
+            "start it, or look at its log",
+            &[],
+            World::healthy().with(|w| w.inspection(0).running = None),
+        ),
+        unreadable(
+            "its binary on disk cannot be read",
+            "let the agent read",
+            &[],
+            World::healthy().with(|w| w.inspection(0).binary = None),
+        ),
+        unreadable(
+            "its storage cannot be read: /data is gone",
+            "mend that, then plan again",
+            &[],
+            World::healthy().with(|w| w.instance(0).storage = Err("/data is gone".to_owned())),
+        ),
+        made(
+            "mixed-versions",
+            Level::Approve,
+            of_deployment(),
+            "1.3.0, 1.3.1",
+            "find out why",
+            &["driver-not-supported"],
+            World::two().with(|w| w.runs(1, (1, 3, 0))),
+        ),
+        made(
+            "disk-and-running-differ",
+            Level::Block,
+            about("a"),
+            "it runs 1.3.1, but its binary on disk is 1.4.0",
+            "put the binary of the version that runs back",
+            &[],
+            World::healthy().with(|w| w.inspection(0).on_disk = Some(version((1, 4, 0)))),
+        ),
+        made(
+            "process-manager-has-no-guard",
+            Level::Info,
+            about("a"),
+            "plain process",
+            "systemd",
+            &[],
+            World::healthy().with(|w| w.instance(0).manager = Manager::Process),
+        ),
+    ]
+}
+
+fn about_paths() -> Vec<Made> {
+    let path = |code, level, seen, remedy, also, world| Made {
+        code,
+        level,
+        subject: FindingSubject::Path,
+        seen,
+        remedy,
+        also,
+        world,
+    };
+    let older = "a downgrade is not an upgrade back";
+    vec![
+        path(
+            "target-not-newer",
+            Level::Block,
+            "runs 1.4.6; 1.4.0",
+            older,
+            &[],
+            World::healthy().from(NEW).to((1, 4, 0)),
+        ),
+        path("target-not-newer", Level::Block, "1.4.6 is not newer", older, &[], World::healthy().from(NEW)),
+        path(
+            "target-not-newer",
+            Level::Block,
+            "instance b runs 1.5.0 already",
+            older,
+            &["mixed-versions", "driver-not-supported"],
+            World::two().with(|w| w.runs(1, (1, 5, 0))),
+        ),
+        path(
+            "path-not-in-table",
+            Level::Block,
+            "does not name 1.3.1 to 1.9.6",
+            "1.8.3",
+            &[],
+            World::healthy().to((1, 9, 6)),
+        ),
+        path(
+            "path-not-in-table",
+            Level::Approve,
+            "does not name 1.9.6 to 1.12.0",
+            "no stop on the way",
+            &[],
+            World::healthy().from((1, 9, 6)).to((1, 12, 0)).with(|w| w.ledger().legacy_layout = false),
+        ),
+        path(
+            "unknown-release",
+            Level::Block,
+            "nothing is known of 1.4.99",
+            "choose a release of the catalogue",
+            &[],
+            World::healthy().to((1, 4, 99)),
+        ),
+        path(
+            "unknown-release",
+            Level::Block,
+            "nothing is known of 1.3.77, which runs now",
+            "only releases of the catalogue",
+            &[],
+            World::healthy().from((1, 3, 77)),
+        ),
+        path(
+            "target-without-storage-commands",
+            Level::Block,
+            "1.2.1 has no storage commands",
+            "from 1.3.2 on",
+            &[],
+            World::healthy().from((1, 1, 0)).to((1, 2, 1)),
+        ),
+        path(
+            "bad-release",
+            Level::Block,
+            "1.10.6: after a start of the process, balances count from zero",
+            "choose another target",
+            &["path-not-in-table"],
+            World::healthy().from((1, 9, 6)).to((1, 10, 6)).with(|w| w.ledger().legacy_layout = false),
+        ),
+        path(
+            "broken-upgrade",
+            Level::Block,
+            "1.7.8 to 1.8.0 on sqlite: upgrade ends 0, then every transaction is refused",
+            "way around",
+            &[],
+            World::healthy().from((1, 7, 8)).to((1, 8, 0)).with(|w| w.ledger().legacy_layout = false),
+        ),
+    ]
+}
+
+fn about_storages() -> Vec<Made> {
+    let made =
+        |code, level, subject, seen, remedy, world| Made { code, level, subject, seen, remedy, also: &[], world };
+    let storage = |code, level, seen, remedy, world| made(code, level, FindingSubject::Storage, seen, remedy, world);
+    let main = |code, level, seen, remedy, world| made(code, level, of_ledger("main"), seen, remedy, world);
+    let opener = || Opener { pid: 4711, command: "backup\nnow".to_owned(), file: "numary_main.db".to_owned() };
+    let bad = || BadRow { what: "reference".to_owned(), text: "a\"b".to_owned() };
+    let elsewhere = || match support::storage() {
+        StorageIdentity::Sqlite { machine, device, db_name, .. } => {
+            StorageIdentity::Sqlite { machine, directory: "/srv/other".to_owned(), device, inode: 77, db_name }
+        }
+        other @ StorageIdentity::Postgres { .. } => other,
+    };
+    let sqlite = |db_name: &str| StorageIdentity::Sqlite {
+        machine: "m1".to_owned(),
+        directory: "/var/lib/numary".to_owned(),
+        device: 1,
+        inode: 2,
+        db_name: db_name.to_owned(),
+    };
+    vec![
+        storage(
+            "driver-not-supported",
+            Level::Block,
+            "PostgreSQL",
+            "use a later version",
+            World::two().with(|w| {
+                w.surveys.truncate(1);
+                w.registered.retain(|name, _| name.as_str() == "a");
+            }),
+        ),
+        Made {
+            also: &["sqlite-shared"],
+            ..made(
+                "several-storages",
+                Level::Block,
+                of_deployment(),
+                "2 storages: sqlite /var/lib/numary/numary_*.db; sqlite /srv/other/numary_*.db",
+                "one deployment for each",
+                World::two().with(|w| {
+                    w.each_storage(|storage| storage.identity = support::storage());
+                    w.instance(1).storage.as_mut().unwrap().identity = elsewhere();
+                }),
+            )
+        },
+        made(
+            "sqlite-shared",
+            Level::Block,
+            of_deployment(),
+            "2 instances are registered on one SQLite storage",
+            "one instance on SQLite",
+            World::two().with(|w| w.each_storage(|storage| storage.identity = support::storage())),
+        ),
+        storage(
+            "storage-read-only",
+            Level::Block,
+            "it cannot be written: /data: read-only file system",
+            "make it writable",
+            World::healthy().with(|w| w.storage().read_only = Some("/data: read-only file system".to_owned())),
+        ),
+        storage(
+            "storage-held-by-others",
+            Level::Block,
+            "process 4711 (backup\\nnow) has numary_main.db open",
+            "end that process",
+            World::healthy().with(|w| w.storage().strangers = vec![opener()]),
+        ),
+        storage(
+            "db-name-with-underscore",
+            Level::Block,
+            "db_name is \"my_db\"",
+            "rename the files",
+            World::healthy().with(|w| w.storage().identity = sqlite("my_db")),
+        ),
+        storage(
+            "file-skipped",
+            Level::Approve,
+            "old.db is not upgraded: Bad name",
+            "move it out",
+            World::healthy().with(|w| w.storage().skipped = vec![("old.db".to_owned(), "Bad name".to_owned())]),
+        ),
+        made(
+            "ledger-only-registered",
+            Level::Block,
+            of_ledger("ghost"),
+            "the storage does not hold it",
+            "find out where its data went",
+            World::healthy().with(|w| w.storage().registered = Some(vec![ledger("main"), ledger("ghost")])),
+        ),
+        main(
+            "bad-rows",
+            Level::Block,
+            "1 row(s) make the ledger's migration fail: reference \"a\\\"b\"",
+            "mend them in the storage",
+            World::healthy().with(|w| w.ledger().bad_rows = vec![bad()]),
+        ),
+        main(
+            "storage-inconsistent",
+            Level::Approve,
+            "1 place(s) disagree, among them: volume of bank is 3, its postings say 4",
+            "find out how it came about",
+            World::healthy().with(|w| {
+                w.ledger().inconsistencies = vec!["volume of bank is 3, its postings say 4".to_owned()];
+            }),
+        ),
+        main(
+            "account-metadata-without-posting",
+            Level::Approve,
+            "loses 1 metadata row(s): account users:0001 kyc",
+            "approve exactly these rows",
+            World::healthy().with(|w| w.ledger().losses = one_loss(LossClass::AccountMetadataWithoutPosting)),
+        ),
+        main(
+            "sqlite-first-metadata",
+            Level::Approve,
+            "loses 1 metadata row(s): account users:0001 kyc",
+            "approve exactly these rows",
+            World::healthy().with(|w| w.ledger().losses = one_loss(LossClass::SqliteFirstMetadata)),
+        ),
+        storage(
+            "disk-space",
+            Level::Block,
+            "need 3 MiB, 1 MiB are free",
+            "free room there",
+            World::healthy().with(|w| (w.storage().needed_bytes, w.storage().free_bytes) = ((2 << 20) + 1, 1 << 20)),
+        ),
+    ]
+}
+
+#[test]
+fn a_healthy_deployment_has_no_findings() {
+    assert_eq!(World::healthy().findings(), []);
+    let two: Vec<_> = World::two().findings().iter().map(|finding| finding.code.to_string()).collect();
+    assert_eq!(two, ["driver-not-supported"]);
+}
+
+#[test]
+fn every_rule_has_a_case_made_for_it() {
+    let declared: Vec<&str> = findings::codes().collect();
+    let made: BTreeSet<&str> = cases().iter().map(|case| case.code).collect();
+    let missing: Vec<_> = declared.iter().filter(|code| !made.contains(**code)).collect();
+    assert!(missing.is_empty(), "these codes have no case in tests/findings.rs: {missing:?}");
+    let unknown: Vec<_> = made.iter().filter(|code| !declared.contains(code)).collect();
+    assert!(unknown.is_empty(), "no rule says {unknown:?}");
+    let unique: BTreeSet<_> = declared.iter().collect();
+    assert_eq!(unique.len(), declared.len(), "two rules say the same code: {declared:?}");
+}
+
+#[test]
+fn each_rule_fires_on_its_case_and_no_other_rule_does() {
+    for case in cases() {
+        let found = case.world.findings();
+        let codes: BTreeSet<&str> = found.iter().map(|finding| finding.code.0.as_str()).collect();
+        let expected: BTreeSet<&str> = case.also.iter().copied().chain([case.code]).collect();
+        assert_eq!(codes, expected, "{}: {found:#?}", case.seen);
+        let of_it: Vec<&Finding> = found.iter().filter(|finding| finding.code.0 == case.code).collect();
+        let [finding] = of_it.as_slice() else { panic!("{} once, not {of_it:#?}", case.code) };
+        assert_eq!((finding.level, &finding.subject), (case.level, &case.subject), "{finding:#?}");
+        assert!(finding.evidence.contains(case.seen), "{} in {finding:#?}", case.seen);
+        assert!(finding.remedy.contains(case.remedy), "{} in {finding:#?}", case.remedy);
+    }
+}
+
+#[test]
+fn findings_explain_every_missing_plan() {
+    let mut without = 0;
+    for case in cases() {
+        let blocks = case.world.findings().iter().any(|finding| finding.level == Level::Block);
+        match case.world.plan() {
+            Ok(plan) => assert_eq!(plan.level() == Some(Level::Block), blocks, "{}", case.seen),
+            Err(findings) => {
+                without += 1;
+                assert!(findings.iter().any(|finding| finding.code.0 == case.code), "{}: {findings:#?}", case.seen);
+                assert!(findings.iter().all(|finding| finding.level == Level::Block), "{findings:#?}");
+            }
+        }
+    }
+    assert!(without > 3, "some of these cases leave too little for a plan: {without}");
+    let nobody = World::healthy().with(|w| w.surveys.clear());
+    assert!(!nobody.plan().unwrap_err().is_empty());
+}
+
+#[test]
+fn what_blocks_comes_first() {
+    let world = World::healthy().with(|w| {
+        w.instance(0).manager = Manager::Process;
+        w.ledger().losses = one_loss(LossClass::SqliteFirstMetadata);
+        w.storage().read_only = Some("/data: read-only file system".to_owned());
+    });
+    let levels: Vec<Level> = world.findings().iter().map(|finding| finding.level).collect();
+    assert_eq!(levels, [Level::Block, Level::Approve, Level::Info]);
+}
+
+#[test]
+fn one_trouble_with_settings_is_said_once() {
+    let world = World::healthy().with(|w| {
+        w.instance(0).inspection = Err("/data is gone".to_owned());
+        w.instance(0).storage = Err("/data is gone".to_owned());
+    });
+    assert_eq!(world.findings().len(), 1);
+}
+
+#[test]
+fn losses_of_ledgers_that_were_migrated_before_are_none() {
+    let world = World::healthy().with(|w| {
+        w.ledger().losses = one_loss(LossClass::SqliteFirstMetadata);
+        w.ledger().bad_rows = vec![BadRow { what: "reference".to_owned(), text: "a\"b".to_owned() }];
+        w.ledger().legacy_layout = false;
+    });
+    assert_eq!(world.findings(), []);
+    assert!(!world.plan().unwrap().binding.lossy);
+}
+
+/// A fleet that was rolled half by hand: who runs the target already stands in nobody's way.
+#[test]
+fn an_instance_at_the_target_does_not_block_the_others() {
+    let world = World::two().with(|w| w.runs(1, NEW));
+    let codes: Vec<_> = world.findings().iter().map(|finding| finding.code.to_string()).collect();
+    assert_eq!(codes, ["driver-not-supported", "mixed-versions"]);
+}
