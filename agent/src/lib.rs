@@ -1,17 +1,17 @@
 //! The agent: speaks for the ledger instances of its host and carries out orders.
 
-pub mod perform;
+mod desk;
 pub mod files;
+pub mod host;
+pub mod journal;
 pub mod ledger;
+mod link;
+pub mod local;
 pub mod machine;
+pub mod perform;
 pub mod release;
+pub mod run;
 pub mod service;
 pub mod settings;
-pub mod worker;
 pub mod work;
-mod desk;
-pub mod journal;
-mod link;
-pub mod run;
-pub mod host;
-pub mod local;
+pub mod worker;

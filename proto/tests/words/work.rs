@@ -198,13 +198,14 @@ pub fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
 
 pub fn recorded() -> impl Strategy<Value = Recorded> {
     let fact = prop_oneof![
-        (plan(), option::of(approval())).prop_map(|(plan, approval)| Fact::Started { plan: Box::new(plan), approval }),
+        (plan(), option::of(approval()))
+            .prop_map(|(plan, approval)| Fact::Started { plan: std::sync::Arc::new(plan), approval }),
         (any::<u16>(), any::<u16>(), stage()).prop_map(|(number, run, stage)| Fact::StageEntered {
             number,
             run,
             stage
         }),
-        order().prop_map(|order| Fact::AttemptOpened { order: Box::new(order) }),
+        order().prop_map(|order| Fact::AttemptOpened { order: std::sync::Arc::new(order) }),
         (order_id(), outcome()).prop_map(|(order, outcome)| Fact::LateOutcome { order, outcome }),
         hold().prop_map(|hold| Fact::Held { hold: Box::new(hold) }),
         select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack][..]).prop_map(|ending| Fact::Ended { ending }),

@@ -11,6 +11,7 @@ use crate::{
     Digest, Elapsed, Evidence, Failure, InstanceName, OperatorName, Order, OrderId, Outcome, RequestId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Who caused a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,8 +36,8 @@ pub enum Cause {
 pub enum Fact {
     /// The plan was started. From here its members, storage, release and approvals are frozen.
     Started {
-        /// The plan.
-        plan: Box<Plan>,
+        /// The plan. Shared: folding it costs nothing.
+        plan: Arc<Plan>,
         /// The approval, where the plan needed one.
         approval: Option<Approval>,
     },
@@ -57,7 +58,7 @@ pub enum Fact {
     /// An order exists from now on, until it is settled.
     AttemptOpened {
         /// The order, frozen.
-        order: Box<Order>,
+        order: Arc<Order>,
     },
     /// A step was done; its order is settled.
     StepSucceeded {

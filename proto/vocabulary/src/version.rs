@@ -25,8 +25,7 @@ impl Version {
     /// Parses `1.4.6` or `v1.4.6`.
     pub fn parse(text: &str) -> Result<Self, InvalidVersion> {
         let invalid = || InvalidVersion { text: text.to_owned() };
-        let version =
-            semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).map_err(|_| invalid())?;
+        let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).map_err(|_| invalid())?;
         if !version.pre.is_empty() || !version.build.is_empty() {
             return Err(invalid());
         }

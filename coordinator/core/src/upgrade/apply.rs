@@ -7,7 +7,8 @@ use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::storage::RecoveryItem;
-use cutover_vocabulary::{Elapsed, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+use cutover_vocabulary::{Elapsed, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+use std::sync::Arc;
 
 impl Upgrade {
     /// Folds one fact.
@@ -104,9 +105,26 @@ impl Upgrade {
 
     fn enter(&mut self, number: u16, run: u16, stage: cutover_vocabulary::phase::Stage, at: Timestamp) {
         self.at = Some(number);
-        if stage.phase == Phase::Drain && !self.crossed(Border::MigrateAuthorised) {
+        // Where a stage begins again, what was asked about its last run is asked again if it is still so: an answer to it
+        // must not pass for one about a step of this run.
+        self.holds.retain(|_, hold| match hold.reason {
+            HoldReason::AgentLost { .. } | HoldReason::Overdue { .. } | HoldReason::TakenOver { .. } => true,
+            HoldReason::StepFailed { .. }
+            | HoldReason::UncleanStop { .. }
+            | HoldReason::Strangers { .. }
+            | HoldReason::PlanDrifted { .. }
+            | HoldReason::OtherStorage { .. }
+            | HoldReason::LedgersChanged { .. }
+            | HoldReason::LossesChanged { .. }
+            | HoldReason::UnexplainedDifferences { .. }
+            | HoldReason::Inconsistent { .. }
+            | HoldReason::ProofVoided { .. } => false,
+        });
+        if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.crossed(Border::MigrateAuthorised) {
             // What was kept of a storage that may have been written to since is no recovery point any more.
             self.points.clear();
+        }
+        if stage.phase == Phase::Drain && !self.crossed(Border::MigrateAuthorised) {
             self.storage = None;
         }
         let subjects = rules(stage.phase).subjects(self);
@@ -122,7 +140,7 @@ impl Upgrade {
         }
     }
 
-    fn open(&mut self, order: &cutover_vocabulary::Order, since: (Epoch, Elapsed)) {
+    fn open(&mut self, order: &Arc<Order>, since: (Epoch, Elapsed)) {
         let subject = &order.id.step.subject;
         match &order.work {
             Work::Migrate { .. } => {
@@ -150,7 +168,7 @@ impl Upgrade {
         }
         self.ready.remove(subject);
         self.steps.insert(subject.clone(), StepState::Out { attempt: order.id.attempt });
-        let open = OpenOrder { order: Box::new(order.clone()), revoked: false, since };
+        let open = OpenOrder { order: order.clone(), revoked: false, since };
         self.orders.insert(order.id.clone(), open);
     }
 
@@ -206,12 +224,14 @@ impl Upgrade {
         let Some(hold) = self.holds.remove(&id) else { return };
         match choice {
             Choice::Accept => {
-                if let Some(subject) = super::holds::subject_of(&hold.reason) {
+                if let Some(subject) = super::holds::subject_of(&hold)
+                    && self.steps.contains_key(&subject)
+                {
                     self.put_step(subject, StepState::Done, at);
                 }
             }
             Choice::Retry => {
-                if let Some(subject) = super::holds::subject_of(&hold.reason)
+                if let Some(subject) = super::holds::subject_of(&hold)
                     && let Some(StepState::Refused { attempt }) = self.steps.get(&subject)
                 {
                     let failed = *attempt;

@@ -4,8 +4,9 @@ use super::decide::{Ask, Draft, Rejected};
 use super::state::Upgrade;
 use cutover_vocabulary::fact::{Cause, Fact};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason};
-use cutover_vocabulary::phase::Border;
-use cutover_vocabulary::{OperatorName, Phase, RequestId};
+use cutover_vocabulary::outcome::FailureKind;
+use cutover_vocabulary::phase::{Border, Stage};
+use cutover_vocabulary::{OperatorName, Phase, RequestId, Subject};
 
 impl Draft {
     /// Carries out an operator's call. The same request id again changes nothing and is no error.
@@ -45,13 +46,7 @@ impl Draft {
     }
 
     fn turn_back(&mut self, by: Cause, reason: &str) -> Result<(), Rejected> {
-        if let Some(why) = &self.upgrade.turned_back {
-            return Err(Rejected::GoesBackAlready(why.clone()));
-        }
-        if self.upgrade.holds.values().any(|hold| matches!(hold.reason, HoldReason::TakenOver { .. })) {
-            return Err(Rejected::NothingToDo("a person took it over on the host; what they did is theirs to finish"));
-        }
-        let stages = self.upgrade.way_back_now().ok_or(Rejected::OpenedAlready)?;
+        let stages = self.upgrade.may_turn_back()?;
         self.happen(by, Fact::TurnedBack { why: reason.to_owned(), stages });
         Ok(())
     }
@@ -62,7 +57,12 @@ impl Draft {
             let offered = hold.choices.iter().map(|offer| offer.choice.word()).collect::<Vec<_>>().join(", ");
             return Err(Rejected::NotOffered { hold: id, choice, offered });
         }
-        let again = if choice == Choice::Retry { self.upgrade.retry_from(&hold)? } else { None };
+        // What cannot be carried out is refused before the decision counts as one.
+        let again = match choice {
+            Choice::Retry => self.upgrade.retry_from(&hold)?,
+            Choice::Abort | Choice::Rollback => self.upgrade.may_turn_back().map(|_| None)?,
+            Choice::Accept | Choice::Wait => None,
+        };
         self.happen(by.clone(), Fact::HoldDecided { hold: id, choice, reason: reason.to_owned() });
         match choice {
             Choice::Abort | Choice::Rollback => self.turn_back(by, reason),
@@ -81,21 +81,82 @@ impl Draft {
 }
 
 impl Upgrade {
+    fn may_turn_back(&self) -> Result<Vec<Stage>, Rejected> {
+        if let Some(why) = &self.turned_back {
+            return Err(Rejected::GoesBackAlready(why.clone()));
+        }
+        if self.taken_over() {
+            return Err(Rejected::NothingToDo("a person took it over on the host; what they did is theirs to finish"));
+        }
+        self.way_back_now().ok_or(Rejected::OpenedAlready)
+    }
+
+    fn phase_at(&self, number: u16) -> Option<Phase> {
+        self.stages.get(usize::from(number)).map(|state| state.stage.phase)
+    }
+
+    /// The round of attestations with which a retry of the stage `at` begins, if one stands before it.
+    fn round_before(&self, at: u16) -> Option<u16> {
+        let needs = match self.phase_at(at)? {
+            // The order that failed may have lifted the fence and let clients in. A round would find the instance running; on
+            // the way back, the drain and the restore that follow from that would undo what clients wrote.
+            Phase::Open | Phase::Reopen => return None,
+            // Whatever a verification saw, it has ended the closed copy: another one must be started.
+            Phase::Verify => at.checked_sub(1)?,
+            Phase::Preflight
+            | Phase::Stage
+            | Phase::Rehearse
+            | Phase::Drain
+            | Phase::ConfirmDrained
+            | Phase::Secure
+            | Phase::Migrate
+            | Phase::Prove
+            | Phase::Switch
+            | Phase::StartClosed
+            | Phase::Restore
+            | Phase::SwitchBack => at,
+        };
+        needs.checked_sub(1).filter(|before| self.phase_at(*before) == Some(Phase::ConfirmDrained))
+    }
+
+    /// Where to begin again when somebody was seen who may have written: before what was kept of the storage, or, once it may
+    /// have been migrated, before what was proved of it. None where neither was done yet, and on the way back.
+    fn before_what_was_seen(&self, at: u16) -> Option<u16> {
+        if self.going_back() {
+            return None;
+        }
+        let voided = if self.crossed(Border::MigrateAuthorised) { Phase::Migrate } else { Phase::Secure };
+        let voided = (0..=at).find(|number| self.phase_at(*number) == Some(voided))?;
+        self.round_before(voided)
+    }
+
     /// Where a retry begins: `None` for the failed step alone. A stage that needs a quiet storage begins again with its
     /// round of attestations; a voided proof before any migration begins again with the drain.
     fn retry_from(&self, hold: &Hold) -> Result<Option<u16>, Rejected> {
         let Some(at) = self.at else { return Ok(None) };
-        let phase_at = |number: u16| self.stages.get(usize::from(number)).map(|state| state.stage.phase);
-        let attested = at.checked_sub(1).filter(|before| phase_at(*before) == Some(Phase::ConfirmDrained));
+        let attested = self.round_before(at);
         let whole = match &hold.reason {
+            HoldReason::ProofVoided { .. } if self.crossed(Border::MigrateAuthorised) && !self.going_back() => {
+                // The border is crossed right before the stage is entered.
+                Some(self.before_what_was_seen(at).or(attested).unwrap_or(at))
+            }
             HoldReason::ProofVoided { .. } => {
                 let first = self.back_from.unwrap_or(0);
-                let drain = (first..=at).rev().find(|number| phase_at(*number) == Some(Phase::Drain));
-                Some(if self.crossed(Border::MigrateAuthorised) && !self.going_back() {
-                    attested.unwrap_or(at)
-                } else {
-                    drain.unwrap_or(at)
-                })
+                let drain = (first..=at).rev().find(|number| self.phase_at(*number) == Some(Phase::Drain));
+                Some(drain.unwrap_or(at))
+            }
+            HoldReason::Strangers { .. } | HoldReason::LedgersChanged { .. }
+                if self.before_what_was_seen(at).is_some() =>
+            {
+                self.before_what_was_seen(at)
+            }
+            HoldReason::StepFailed { order, failure }
+                if order.phase == Phase::ConfirmDrained
+                    && matches!(failure.kind, FailureKind::Refused | FailureKind::Unclean)
+                    && matches!(order.step.subject, Subject::Instance(_))
+                    && self.before_what_was_seen(at).is_some() =>
+            {
+                self.before_what_was_seen(at)
             }
             HoldReason::PlanDrifted { .. } | HoldReason::OtherStorage { .. } => Some(attested.unwrap_or(at)),
             HoldReason::StepFailed { .. }

@@ -12,6 +12,7 @@ use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::plan::{Approval, Plan};
 use cutover_vocabulary::{AgentName, Evidence, Failure, Now, OperatorName, OrderId, Outcome, Phase, RequestId};
+use std::sync::Arc;
 
 /// What the coordinator learnt since it last decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +189,7 @@ pub fn start(
     now: Now,
 ) -> Happened {
     let by = Cause::Operator { name: by, request };
-    let fact = Fact::Started { plan: Box::new(plan), approval };
+    let fact = Fact::Started { plan: Arc::new(plan), approval };
     Happened { at: now.wall, epoch, leading_for: now.leading_for, by, fact }
 }
 
@@ -218,8 +219,18 @@ impl Draft {
     }
 
     fn settle(&mut self) {
-        while let Some(fact) = self.upgrade.settle(self.now) {
-            self.happen(Cause::Machine, fact);
+        loop {
+            // A late outcome that was recorded in this call is not overdue; what is withdrawn in it has as long again.
+            while let Some(fact) = self.upgrade.overdue(self.now) {
+                self.happen(Cause::Machine, fact);
+            }
+            let before = self.facts.len();
+            while let Some(fact) = self.upgrade.settle_at_once(self.now) {
+                self.happen(Cause::Machine, fact);
+            }
+            if self.facts.len() == before {
+                return;
+            }
         }
     }
 
@@ -331,7 +342,7 @@ impl Draft {
         if let (FailureKind::Unclean, Some(instance), Phase::Drain) = (failure.kind, instance, phase) {
             return self.hold(by, HoldReason::UncleanStop { instance, failure: failure.clone() }, phase);
         }
-        let harmless = !self.upgrade.crossed(Border::MigrateAuthorised);
+        let harmless = !self.upgrade.crossed(Border::MigrateAuthorised) && !self.upgrade.taken_over();
         match self.upgrade.way_back_now() {
             Some(stages) if harmless => {
                 let why = format!("{phase} of {} failed: {}", id.step.subject, failure.message);
@@ -393,7 +404,9 @@ impl Draft {
         let opening = matches!(self.upgrade.phase(), Some(Phase::Open | Phase::Reopen)) || self.upgrade.finished();
         let Some(member) = self.upgrade.plan.binding.members.get(&report.instance) else { return };
         let Some(Drained::Proved { proof, .. }) = self.upgrade.drained.get(&report.instance) else { return };
-        let newer = report.at > proof.at;
+        // A host's clock can be set back. A fence that was lifted, or set anew, was so after the proof was given under it.
+        let lifted = report.fence > proof.fence || (report.fence == proof.fence && !report.fenced);
+        let newer = report.at > proof.at || lifted;
         let RunState::Running { pid } = report.run else { return };
         if opening || !newer || member.agent != *agent {
             return;
@@ -434,8 +447,7 @@ impl Draft {
     }
 
     fn taken_over(&mut self, agent: &AgentName, note: &str) {
-        let frozen = self.upgrade.holds.values().any(|hold| matches!(hold.reason, HoldReason::TakenOver { .. }));
-        if frozen || self.upgrade.finished() {
+        if self.upgrade.taken_over() || self.upgrade.finished() {
             return;
         }
         let phase = self.upgrade.phase().unwrap_or(Phase::Preflight);

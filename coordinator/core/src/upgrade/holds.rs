@@ -6,13 +6,15 @@ use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::{Phase, Subject, Timestamp};
 
 /// The step that a hold is about; none where it is about the whole upgrade.
-pub(super) fn subject_of(reason: &HoldReason) -> Option<Subject> {
-    match reason {
+pub(super) fn subject_of(hold: &Hold) -> Option<Subject> {
+    match &hold.reason {
         HoldReason::StepFailed { order, .. } => Some(order.step.subject.clone()),
         HoldReason::UncleanStop { instance, .. } => Some(Subject::Instance(instance.clone())),
         HoldReason::Strangers { .. } | HoldReason::OtherStorage { .. } | HoldReason::LedgersChanged { .. } => {
             Some(Subject::Storage)
         }
+        // A rehearsal is one step over all ledgers; what differs is of one of them.
+        HoldReason::UnexplainedDifferences { .. } if hold.phase == Phase::Rehearse => Some(Subject::Storage),
         HoldReason::LossesChanged { ledger, .. }
         | HoldReason::UnexplainedDifferences { ledger, .. }
         | HoldReason::Inconsistent { ledger, .. } => Some(Subject::Ledger(ledger.clone())),
@@ -28,10 +30,34 @@ fn offer(choice: Choice, cost: &str) -> Offer {
     Offer { choice, cost: cost.to_owned() }
 }
 
+/// Whether the reason is that somebody was seen who may have written.
+fn somebody_may_have_written(reason: &HoldReason) -> bool {
+    match reason {
+        HoldReason::Strangers { .. } | HoldReason::ProofVoided { .. } => true,
+        HoldReason::StepFailed { .. }
+        | HoldReason::UncleanStop { .. }
+        | HoldReason::PlanDrifted { .. }
+        | HoldReason::OtherStorage { .. }
+        | HoldReason::LedgersChanged { .. }
+        | HoldReason::LossesChanged { .. }
+        | HoldReason::UnexplainedDifferences { .. }
+        | HoldReason::Inconsistent { .. }
+        | HoldReason::AgentLost { .. }
+        | HoldReason::Overdue { .. }
+        | HoldReason::TakenOver { .. } => false,
+    }
+}
+
 /// The way back as a choice, if there is one now.
-fn back(upgrade: &Upgrade) -> Option<Offer> {
+fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
     if upgrade.going_back() || upgrade.crossed(Border::OpenAuthorised) {
         None
+    } else if upgrade.crossed(Border::MigrateAuthorised) && somebody_may_have_written(reason) {
+        Some(offer(
+            Choice::Rollback,
+            "restore the ledgers that were migrated from their recovery points and start the former version; \
+             what whoever was seen here wrote since is not in them: it is only in the files that the restore moves aside",
+        ))
     } else if upgrade.crossed(Border::MigrateAuthorised) {
         Some(offer(
             Choice::Rollback,
@@ -73,8 +99,12 @@ fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
         HoldReason::UnexplainedDifferences { .. } | HoldReason::Inconsistent { .. } => {
             Some("compare again; the same data gives the same answer")
         }
+        HoldReason::ProofVoided { .. } if upgrade.going_back() => Some(
+            "drain and restore again from the beginning of the way back: what it wrote meanwhile is then only in the \
+             files that the restore moves aside",
+        ),
         HoldReason::ProofVoided { .. } if upgrade.crossed(Border::MigrateAuthorised) => {
-            Some("look again; if it is down now, go on: what it wrote meanwhile is not known to us")
+            Some("look again; if it is down now, compare every ledger again before going on: what it wrote shows there")
         }
         HoldReason::ProofVoided { .. } => Some("drain again from the start, and take new recovery points"),
         HoldReason::TakenOver { .. } => None,
@@ -121,7 +151,7 @@ pub(super) fn make(upgrade: &Upgrade, reason: HoldReason, phase: Phase, since: T
         | HoldReason::ProofVoided { .. } => {}
     }
     if !matches!(reason, HoldReason::TakenOver { .. }) {
-        choices.extend(back(upgrade));
+        choices.extend(back(upgrade, &reason));
     }
     Hold { id: HoldId(upgrade.next_hold), reason, phase, since, choices }
 }

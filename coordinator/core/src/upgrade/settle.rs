@@ -9,6 +9,7 @@ use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::{Elapsed, Now, Order, OrderId, Phase, Subject, Work};
+use std::sync::Arc;
 
 /// Whether an order is to be worked on or withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,17 @@ impl Upgrade {
         if self.ended.is_some() {
             return None;
         }
+        self.overdue(now).or_else(|| self.settle_at_once(now))
+    }
+
+    /// What of [`Upgrade::settle`] does not look at every order. While no time passes, no further order becomes overdue, so
+    /// `decide` asks for those once and then only for this.
+    pub(super) fn settle_at_once(&self, now: Now) -> Option<Fact> {
+        if self.ended.is_some() {
+            return None;
+        }
         self.revoke_left_behind()
             .or_else(|| self.lift_answered())
-            .or_else(|| self.hold_overdue(now))
             .or_else(|| if self.holds.is_empty() && !self.paused { self.advance(now) } else { None })
     }
 
@@ -102,9 +111,12 @@ impl Upgrade {
     }
 
     /// Silence and deadlines settle nothing: they only ask a person.
-    fn hold_overdue(&self, now: Now) -> Option<Fact> {
+    pub(super) fn overdue(&self, now: Now) -> Option<Fact> {
+        let back = self.back_from.unwrap_or(0);
         let late = |(id, open): &(&OrderId, &super::state::OpenOrder)| {
-            now.leading_for >= self.deadline(open) && !self.held_overdue(id)
+            // What is about to be withdrawn gets its time from there.
+            let left_behind = id.step.stage < back && !open.revoked;
+            now.leading_for >= self.deadline(open) && !left_behind && !self.held_overdue(id)
         };
         let (id, _) = self.orders.iter().find(late)?;
         let hold = holds::make(self, HoldReason::Overdue { order: id.clone() }, id.phase, now.wall);
@@ -155,7 +167,7 @@ impl Upgrade {
             if self.conflicting(subject, &work) {
                 continue;
             }
-            return Some(Fact::AttemptOpened { order: Box::new(self.order(phase, subject, work)?) });
+            return Some(Fact::AttemptOpened { order: Arc::new(self.order(phase, subject, work)?) });
         }
         None
     }

@@ -13,6 +13,7 @@ use cutover_vocabulary::{
     Subject, Timestamp, UpgradeId, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A fact with what the fold needs of its envelope; what `decide` returns and the loop seals into a [`Recorded`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -94,7 +95,7 @@ impl StageState {
 /// An order that is not settled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct OpenOrder {
-    pub(super) order: Box<Order>,
+    pub(super) order: Arc<Order>,
     pub(super) revoked: bool,
     /// From when its deadline counts: a leadership, and how long that had lasted.
     pub(super) since: (Epoch, Elapsed),
@@ -124,7 +125,7 @@ pub(super) enum Drained {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Upgrade {
     pub(super) id: UpgradeId,
-    pub(super) plan: Box<Plan>,
+    pub(super) plan: Arc<Plan>,
     pub(super) approval: Option<Approval>,
     pub(super) started: (Timestamp, Option<OperatorName>),
     pub(super) seq: u64,
@@ -290,6 +291,10 @@ impl Upgrade {
     /// Whether it is on the way back.
     pub fn going_back(&self) -> bool {
         self.back_from.is_some()
+    }
+    /// Whether a person took it over on a host; what is done then is theirs alone.
+    pub(super) fn taken_over(&self) -> bool {
+        self.holds.values().any(|hold| matches!(hold.reason, cutover_vocabulary::hold::HoldReason::TakenOver { .. }))
     }
     /// Whether a call with this id was carried out.
     pub fn knows_request(&self, request: &RequestId) -> bool {
