@@ -1,11 +1,4 @@
 //! What the scenarios share: a house with real programs in it, clients that write, and a voice towards the API.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "only tests use this crate"
-)]
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 pub mod clients;

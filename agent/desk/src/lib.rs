@@ -44,7 +44,6 @@ pub struct Greeting {
 
 /// What the desk is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "lives for one turn of the desk; a box would only cost")]
 pub enum Event {
     /// A coordinator spoke. Surveys pass the desk by; of such a message only the epoch counts here.
     Heard(CoordinatorMessage),
