@@ -212,7 +212,9 @@ impl Summary {
         page.heading("Digests");
         let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
         for ledger in &self.ledgers {
+            let restored = self.status.ledgers.iter().any(|status| status.name == ledger.name && status.restored);
             let verdict = match (ledger.before, ledger.expected, ledger.after) {
+                _ if restored => "restored to what it held before, and compared",
                 (_, _, None) => "not proved",
                 (Some(before), _, Some(after)) if before == after => "the same",
                 (_, Some(expected), Some(after)) if expected == after => "differs by exactly the rows listed below",
@@ -226,7 +228,12 @@ impl Summary {
     fn lost(&self, page: &mut Page) {
         let total: u64 = self.status.ledgers.iter().map(|ledger| ledger.lost.count).sum();
         if total == 0 {
-            page.heading("No row was lost.");
+            page.heading(match self.status.state {
+                State::Running | State::Paused | State::Held | State::GoingBack => {
+                    "Whether the migration lost anything is not known before it is proved."
+                }
+                State::Completed | State::Aborted | State::RolledBack => "No row was lost.",
+            });
             return;
         }
         page.heading(&format!("The migration lost {}", words::count(total, "row", "rows")));
