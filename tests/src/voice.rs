@@ -36,7 +36,7 @@ impl Voice {
         Ok(UpgradesClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES))
     }
 
-    /// Makes a plan; a refusal comes as its code and message.
+    /// Makes a plan; a refusal comes as its code, message and remedy.
     pub fn plan(&self, deployment: &str, target: &str) -> Result<Plan, String> {
         self.runtime.block_on(async {
             let request = v1::MakePlanRequest {
@@ -157,7 +157,7 @@ impl Voice {
 
 fn said(status: &tonic::Status) -> String {
     match Refused::of(status) {
-        Some(refused) => format!("{}: {}", refused.code.word(), refused.message),
+        Some(refused) => format!("{}: {}; what to do: {}", refused.code.word(), refused.message, refused.remedy),
         None => status.to_string(),
     }
 }

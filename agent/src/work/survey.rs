@@ -9,6 +9,7 @@ use crate::release::archive;
 use crate::service::Role;
 use crate::service::process::ProcessService;
 use crate::settings::Settings;
+use cutover_storage::sqlite::inventory::{Problem, ProblemKind};
 use cutover_storage::sqlite::recovery::needed_bytes;
 use cutover_storage::sqlite::{SqlitePlace, free_bytes};
 use cutover_vocabulary::storage::StorageIdentity;
@@ -64,6 +65,9 @@ fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Resu
     let quiet = place.sqlite.quiet(own)?;
     let inventory = place.sqlite.inventory(scratch)?;
     let (ledgers, more) = place.sqlite.survey(&inventory, scratch)?;
+    let (skipped, unusable): (Vec<Problem>, Vec<Problem>) =
+        inventory.problems.into_iter().chain(more).partition(|problem| problem.kind == ProblemKind::Skipped);
+    refuse_unusable(&unusable)?;
     let recovery = settings.recovery();
     let system = place.sqlite.system();
     let system_bytes = std::fs::metadata(&system).map_or(0, |data| data.len());
@@ -72,12 +76,26 @@ fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Resu
         identity: place.identity.clone(),
         needed_bytes: needed.fold(0, u64::saturating_add),
         registered: inventory.registered,
-        skipped: inventory.problems.into_iter().chain(more).map(|problem| (problem.file, problem.reason)).collect(),
+        skipped: skipped.into_iter().map(|problem| (problem.file, problem.reason)).collect(),
         strangers: quiet.openers,
         free_bytes: free_bytes(&recovery)?,
         read_only: read_only(&place.sqlite, ledgers.iter().map(|ledger| &ledger.name)),
         ledgers,
     })
+}
+
+/// What `storage scan` passes over is a finding that a person can approve. A file that scan would take for a ledger and that
+/// cannot be one is more: the storage commands would fail on it or make it anew, in the window.
+fn refuse_unusable(problems: &[Problem]) -> Result<(), Trouble> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    // Most reasons name the file already.
+    let text = |Problem { file, reason, .. }: &Problem| {
+        if reason.contains(file.as_str()) { reason.clone() } else { format!("{file}: {reason}") }
+    };
+    let texts: Vec<String> = problems.iter().map(text).collect();
+    Err(Trouble::refused(texts.join("; "), "mend these files, or move them out of the storage's folder"))
 }
 
 /// Why the storage could not be written to. Asks the system, writes nothing.
