@@ -127,6 +127,18 @@ fn a_point_taken_once_is_returned_again_even_after_the_migration() {
 }
 
 #[test]
+fn a_point_from_before_the_ledger_was_written_to_is_never_given_for_one_of_what_is_there() {
+    let scene = Scene::new();
+    let first = scene.secure();
+    support::transaction(&Connection::open(scene.file()).unwrap(), 99, Some("later"), &[("world", "bank", "EUR", 1)]);
+    let error = scene.secure_item(&sample(), true).unwrap_err();
+    assert!(matches!(error, StorageError::Refused { .. }), "{error}");
+    assert!(Path::new(&first.place).exists(), "somebody may need it");
+    std::fs::rename(&scene.points, scene.points.with_extension("old")).unwrap();
+    assert_eq!(scene.secure().digest, Some(digest_of(&scene.file())));
+}
+
+#[test]
 fn a_damaged_copy_is_taken_again_only_while_the_ledger_is_unchanged() {
     let scene = Scene::new();
     let first = scene.secure();

@@ -107,7 +107,7 @@ pub fn manifest(copy: &Path) -> Result<Option<Manifest>, StorageError> {
 /// Takes a recovery point and proves it by restoring it into a scratch folder. Nothing in the storage changes.
 ///
 /// Idempotent by upgrade and item: a point whose manifest and digests fit is returned as it is, even after the ledger was
-/// migrated. Half done (killed, disk full): there is no manifest, so nothing counts; running it again starts over. If a point
+/// migrated; but never where the ledger was written to since. Half done (killed, disk full): there is no manifest, so nothing counts; running it again starts over. If a point
 /// was taken and its copy is damaged since, it is taken again only while the ledger still holds what it held; else refused,
 /// because the copy would be one of the migrated ledger.
 ///
@@ -128,6 +128,7 @@ pub fn secure(ask: Secure<'_>) -> Result<RecoveryPoint, StorageError> {
             });
         }
         if earlier.lossy == ask.lossy && check_files(&earlier).is_ok() {
+            refuse_if_written_since(&ask, &original, &earlier)?;
             return Ok(earlier.point);
         }
         refuse_if_changed(&ask, &original, &earlier)?;
@@ -163,6 +164,31 @@ fn same_bytes(path: &Path, wanted: Digest) -> Result<(), StorageError> {
         path: path.to_owned(),
         what: format!("SHA-256 is {found}, its manifest says {wanted}"),
     })
+}
+
+/// A point of a ledger that was not migrated and holds something else now is one from before: of an earlier run in the same
+/// folder, or of an upgrade whose number was given again because the coordinator's store was made anew. It must not pass for
+/// one of what is there, and it is not overwritten, for somebody may need it.
+fn refuse_if_written_since(ask: &Secure<'_>, original: &Path, earlier: &Manifest) -> Result<(), StorageError> {
+    match ask.item {
+        RecoveryItem::Ledger(_) if original.exists() => {
+            let ledger = Ledger::open(original, ask.folder)?;
+            if ledger.migrations()? != earlier.point.migrations
+                || Some(digest::digest(&ledger)?) == earlier.point.digest
+            {
+                return Ok(());
+            }
+            Err(StorageError::Refused {
+                path: PathBuf::from(&earlier.point.place),
+                why: format!(
+                    "it was taken at {}, and the ledger was written to since; move its folder to a safe place, so that a \
+                     new one can be taken",
+                    earlier.point.taken
+                ),
+            })
+        }
+        RecoveryItem::Ledger(_) | RecoveryItem::System => Ok(()),
+    }
 }
 
 fn refuse_if_changed(ask: &Secure<'_>, original: &Path, earlier: &Manifest) -> Result<(), StorageError> {
