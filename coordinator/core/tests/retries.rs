@@ -225,3 +225,21 @@ fn a_lifted_fence_voids_a_proof_whatever_the_hosts_clock_says() {
     play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(0).wall, false) }]);
     assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }));
 }
+
+#[test]
+fn losses_that_changed_are_looked_at_again_in_new_recovery_points_however_many_ledgers_they_are_in() {
+    let mut play = play();
+    play.to_phase(Phase::Secure);
+    for (order, _) in play.orders() {
+        let Evidence::Secured(mut point) = evidence(&play, &order) else { panic!() };
+        point.losses = losses(5);
+        play.outcome(&order, Outcome::Done(Evidence::Secured(point)));
+    }
+    settle(&mut play);
+    assert_eq!(play.upgrade.holds().count(), 2);
+    decide(&mut play, 1, Choice::Retry);
+    let order = play.to_phase(Phase::Secure);
+    assert_eq!((order.id.step.run, play.upgrade.holds().count()), (2, 0));
+    play.to_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
+}

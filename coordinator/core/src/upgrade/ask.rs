@@ -159,6 +159,8 @@ impl Upgrade {
                 self.before_what_was_seen(at)
             }
             HoldReason::PlanDrifted { .. } | HoldReason::OtherStorage { .. } => Some(attested.unwrap_or(at)),
+            // Only another run takes another recovery point: one attempt more is given the one that was taken.
+            HoldReason::LossesChanged { .. } if self.orders.is_empty() => attested,
             HoldReason::StepFailed { .. }
             | HoldReason::UncleanStop { .. }
             | HoldReason::Strangers { .. }
