@@ -1,4 +1,6 @@
 # The commands of this project. `make sandbox` and `make test` do everything on a fresh machine with Rust.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .PHONY: help setup build sandbox test check contract bench mutants
 ARGS ?= --yes
 CARGO ?= cargo
@@ -15,8 +17,9 @@ build: setup
 sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; ARGS="--help" shows its flags
 	@target/debug/cutover sandbox $(ARGS)
 
-test: build ## every test
-	$(CARGO) test --workspace
+test: build ## every test; says how many could not run here
+	@$(CARGO) test --workspace 2>&1 | tee target/test.log
+	@echo "skipped: $$(grep -c '^SKIPPED' target/test.log || true)"
 
 check: setup ## formatting and lints
 	$(CARGO) fmt --check

@@ -19,7 +19,10 @@ fn simulator() -> bool {
     if !there {
         let hint = "build it first: cargo build -p cutover-ledger-simulator";
         assert!(std::env::var("CI").as_deref() != Ok("true"), "the simulator is not built; {hint}");
-        println!("SKIPPED: the simulator is not built; {hint}");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED the simulator is not built; {hint}\n"),
+        );
     }
     there
 }

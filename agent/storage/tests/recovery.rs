@@ -395,8 +395,8 @@ fn a_full_disk_at_the_recovery_point_says_so_and_leaves_no_half_copy() {
         .is_ok_and(|output| output.status.success());
     if !mounted {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must be able to mount a tmpfs");
-        println!(
-            "SKIPPED a_full_disk_at_the_recovery_point_says_so_and_leaves_no_half_copy: mounting a tmpfs needs root"
+        support::skipped(
+            "a_full_disk_at_the_recovery_point_says_so_and_leaves_no_half_copy: mounting a tmpfs needs root",
         );
         return;
     }
@@ -419,7 +419,7 @@ fn a_migrated_file_is_kept_on_another_disk_too() {
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "CI must have /dev/shm on a file system of its own"
         );
-        println!("SKIPPED a_migrated_file_is_kept_on_another_disk_too: /dev/shm is the same file system");
+        support::skipped("a_migrated_file_is_kept_on_another_disk_too: /dev/shm is the same file system");
         return;
     }
     scene.aside = other.path().join("aside");
