@@ -32,7 +32,9 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
             Ok(place) => storages
                 .entry(place.identity.clone())
                 .or_insert_with(|| {
-                    look(settings, &place, &own_processes(&services), scratch).map_err(|trouble| trouble.0.message)
+                    refuse_shared(site, ask, &place)
+                        .and_then(|()| look(settings, &place, &own_processes(&services), scratch))
+                        .map_err(|trouble| trouble.0.message)
                 })
                 .clone(),
         };
@@ -59,6 +61,24 @@ fn own_processes(services: &[&ProcessService]) -> Vec<u32> {
         .flat_map(|service| [Role::Service, Role::Closed].map(|role| service.running(role)))
         .filter_map(|record| Some(record.ok()??.pid));
     running.chain([std::process::id()]).collect()
+}
+
+/// An instance of another deployment on the same storage would be nobody's member: it would go on while the storage is
+/// migrated under it. It may have no file open at the moment that somebody looks.
+fn refuse_shared(site: &Site, ask: &SurveyAsk, place: &Place) -> Result<(), Trouble> {
+    let others = site.services().map(ProcessService::settings).filter(|other| other.deployment != ask.deployment);
+    let mut sharing = others.filter(|other| place::of(other).is_ok_and(|theirs| theirs.identity == place.identity));
+    match sharing.next() {
+        None => Ok(()),
+        Some(other) => Err(Trouble::refused(
+            format!(
+                "instance {} of deployment {} uses it too ({}): a deployment is what shares one storage, so give each \
+                 deployment its own, or name one deployment for both in the agent's settings",
+                other.name, other.deployment, place.identity
+            ),
+            "settle whose storage it is, then plan again",
+        )),
+    }
 }
 
 fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Result<StorageSurvey, Trouble> {

@@ -151,9 +151,19 @@ fn cases() -> Vec<Made> {
         Level::Block,
         about("a"),
         "host-a: the file of release 1.4.6 is corrupt",
-        "put the release's archive and its checksum file where",
+        "fetch the archive and its checksum file again",
         &[],
         World::healthy().with(|w| w.surveys[0].target = Err(corrupt())),
+    ));
+    let missing = || ReleaseProblem::Missing { version: version(NEW), place: "/srv/releases".to_owned() };
+    cases.push(made(
+        "release-unusable",
+        Level::Block,
+        about("a"),
+        "host-a: release 1.4.6 was not found at /srv/releases",
+        "put the release's archive and its checksum file where",
+        &[],
+        World::healthy().with(|w| w.surveys[0].target = Err(missing())),
     ));
     cases.push(made(
         "releases-differ",
@@ -202,7 +212,7 @@ fn about_instances() -> Vec<Made> {
             World::healthy().with(|w| w.inspection(0).binary = None),
         ),
         unreadable(
-            "its storage cannot be read: /data is gone",
+            "its storage cannot be used: /data is gone",
             "mend that, then plan again",
             &[],
             World::healthy().with(|w| w.instance(0).storage = Err("/data is gone".to_owned())),

@@ -131,8 +131,7 @@ fn a_corrupt_release_file_is_refused_before_it_is_unpacked() {
     for bytes in [&flipped[..], &whole[..whole.len() / 2], b""] {
         std::fs::write(&archive, bytes).unwrap();
         let named = [Digest::of(bytes).to_string(), Digest::of(&whole).to_string()];
-        let words =
-            ["BLOCKED", "the file of release 1.4.6 is corrupt", &named[0], &named[1], "put the release's archive"];
+        let words = ["BLOCKED", "the file of release 1.4.6 is corrupt", &named[0], &named[1], "fetch the archive"];
         // It was whole when the plan was made and agreed to.
         says(&house.voice.start(&plan).unwrap_err(), &words);
         says(&refused(&house, "1.4.6"), &words);
@@ -350,7 +349,7 @@ fn a_database_file_that_is_damaged_or_empty_blocks_until_it_is_gone() {
         let file = house.data().join("numary_third.db");
         std::fs::write(&file, bytes).unwrap();
         let why = refused(&house, "1.4.6");
-        says(&why, &["BLOCKED", "instance ledger-a", "its storage cannot be read", "numary_third.db", "plan again"]);
+        says(&why, &["BLOCKED", "instance ledger-a", "its storage cannot be used", "numary_third.db", "plan again"]);
         says(&why, words);
         assert_eq!(std::fs::read(&file).unwrap(), bytes, "a look changes nothing");
         std::fs::remove_file(&file).unwrap();
@@ -391,22 +390,20 @@ fn a_second_instance_on_the_same_sqlite_blocks() {
     untouched(&house);
 }
 
-/// It may be called another deployment: whoever has the files open is a stranger to this one.
+/// It may be called another deployment, and have no file open at the moment: the storage is shared all the same.
 #[test]
 fn an_instance_of_another_deployment_on_the_same_sqlite_blocks() {
     let mut house = House::new(Plan::default());
     let text = with_second(&std::fs::read_to_string(house.dir().join("agent.toml")).unwrap(), &house, "other");
-    let second = text.rsplit("BIND_ADDRESS = \"").next().unwrap().split('"').next().unwrap().to_owned();
     change_settings(&mut house, |_| text);
-    let address = second.parse().unwrap();
-    until("the second instance opens a ledger", Duration::from_secs(30), || {
-        let (status, _) = cutover_tests::clients::request(address, "GET", "/shop/stats", "")?;
-        (status == 200).then_some(())
-    });
-    let finding = until("the agent is back", Duration::from_secs(60), || {
-        house.voice.plan("prod", "1.4.6").ok()?;
-        Some(blocks(&house, "1.4.6", "storage-held-by-others"))
-    });
-    says_finding(&finding, &["(numary)", ".db"], &["end that process; nobody but the instances"]);
+    let data = house.data().display().to_string();
+    for deployment in ["prod", "other"] {
+        let other = if deployment == "prod" { "instance ledger-b of deployment other" } else { "instance ledger-a of" };
+        let why = until("both are looked at", Duration::from_secs(60), || {
+            let why = house.voice.plan(deployment, "1.4.6").unwrap_err();
+            why.contains("uses it too").then_some(why)
+        });
+        says(&why, &["BLOCKED", "its storage cannot be used", other, &data, "give each deployment its own"]);
+    }
     untouched(&house);
 }

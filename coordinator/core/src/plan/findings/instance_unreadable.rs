@@ -31,7 +31,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         {
             findings.push(about(
                 &survey.instance,
-                format!("its storage cannot be read: {why}"),
+                format!("its storage cannot be used: {why}"),
                 "mend that, then plan again",
             ));
         }

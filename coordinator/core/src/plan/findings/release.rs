@@ -2,6 +2,7 @@
 
 use crate::plan::case::{Case, finding};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
+use cutover_vocabulary::survey::ReleaseProblem;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -14,7 +15,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 subject.unwrap_or(FindingSubject::Path),
                 Source::ThisHost,
                 format!("on the host of agent {}: {problem}", host.agent),
-                "put the release's archive and its checksum file where the agent's `releases` setting points",
+                remedy(problem),
             ));
         }
     }
@@ -32,4 +33,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn remedy(problem: &ReleaseProblem) -> &'static str {
+    match problem {
+        ReleaseProblem::Missing { .. } | ReleaseProblem::NoChecksum { .. } => {
+            "put the release's archive and its checksum file where the agent's `releases` setting points"
+        }
+        ReleaseProblem::Corrupt { .. } | ReleaseProblem::BadArchive { .. } => {
+            "fetch the archive and its checksum file again, from a place that you trust; nothing of it was unpacked"
+        }
+    }
 }
