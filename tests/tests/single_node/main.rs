@@ -4,6 +4,8 @@
 mod bad_input;
 mod faults;
 mod kills;
+mod lost_journal;
+mod retries;
 
 use cutover_tests::clients::{Told, check_exactly_once, version};
 use cutover_tests::house::{House, LEDGERS, Plan};
