@@ -122,6 +122,12 @@ impl SqlitePlace {
         }
     }
 
+    /// Whether that name still stands for that file. A ledger that closes its last connection deletes what lies beside the
+    /// database, and the next file that anybody makes on this disk, our own store for example, is given the same inode.
+    fn still_is(&self, name: &str, inode: (u64, u64)) -> bool {
+        fs::metadata(self.directory().join(name)).is_ok_and(|data| (data.dev(), data.ino()) == inode)
+    }
+
     fn opened_by(
         &self,
         process: &Process,
@@ -134,6 +140,7 @@ impl SqlitePlace {
             // stat follows the link to the open file itself, also where its name is gone or hidden by a mount.
             if let Ok(data) = fs::metadata(entry.path())
                 && let Some(name) = wanted.get(&(data.dev(), data.ino()))
+                && self.still_is(name, (data.dev(), data.ino()))
             {
                 files.insert(name.clone());
                 continue;
@@ -204,6 +211,24 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use super::{BTreeMap, Process, SqlitePlace};
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn a_process_whose_file_was_given_the_inode_of_a_deleted_log_is_no_opener() {
+        let (storage, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = SqlitePlace::find(storage.path(), "numary").unwrap();
+        let file = std::fs::File::create(elsewhere.path().join("store.db-wal")).unwrap();
+        let data = file.metadata().unwrap();
+        // As listed a moment ago, when the ledger still had its log.
+        let wanted = BTreeMap::from([((data.dev(), data.ino()), "numary_main.db-wal".to_owned())]);
+        let here = Process::read(std::process::id()).unwrap();
+        assert!(place.opened_by(&here, &wanted).unwrap().is_empty());
+        std::fs::hard_link(elsewhere.path().join("store.db-wal"), storage.path().join("numary_main.db-wal")).unwrap();
+        assert_eq!(place.opened_by(&here, &wanted).unwrap().len(), 1, "one that still lies there is open");
+        drop(file);
+    }
+
     #[test]
     fn a_proc_that_hides_processes_is_noticed() {
         let plain = "22 1 0:20 / /proc rw,nosuid - proc proc rw";
