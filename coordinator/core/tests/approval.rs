@@ -1,4 +1,5 @@
 //! What an approval is bound to, and what a start refuses: nothing that was not agreed to, and nothing that has changed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod support;
 

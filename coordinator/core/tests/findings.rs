@@ -1,4 +1,5 @@
 //! Every rule of `plan/findings` fires on a case made for it, and no other rule does.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod support;
 

@@ -227,7 +227,7 @@ fn settings_with_an_unknown_key_name_it_and_the_nearest_right_one() {
         std::fs::write(&wrong, &text).unwrap();
         let args: Vec<&str> = [args, "--settings", "wrong.toml"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let said = fails(program, &args, house.dir());
-        says(&said, &["wrong.toml", &format!("line {line}"), unknown, "did you mean", &format!("{nearest}")]);
+        says(&said, &["wrong.toml", &format!("line {line}"), unknown, "did you mean", nearest]);
         let meant = said.split("did you mean").nth(1).unwrap();
         assert!(meant.trim_start_matches([' ', '`', '"']).starts_with(nearest), "{said}");
     }
