@@ -205,6 +205,10 @@ impl From<WorkerError> for Trouble {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::NeverBegun => Self::stopped(error.to_string()),
+            WorkerError::OtherOrder { .. } => Self::refused(
+                error.to_string(),
+                "move the folders of that upgrade in the agent's state directory (work, recovery) to a safe place, then try again",
+            ),
             WorkerError::File(error) => error.into(),
             WorkerError::Spawn { .. } | WorkerError::Wait { .. } => {
                 Self::new(FailureKind::Failed, error.to_string(), "see to what is named, then try again")

@@ -44,6 +44,16 @@ pub enum WorkerError {
         /// How often it was started.
         runs: u32,
     },
+    /// Its folder is another order's under the same id: what lies there says nothing about this one.
+    #[error(
+        "{} was made for another order with the same id; was the coordinator's store made anew, so that its upgrades are \
+         numbered from the beginning?",
+        folder.display()
+    )]
+    OtherOrder {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// It was to be stopped before anything of it ran.
     #[error("stopped before it was begun")]
     NeverBegun,
@@ -61,7 +71,13 @@ pub async fn run<T: DeserializeOwned>(
     stop: &CancellationToken,
 ) -> Result<T, WorkerError> {
     crate::files::folder(folder.path())?;
-    let mut begun = folder.task()?.is_some();
+    let earlier = folder.task()?;
+    if let (Some(Task::Order { order: earlier, .. }), Task::Order { order, .. }) = (&earlier, task)
+        && earlier.content() != order.content()
+    {
+        return Err(WorkerError::OtherOrder { folder: folder.path().to_owned() });
+    }
+    let mut begun = earlier.is_some();
     if !stop.is_cancelled() {
         folder.withdraw_stop()?;
     }

@@ -353,6 +353,18 @@ async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for
 }
 
 #[tokio::test]
+async fn what_another_order_with_the_same_id_came_to_is_not_taken_for_an_answer() {
+    let quiet = quiet().await;
+    let attest = Work::AttestStorage { storage: quiet.storage.clone() };
+    let mut order = quiet.bed.order(Phase::ConfirmDrained, Subject::Storage, attest);
+    assert!(matches!(quiet.bed.outcome(&order).await, Outcome::Done(Evidence::StorageAttested(_))));
+    order.work = Work::Secure { item: RecoveryItem::System, storage: quiet.storage.clone(), lossy: true };
+    let Outcome::Failed(failure) = quiet.bed.outcome(&order).await else { panic!("taken for an answer") };
+    assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
+    assert!(failure.message.contains("another order"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
     let bed = Bed::with_args("", ", \"--persist-config=false\"").await;
     bed.serve().await;
