@@ -1,5 +1,6 @@
 //! How long the machine takes: deciding on 10,000 outcomes in one call, and replaying 100,000 facts.
 //! Budget: 50 ms each. Run by `make bench`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 #[path = "../tests/support/mod.rs"]

@@ -2,6 +2,7 @@
 //! more, or that is written differently, means that a stored upgrade can't be read any more.
 //!
 //! A new variant fails here until its file exists: run with `WRITE_MISSING=1`, read the file, commit it.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
@@ -22,13 +23,13 @@ use support::*;
 fn examples() -> BTreeMap<String, Recorded> {
     let mut all = BTreeMap::new();
     let mut play = Play::start(Seen::default().plan());
-    let order = play.to_phase(Phase::Migrate);
+    let order = play.until_phase(Phase::Migrate);
     play.outcome(&order, failure(FailureKind::Failed));
     let hold = play.hold().id;
     play.ask(1, Ask::Decide { hold, choice: Choice::Rollback, reason: "no".to_owned() });
-    play.to_end();
+    play.until_end();
     let mut forward = Play::start(Seen::default().plan());
-    forward.to_end();
+    forward.until_end();
     for recorded in play.facts.iter().chain(&forward.facts) {
         all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());
     }

@@ -1,4 +1,5 @@
 //! The machine's promises, each a sentence.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
@@ -20,7 +21,7 @@ fn play() -> Play {
 #[test]
 fn an_honest_upgrade_passes_every_stage_once_and_completes() {
     let mut play = play();
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
     let stages: Vec<Phase> = play.upgrade.plan().binding.stages.iter().map(|stage| stage.phase).collect();
     assert_eq!(play.entered(), stages);
@@ -29,7 +30,7 @@ fn an_honest_upgrade_passes_every_stage_once_and_completes() {
 #[test]
 fn replaying_the_facts_gives_the_same_upgrade() {
     let mut play = play();
-    play.to_end();
+    play.until_end();
     for length in 1..=play.facts.len() {
         let replayed = Upgrade::replay(play.upgrade.id().clone(), &play.facts[..length]).unwrap();
         assert_eq!(replayed.seq(), length as u64);
@@ -42,7 +43,7 @@ fn replaying_the_facts_gives_the_same_upgrade() {
 #[test]
 fn the_border_is_stored_before_any_order_behind_it_exists() {
     let mut play = play();
-    play.to_end();
+    play.until_end();
     for (border, phase) in [(Border::MigrateAuthorised, Phase::Migrate), (Border::OpenAuthorised, Phase::Open)] {
         let crossed = play.facts.iter().position(|r| r.fact == Fact::BorderCrossed { border }).unwrap();
         let ordered = play.facts.iter().position(|r| match &r.fact {
@@ -56,7 +57,7 @@ fn the_border_is_stored_before_any_order_behind_it_exists() {
 #[test]
 fn no_ledger_is_ordered_to_migrate_before_every_recovery_point_is_proved() {
     let mut play = play();
-    let order = play.to_phase(Phase::Migrate);
+    let order = play.until_phase(Phase::Migrate);
     assert_eq!(order.id.step.subject, Subject::Storage, "the list comes before any ledger");
     let secured =
         play.facts.iter().filter(|r| matches!(&r.fact, Fact::StepSucceeded { evidence: Evidence::Secured(_), .. }));
@@ -66,7 +67,7 @@ fn no_ledger_is_ordered_to_migrate_before_every_recovery_point_is_proved() {
 #[test]
 fn a_ledger_is_upgraded_only_after_the_list_named_it() {
     let mut play = play();
-    let register = play.to_phase(Phase::Migrate);
+    let register = play.until_phase(Phase::Migrate);
     let ledgers = vec![ledger("main")];
     play.outcome(&register, Outcome::Done(Evidence::Registered { ledgers }));
     let HoldReason::LedgersChanged { vanished, .. } = play.hold().reason else { panic!("{:?}", play.hold()) };
@@ -77,7 +78,7 @@ fn a_ledger_is_upgraded_only_after_the_list_named_it() {
 #[test]
 fn a_killed_instance_is_held_not_passed_as_drained() {
     let mut play = play();
-    let order = play.to_phase(Phase::Drain);
+    let order = play.until_phase(Phase::Drain);
     play.outcome(&order, failure(FailureKind::Unclean));
     assert!(matches!(play.hold().reason, HoldReason::UncleanStop { .. }));
     assert!(play.orders().is_empty());
@@ -86,7 +87,7 @@ fn a_killed_instance_is_held_not_passed_as_drained() {
 #[test]
 fn connections_that_were_open_at_the_stop_are_held() {
     let mut play = play();
-    let order = play.to_phase(Phase::Drain);
+    let order = play.until_phase(Phase::Drain);
     let Evidence::Drained(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     proof.connections = 3;
     play.outcome(&order, Outcome::Done(Evidence::Drained(proof)));
@@ -96,9 +97,9 @@ fn connections_that_were_open_at_the_stop_are_held() {
 #[test]
 fn a_failure_before_the_migration_goes_back_by_itself() {
     let mut play = play();
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     play.outcome(&order, failure(FailureKind::Failed));
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Aborted));
     assert_eq!(play.entered().last(), Some(&Phase::Reopen));
     assert!(!play.upgrade.crossed(Border::MigrateAuthorised));
@@ -107,7 +108,7 @@ fn a_failure_before_the_migration_goes_back_by_itself() {
 #[test]
 fn a_failure_before_any_drain_ends_without_touching_an_instance() {
     let mut play = play();
-    let order = play.to_phase(Phase::Rehearse);
+    let order = play.until_phase(Phase::Rehearse);
     play.outcome(&order, failure(FailureKind::Failed));
     assert_eq!(play.upgrade.ending(), Some(Ending::Aborted));
     assert!(!play.entered().contains(&Phase::Reopen));
@@ -117,12 +118,12 @@ fn a_failure_before_any_drain_ends_without_touching_an_instance() {
 fn a_failure_after_the_migration_was_authorised_waits_for_a_person() {
     for phase in [Phase::Migrate, Phase::Prove, Phase::Switch, Phase::StartClosed, Phase::Verify] {
         let mut play = play();
-        let order = play.to_phase(phase);
+        let order = play.until_phase(phase);
         play.outcome(&order, failure(FailureKind::Failed));
         let hold = play.hold();
         assert!(hold.offers(Choice::Retry) && hold.offers(Choice::Rollback) && !hold.offers(Choice::Abort), "{phase}");
         play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Rollback, reason: "no".to_owned() });
-        play.to_end();
+        play.until_end();
         assert_eq!(play.upgrade.ending(), Some(Ending::RolledBack), "{phase}");
         assert!(play.entered().contains(&Phase::Restore), "{phase}");
     }
@@ -132,12 +133,12 @@ fn a_failure_after_the_migration_was_authorised_waits_for_a_person() {
 fn a_transient_failure_is_tried_again_a_bounded_number_of_times() {
     let mut play = play();
     let attempts = play.upgrade.plan().binding.limits.attempts;
-    let mut order = play.to_phase(Phase::Migrate);
+    let mut order = play.until_phase(Phase::Migrate);
     for attempt in 1..=attempts {
         assert_eq!(order.id.attempt, attempt);
         play.outcome(&order, failure(FailureKind::Transient));
         if attempt < attempts {
-            order = play.to_phase(Phase::Migrate);
+            order = play.until_phase(Phase::Migrate);
         }
     }
     assert!(matches!(play.hold().reason, HoldReason::StepFailed { .. }));
@@ -156,14 +157,14 @@ fn losses_that_were_not_approved_are_held_before_any_migration() {
     assert!(!play.upgrade.crossed(Border::MigrateAuthorised));
     let hold = play.hold().id;
     play.ask(1, Ask::Decide { hold, choice: Choice::Accept, reason: "fine".to_owned() });
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn a_third_kind_of_loss_is_held_and_rolls_back() {
     let mut play = play();
-    let order = play.to_phase(Phase::Prove);
+    let order = play.until_phase(Phase::Prove);
     let Evidence::Proved(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     let difference = Difference {
         section: Section::Postings,
@@ -178,14 +179,14 @@ fn a_third_kind_of_loss_is_held_and_rolls_back() {
     let hold = play.hold();
     assert!(matches!(hold.reason, HoldReason::UnexplainedDifferences { count: 1, .. }));
     play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Rollback, reason: "no".to_owned() });
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::RolledBack));
 }
 
 #[test]
 fn another_digest_than_expected_is_held_even_if_no_difference_is_listed() {
     let mut play = play();
-    let order = play.to_phase(Phase::Prove);
+    let order = play.until_phase(Phase::Prove);
     let Evidence::Proved(mut proof) = honest(play.upgrade.plan(), &order, now(1).wall) else { panic!() };
     proof.digest = digest_of(&ledger("another"), 0);
     play.outcome(&order, Outcome::Done(Evidence::Proved(proof)));
@@ -211,7 +212,7 @@ fn a_stranger_on_the_storage_is_held_and_not_visible_is_not_quiet() {
         // Retry begins with a fresh look, of the members too.
         let hold = play.hold().id;
         play.ask(1, Ask::Decide { hold, choice: Choice::Retry, reason: "gone".to_owned() });
-        play.to_end();
+        play.until_end();
         assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
     }
 }
@@ -233,7 +234,7 @@ fn running_again(at: Timestamp) -> InstanceReport {
 #[test]
 fn an_instance_seen_up_voids_its_proof_and_the_drain_begins_again() {
     let mut play = play();
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     let report = running_again(now(play.millis + 1).wall);
     play.hear(&[Input::Observed { agent: agent("host-a"), report }]);
     let hold = play.hold();
@@ -248,16 +249,16 @@ fn an_instance_seen_up_voids_its_proof_and_the_drain_begins_again() {
     play.ask(2, Ask::Decide { hold: hold.id, choice: Choice::Retry, reason: "stopped it".to_owned() });
     assert_eq!(play.upgrade.phase(), Some(Phase::Drain));
     // Recovery points from before are void: they are all taken again, by other orders.
-    let again = play.to_phase(Phase::Secure);
+    let again = play.until_phase(Phase::Secure);
     assert!(again.id.step.run > order.id.step.run);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn an_older_report_voids_nothing() {
     let mut play = play();
-    play.to_phase(Phase::Secure);
+    play.until_phase(Phase::Secure);
     play.hear(&[Input::Observed { agent: agent("host-a"), report: running_again(now(0).wall) }]);
     assert_eq!(play.upgrade.holds().count(), 0);
 }
@@ -265,7 +266,7 @@ fn an_older_report_voids_nothing() {
 #[test]
 fn a_report_of_another_agent_voids_nothing() {
     let mut play = play();
-    play.to_phase(Phase::Secure);
+    play.until_phase(Phase::Secure);
     let report = running_again(now(play.millis + 1).wall);
     play.hear(&[Input::Observed { agent: agent("host-b"), report }]);
     assert_eq!(play.upgrade.holds().count(), 0);
@@ -274,20 +275,20 @@ fn a_report_of_another_agent_voids_nothing() {
 #[test]
 fn silence_settles_nothing_and_the_hold_lifts_when_the_agent_is_back() {
     let mut play = play();
-    let order = play.to_phase(Phase::Drain);
+    let order = play.until_phase(Phase::Drain);
     play.hear(&[Input::Silent { agent: agent("host-a") }, Input::Silent { agent: agent("host-a") }]);
     assert_eq!(play.upgrade.holds().count(), 1);
     assert_eq!(play.orders(), vec![(order, Want::Do)]);
     play.hear(&[Input::Heard { agent: agent("host-a") }]);
     assert_eq!(play.upgrade.holds().count(), 0);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn a_deadline_asks_a_person_and_stops_nothing() {
     let mut play = play();
-    let order = play.to_phase(Phase::Migrate);
+    let order = play.until_phase(Phase::Migrate);
     play.millis += Elapsed::from_secs(700).0;
     assert!(play.upgrade.wake_at().unwrap() <= Elapsed(play.millis));
     play.hear(&[Input::Tick]);
@@ -301,7 +302,7 @@ fn a_deadline_asks_a_person_and_stops_nothing() {
 #[test]
 fn an_election_restarts_deadlines() {
     let mut play = play();
-    play.to_phase(Phase::Migrate);
+    play.until_phase(Phase::Migrate);
     play.epoch = order::Epoch(2);
     play.millis = Elapsed::from_secs(500).0;
     play.hear(&[Input::Tick]);
@@ -323,7 +324,7 @@ fn a_new_leader_sends_the_same_orders() {
 #[test]
 fn abort_waits_until_every_order_is_settled() {
     let mut play = play();
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     play.ask(1, Ask::Abort { reason: "not tonight".to_owned() });
     assert!(play.orders().iter().all(|(_, want)| *want == Want::Revoke));
     assert!(!play.entered().contains(&Phase::Reopen));
@@ -331,7 +332,7 @@ fn abort_waits_until_every_order_is_settled() {
         let settlement = Settlement::NeverBegun;
         play.hear(&[Input::Revoked { agent: order.agent.clone(), order: order.id.clone(), settlement }]);
     }
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Aborted));
     // A late outcome of a withdrawn order is kept, once.
     let evidence = honest(play.upgrade.plan(), &order, now(1).wall);
@@ -344,7 +345,7 @@ fn abort_waits_until_every_order_is_settled() {
 fn abort_at_every_order_before_the_border_ends_aborted_and_rollback_after_it_ends_rolled_back() {
     let all = {
         let mut play = play();
-        play.to_end();
+        play.until_end();
         play.facts.iter().filter(|r| matches!(r.fact, Fact::AttemptOpened { .. })).count()
     };
     let mut seen = [0, 0, 0];
@@ -365,13 +366,13 @@ fn abort_at_every_order_before_the_border_ends_aborted_and_rollback_after_it_end
         } else if play.upgrade.crossed(Border::MigrateAuthorised) {
             assert_eq!(play.ask(1, out).rejected, vec![Some(Rejected::MigratedAlready)]);
             assert_eq!(play.ask(2, back).rejected, vec![None]);
-            play.to_end();
+            play.until_end();
             assert_eq!(play.upgrade.ending(), Some(Ending::RolledBack), "{}", order.id);
             seen[1] += 1;
         } else {
             assert_eq!(play.ask(1, back).rejected, vec![Some(Rejected::NothingMigrated)]);
             assert_eq!(play.ask(2, out).rejected, vec![None]);
-            play.to_end();
+            play.until_end();
             assert_eq!(play.upgrade.ending(), Some(Ending::Aborted), "{}", order.id);
             seen[0] += 1;
         }
@@ -391,7 +392,7 @@ fn only_what_an_order_may_have_changed_is_restored() {
     }
     let hold = play.hold().id;
     play.ask(1, Ask::Decide { hold, choice: Choice::Rollback, reason: "no".to_owned() });
-    play.to_end();
+    play.until_end();
     let restored = play
         .facts
         .iter()
@@ -402,7 +403,7 @@ fn only_what_an_order_may_have_changed_is_restored() {
 #[test]
 fn pausing_opens_no_new_order_and_resuming_goes_on() {
     let mut play = play();
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     play.ask(1, Ask::Pause);
     let out = play.orders().len();
     for (order, _) in play.orders() {
@@ -411,7 +412,7 @@ fn pausing_opens_no_new_order_and_resuming_goes_on() {
     }
     assert!(out > 0 && play.orders().is_empty(), "{}", order.id);
     play.ask(2, Ask::Resume);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
@@ -426,7 +427,7 @@ fn the_same_request_again_changes_nothing() {
 #[test]
 fn a_decision_names_an_open_hold_and_an_offered_choice() {
     let mut play = play();
-    let order = play.to_phase(Phase::Drain);
+    let order = play.until_phase(Phase::Drain);
     play.outcome(&order, failure(FailureKind::Unclean));
     let hold = play.hold();
     let decide = |hold, choice| Ask::Decide { hold, choice, reason: "x".to_owned() };
@@ -436,14 +437,14 @@ fn a_decision_names_an_open_hold_and_an_offered_choice() {
     );
     assert!(matches!(play.ask(2, decide(hold.id, Choice::Rollback)).rejected[0], Some(Rejected::NotOffered { .. })));
     assert!(play.ask(3, decide(hold.id, Choice::Accept)).rejected[0].is_none());
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn a_takeover_by_a_person_freezes_the_upgrade_for_good() {
     let mut play = play();
-    let order = play.to_phase(Phase::Migrate);
+    let order = play.until_phase(Phase::Migrate);
     play.hear(&[Input::TakenOver { agent: agent("host-a"), note: "I do it by hand".to_owned() }]);
     let hold = play.hold();
     play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Wait, reason: "ok".to_owned() });
@@ -457,7 +458,7 @@ fn a_takeover_by_a_person_freezes_the_upgrade_for_good() {
 #[test]
 fn duplicates_and_strangers_change_nothing() {
     let mut play = play();
-    let order = play.to_phase(Phase::Drain);
+    let order = play.until_phase(Phase::Drain);
     let evidence = honest(play.upgrade.plan(), &order, now(1).wall);
     let outcome = Outcome::Done(evidence);
     let stranger = Input::Outcome { agent: agent("host-z"), order: order.id.clone(), outcome: outcome.clone() };
@@ -475,20 +476,20 @@ fn duplicates_and_strangers_change_nothing() {
 #[test]
 fn a_failed_start_of_the_closed_instance_never_opens() {
     let mut play = play();
-    let order = play.to_phase(Phase::StartClosed);
+    let order = play.until_phase(Phase::StartClosed);
     play.outcome(&order, failure(FailureKind::Failed));
     assert!(!play.upgrade.crossed(Border::OpenAuthorised));
     let hold = play.hold();
     play.ask(1, Ask::Decide { hold: hold.id, choice: Choice::Retry, reason: "again".to_owned() });
     assert_eq!(play.upgrade.phase(), Some(Phase::ConfirmDrained), "a retry begins with a fresh look");
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn a_failure_to_open_is_held_without_a_way_back() {
     let mut play = play();
-    let order = play.to_phase(Phase::Open);
+    let order = play.until_phase(Phase::Open);
     play.outcome(&order, failure(FailureKind::Failed));
     let hold = play.hold();
     assert!(hold.offers(Choice::Retry) && !hold.offers(Choice::Rollback) && !hold.offers(Choice::Abort));
@@ -498,7 +499,7 @@ fn a_failure_to_open_is_held_without_a_way_back() {
 fn storage_is_attested_after_all_members_and_the_barrier_waits_for_every_one() {
     let seen = Seen { instances: vec!["a", "b", "c"], ..Seen::default() };
     let mut play = Play::start(seen.plan_without_blocks());
-    play.to_phase(Phase::ConfirmDrained);
+    play.until_phase(Phase::ConfirmDrained);
     let mut attested = 0;
     while let Some((order, _)) = play.orders().first().cloned() {
         if matches!(order.work, Work::AttestStorage { .. }) {
@@ -510,7 +511,7 @@ fn storage_is_attested_after_all_members_and_the_barrier_waits_for_every_one() {
         attested += 1;
     }
     assert_eq!(attested, 3);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
@@ -518,7 +519,7 @@ fn storage_is_attested_after_all_members_and_the_barrier_waits_for_every_one() {
 fn closing_comes_after_the_end_and_once() {
     let mut play = play();
     assert_eq!(play.ask(1, Ask::Close).rejected, vec![Some(Rejected::NotEnded)]);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.ask(2, Ask::Close).rejected, vec![None]);
     let again = play.ask(3, Ask::Close);
     assert!(again.facts.is_empty() && again.rejected == vec![None], "closing what is closed is no error");

@@ -1,4 +1,5 @@
 //! What holds for every sequence of inputs.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! What a decision does: it tries again what its words say, from where it must begin, and nothing else.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
@@ -67,7 +68,7 @@ fn after_a_stranger_was_on_the_storage_no_recovery_point_from_before_counts() {
     decide(&mut play, 1, Choice::Retry);
     let order = play.until(|_, order| matches!(order.id.phase, Phase::Secure | Phase::Migrate)).unwrap();
     assert_eq!((order.id.phase, order.id.step.run), (Phase::Secure, 2), "what it wrote is in no recovery point");
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
@@ -79,7 +80,7 @@ fn after_a_stranger_was_on_the_migrated_storage_every_ledger_is_proved_again() {
         decide(&mut play, 1, Choice::Retry);
         let order = play.until(|_, order| matches!(order.id.phase, Phase::Prove | Phase::Open)).unwrap();
         assert_eq!((order.id.phase, order.id.step.run), (Phase::Prove, 2), "{phase}");
-        play.to_end();
+        play.until_end();
         assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
     }
 }
@@ -88,7 +89,7 @@ fn after_a_stranger_was_on_the_migrated_storage_every_ledger_is_proved_again() {
 fn after_an_instance_ran_on_the_migrated_storage_every_ledger_is_proved_again() {
     for phase in [Phase::Prove, Phase::Switch, Phase::StartClosed, Phase::Verify] {
         let mut play = play();
-        play.to_phase(phase);
+        play.until_phase(phase);
         let report = runs(now(play.millis + 1).wall, true);
         play.hear(&[Input::Observed { agent: agent("host-a"), report }]);
         settle(&mut play);
@@ -96,7 +97,7 @@ fn after_an_instance_ran_on_the_migrated_storage_every_ledger_is_proved_again() 
         assert_eq!(play.upgrade.phase(), Some(Phase::ConfirmDrained), "{phase}: a fresh look");
         let order = play.until(|_, order| matches!(order.id.phase, Phase::Prove | Phase::Open)).unwrap();
         assert_eq!(order.id.phase, Phase::Prove, "{phase}");
-        play.to_end();
+        play.until_end();
         assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
     }
 }
@@ -108,18 +109,18 @@ fn an_opening_that_failed_is_tried_again_as_it_is_in_either_direction() {
     for back in [false, true] {
         let mut play = play();
         if back {
-            play.to_phase(Phase::StartClosed);
+            play.until_phase(Phase::StartClosed);
             play.ask(1, Ask::Rollback { reason: "no".to_owned() });
         }
         let phase = if back { Phase::Reopen } else { Phase::Open };
-        let order = play.to_phase(phase);
+        let order = play.until_phase(phase);
         play.outcome(&order, failure(FailureKind::TimedOut));
         play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(play.millis + 1).wall, false) }]);
         decide(&mut play, 2, Choice::Retry);
         let again: Vec<Order> = play.orders().into_iter().map(|(order, _)| order).collect();
         assert!(matches!(&again[..], [order] if order.id.phase == phase), "{:?}", play.kinds());
         play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(play.millis + 1).wall, false) }]);
-        play.to_end();
+        play.until_end();
         assert_eq!(play.upgrade.ending(), Some(if back { Ending::RolledBack } else { Ending::Completed }));
         let restores = play.entered().into_iter().filter(|entered| *entered == Phase::Restore).count();
         assert_eq!(restores, usize::from(back));
@@ -129,18 +130,18 @@ fn an_opening_that_failed_is_tried_again_as_it_is_in_either_direction() {
 #[test]
 fn a_failed_verification_is_tried_again_with_another_closed_copy() {
     let mut play = play();
-    let order = play.to_phase(Phase::Verify);
+    let order = play.until_phase(Phase::Verify);
     // Whatever the agent saw, it has ended the copy.
     play.outcome(&order, failure(FailureKind::Failed));
     decide(&mut play, 1, Choice::Retry);
     let order = play.until(|_, order| matches!(order.id.phase, Phase::StartClosed | Phase::Verify)).unwrap();
     assert_eq!(order.id.phase, Phase::StartClosed);
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 fn rehearsal_differs(play: &mut Play) {
-    let order = play.to_phase(Phase::Rehearse);
+    let order = play.until_phase(Phase::Rehearse);
     let difference = Difference {
         section: Section::Postings,
         row: "7".to_owned(),
@@ -163,7 +164,7 @@ fn a_rehearsal_that_showed_differences_is_repeated_on_retry_and_done_with_on_acc
     rehearsal_differs(&mut play);
     decide(&mut play, 2, Choice::Accept);
     assert_eq!(play.upgrade.phase(), Some(Phase::Drain));
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
@@ -190,14 +191,14 @@ fn a_stage_that_begins_again_takes_the_questions_of_its_last_run_with_it() {
     assert!(matches!(&drain[..], [(order, Want::Do)] if order.id.phase == Phase::Drain), "{:?}", play.kinds());
     settle(&mut play);
     assert_eq!(play.upgrade.phase(), Some(Phase::ConfirmDrained));
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
 #[test]
 fn a_failure_does_not_turn_back_what_a_person_took_over() {
     let mut play = play();
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     play.hear(&[Input::TakenOver { agent: agent("host-a"), note: "I do it by hand".to_owned() }]);
     play.outcome(&order, failure(FailureKind::Failed));
     assert!(!play.upgrade.going_back(), "{:?}", play.kinds());
@@ -207,7 +208,7 @@ fn a_failure_does_not_turn_back_what_a_person_took_over() {
 #[test]
 fn a_decision_that_is_refused_leaves_its_hold_open() {
     let mut play = play();
-    let order = play.to_phase(Phase::Migrate);
+    let order = play.until_phase(Phase::Migrate);
     play.outcome(&order, failure(FailureKind::Failed));
     let failed = play.hold().id;
     play.hear(&[Input::TakenOver { agent: agent("host-a"), note: "I do it by hand".to_owned() }]);
@@ -220,7 +221,7 @@ fn a_decision_that_is_refused_leaves_its_hold_open() {
 #[test]
 fn a_lifted_fence_voids_a_proof_whatever_the_hosts_clock_says() {
     let mut play = play();
-    play.to_phase(Phase::Secure);
+    play.until_phase(Phase::Secure);
     // The host's clock was set back: the report says that it is older than the proof, and its fence says that it is not.
     play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(0).wall, false) }]);
     assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }));
@@ -229,7 +230,7 @@ fn a_lifted_fence_voids_a_proof_whatever_the_hosts_clock_says() {
 #[test]
 fn losses_that_changed_are_looked_at_again_in_new_recovery_points_however_many_ledgers_they_are_in() {
     let mut play = play();
-    play.to_phase(Phase::Secure);
+    play.until_phase(Phase::Secure);
     for (order, _) in play.orders() {
         let Evidence::Secured(mut point) = evidence(&play, &order) else { panic!() };
         point.losses = losses(5);
@@ -238,8 +239,8 @@ fn losses_that_changed_are_looked_at_again_in_new_recovery_points_however_many_l
     settle(&mut play);
     assert_eq!(play.upgrade.holds().count(), 2);
     decide(&mut play, 1, Choice::Retry);
-    let order = play.to_phase(Phase::Secure);
+    let order = play.until_phase(Phase::Secure);
     assert_eq!((order.id.step.run, play.upgrade.holds().count()), (2, 0));
-    play.to_end();
+    play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_larger_than_a_batch_becomes_a_failure_that_says_so() {
         let mut play = Play::start(Seen::default().plan());
-        let order = play.to_phase(Phase::Rehearse);
+        let order = play.until_phase(Phase::Rehearse);
         let difference = Difference {
             section: storage::Section::Postings,
             row: "x".repeat(300_000),

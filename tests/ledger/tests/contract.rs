@@ -1,9 +1,5 @@
 //! The simulator keeps the contract that the real ledger was measured to keep, packed and unpacked as its releases are.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test: what fails, fails it, and what is skipped is printed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test: what fails, fails it, and what is skipped is printed")]
 
 use cutover_ledger_simulator::contract::{self, Bench, Subject};
 use cutover_ledger_simulator::pack;

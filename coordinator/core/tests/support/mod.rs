@@ -1,5 +1,6 @@
 //! A deployment that exists only here, and an agent that answers every order as an honest one would.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of tests, which fail by panicking")]
 
 use cutover_core::plan::{self, Approve, PlanAsk, StrategyAsk};
 use cutover_core::upgrade::{Ask, Decision, Happened, Input, Upgrade, Want, decide, start};
@@ -288,7 +289,7 @@ impl Play {
     /// Answers everything honestly until `stop` says so or nothing is left; returns whether it stopped.
     pub fn until(&mut self, stop: impl Fn(&Self, &Order) -> bool) -> Option<Order> {
         for _ in 0..10_000 {
-            let Some((order, want)) = self.orders().into_iter().next() else { return None };
+            let (order, want) = self.orders().into_iter().next()?;
             if want == Want::Do && stop(self, &order) {
                 return Some(order);
             }
@@ -305,10 +306,10 @@ impl Play {
         }
         panic!("it does not end: {:?}", self.kinds());
     }
-    pub fn to_phase(&mut self, phase: Phase) -> Order {
+    pub fn until_phase(&mut self, phase: Phase) -> Order {
         self.until(|_, order| order.id.phase == phase).unwrap_or_else(|| panic!("never reached {phase}"))
     }
-    pub fn to_end(&mut self) {
+    pub fn until_end(&mut self) {
         assert!(self.until(|_, _| false).is_none());
     }
     pub fn ask(&mut self, n: u32, ask: Ask) -> Decision {
