@@ -26,5 +26,5 @@ mod surveys;
 mod upgrade_loop;
 
 pub use cutover_core::upgrade::Want;
-pub use run::{CannotRun, Parts, open_store, run, run_with};
+pub use run::{CannotRun, Parts, open_store, raise_epochs, run, run_with};
 pub use settings::Settings;

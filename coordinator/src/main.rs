@@ -1,8 +1,9 @@
 //! The coordinator's program: reads settings, opens the store, listens, runs until it is told to stop.
 
 use clap::Parser;
-use cutover_coordinator::{Settings, open_store, run};
+use cutover_coordinator::{Settings, open_store, raise_epochs, run};
 use cutover_proto::transport::listen;
+use cutover_vocabulary::Epoch;
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -21,6 +22,10 @@ struct Arguments {
     /// Only read the settings, and say whether they can be used.
     #[arg(long)]
     check: bool,
+    /// Lead with epochs above this one from now on. For a store that was restored from a backup or made anew: agents know the
+    /// epochs that were given since, and refuse lower ones. Ends after it.
+    #[arg(long, value_name = "EPOCH")]
+    epochs_above: Option<u64>,
     /// Log as one JSON object a line.
     #[arg(long)]
     log_json: bool,
@@ -67,6 +72,14 @@ fn work(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
             tracing::info!("stops: finishes what is being stored, then gives up leadership");
             stop.cancel();
         });
+        if let Some(floor) = arguments.epochs_above {
+            raise_epochs(&settings.store, Epoch(floor)).await?;
+            tracing::info!(
+                above = floor,
+                "the next epoch is above this; start the coordinator without --epochs-above now"
+            );
+            return Ok(());
+        }
         let store = open_store(&settings.store).await?;
         let listening = listen(&settings.listen).await?;
         run(settings, store, listening, shutdown).await?;

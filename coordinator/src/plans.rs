@@ -12,7 +12,7 @@ use cutover_store::{Batch, Revision};
 use cutover_vocabulary::finding::Finding;
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest};
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{DeploymentName, Digest, OperatorName, RequestId, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Digest, OperatorName, RequestId, Timestamp, UpgradeId, Version};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -261,7 +261,7 @@ impl Leadership {
         };
         let id = loop {
             deployment.upgrades += 1;
-            let id = upgrade_id(&name, deployment.upgrades)?;
+            let id = upgrade_id(&name, deployment.upgrades, request, self.now().wall)?;
             let head = self
                 .store
                 .head(&id)
@@ -329,11 +329,20 @@ enum Begin {
     New(Deployment),
 }
 
-/// `DEPLOYMENT-NUMBER`; a long name of a deployment is cut, so that the number fits.
-fn upgrade_id(deployment: &DeploymentName, number: u64) -> Result<UpgradeId, Refused> {
-    let number = number.to_string();
-    let name: String = deployment.as_str().chars().take(62 - number.len()).collect();
-    UpgradeId::new(format!("{name}-{number}"))
+/// `DEPLOYMENT-NUMBER-MARK`; a long name of a deployment is cut, so that the rest fits.
+///
+/// The mark tells upgrades apart whose stores know nothing of each other: after a store was lost the numbers begin again, and
+/// agents keep results, recovery points and former releases under an upgrade's name. Never may those of another one fit.
+fn upgrade_id(
+    deployment: &DeploymentName,
+    number: u64,
+    request: &RequestId,
+    at: Timestamp,
+) -> Result<UpgradeId, Refused> {
+    let mark = Digest::of(format!("{request} {}", at.as_millis()).as_bytes()).short();
+    let end = format!("-{number}-{}", &mark[..6]);
+    let name: String = deployment.as_str().chars().take(63 - end.len()).collect();
+    UpgradeId::new(format!("{name}{end}"))
         .map_err(|error| Refused::new(Code::Internal, error.to_string(), "rename the deployment"))
 }
 

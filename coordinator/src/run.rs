@@ -9,6 +9,7 @@ use crate::settings::{Settings, StorePlace};
 use crate::sever::Severable;
 use cutover_proto::transport::Listening;
 use cutover_store::{MemoryStore, SqliteStore, Store, StoreError};
+use cutover_vocabulary::Epoch;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -57,6 +58,17 @@ pub async fn open_store(place: &StorePlace) -> Result<Arc<dyn Store>, StoreError
         StorePlace::Sqlite(path) => Arc::new(SqliteStore::open(path).await?),
         StorePlace::Memory => Arc::new(MemoryStore::new()),
     })
+}
+
+/// Makes the next epoch of a store greater than `floor`; see `--epochs-above`. In memory there is nothing to raise.
+///
+/// # Errors
+/// When the store cannot be opened or written.
+pub async fn raise_epochs(place: &StorePlace, floor: Epoch) -> Result<(), StoreError> {
+    match place {
+        StorePlace::Sqlite(path) => SqliteStore::open(path).await?.raise_epochs(floor).await,
+        StorePlace::Memory => Ok(()),
+    }
 }
 
 /// Runs a coordinator until `shutdown` is cancelled. Dropping the future instead is a crash: every task and every

@@ -55,7 +55,7 @@ async fn killed_at(site: Site, nth: usize, of: fn(&Point) -> bool) -> (BTreeMap<
     };
     let stored = site.orders(&upgrade).await;
     assert_eq!(given, stored, "at point {nth}");
-    (stored, faults.reached.load(Ordering::SeqCst))
+    (site.orders_alike(&upgrade).await, faults.reached.load(Ordering::SeqCst))
 }
 
 async fn killed_at_each(site: fn() -> Site, of: fn(&Point) -> bool, stride: usize) {

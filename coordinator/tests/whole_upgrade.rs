@@ -17,7 +17,7 @@ async fn runs_from_plan_to_completed(site: Site, manners: Manners) {
     let agent = FakeAgent::start(&site.endpoint, Seen::default(), manners);
     let client = site.client();
     let upgrade = client.begin().await;
-    assert_eq!(upgrade, "prod-1");
+    assert!(upgrade.starts_with("prod-1-"), "{upgrade}");
     let status = client.reaches(&upgrade, State::Completed).await;
     assert!(status.holds.is_empty() && status.turned_back.is_none());
     // Everything that was given was done once, and what the agent did is what the facts say.
@@ -90,7 +90,7 @@ async fn a_plan_that_needs_approval_does_not_start_without_it() {
     assert!(refused.metadata["findings"].contains("account-metadata-without-posting"), "{refused:?}");
     // Nothing was begun by it: the same call passes once it is approved.
     client.approve(&plan.digest[..12], "approve-1").await.unwrap();
-    assert_eq!(client.start(&plan.digest, "start-1").await.unwrap(), "prod-1");
+    assert!(client.start(&plan.digest, "start-1").await.unwrap().starts_with("prod-1-"));
     coordinator.stop().await;
 }
 

@@ -87,7 +87,11 @@ async fn speak(
             "agent {} has seen epoch {}, and this coordinator leads with epoch {}: was its store restored from a backup?",
             hello.agent, hello.epoch, leadership.epoch
         );
-        return Err(Refused::new(Code::Internal, why, "raise the store's epoch above the one that the agent has seen"));
+        return Err(Refused::new(
+            Code::Internal,
+            why,
+            format!("stop it, then start it once with `--epochs-above {}`", hello.epoch),
+        ));
     }
     let session = leadership.links.enter(&hello, &leadership.ended).map_err(|taken| {
         warn!(machine = hello.machine, connected = taken.machine, "refused a second agent under one name");

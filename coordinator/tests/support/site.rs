@@ -11,7 +11,7 @@ use cutover_store::{CoordinatorName, MemoryStore, SqliteStore, Store};
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::plan::Limits;
 use cutover_vocabulary::status::{State, Status as UpgradeStatus};
-use cutover_vocabulary::{Digest, Elapsed, OrderId, Recorded};
+use cutover_vocabulary::{Digest, Elapsed, Order, OrderId, Recorded, UpgradeId};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -148,6 +148,16 @@ impl Site {
                 }
             }
         }
+    }
+    /// The same as [`Site::orders`], under one name for the upgrade: what two upgrades must have in common.
+    pub async fn orders_alike(&self, upgrade: &str) -> BTreeMap<OrderId, Digest> {
+        let given = |fact: Recorded| {
+            let Fact::AttemptOpened { order } = fact.fact else { return None };
+            let mut order = Order::clone(&order);
+            order.id.upgrade = UpgradeId::new("any").unwrap();
+            Some((order.id.clone(), order.content()))
+        };
+        self.facts(upgrade).await.into_iter().filter_map(given).collect()
     }
     /// Every order that was ever given, with its content.
     pub async fn orders(&self, upgrade: &str) -> BTreeMap<OrderId, Digest> {

@@ -1,6 +1,7 @@
 //! What operators ask of an upgrade.
 
-use super::decide::{Ask, Draft, Rejected};
+use super::decide::Draft;
+use super::input::{Ask, Rejected};
 use super::state::Upgrade;
 use cutover_vocabulary::fact::{Cause, Fact};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason};

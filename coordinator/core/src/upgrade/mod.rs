@@ -8,13 +8,15 @@ mod ask;
 mod conflict;
 mod decide;
 mod holds;
+mod input;
 mod phases;
 mod sequence;
 mod settle;
 mod state;
 mod status;
 
-pub use decide::{Ask, Decision, Input, Rejected, decide, start};
+pub use decide::{decide, start};
+pub use input::{Ask, Decision, Input, Rejected};
 pub use phases::{Rules, Verdict, rules};
 pub use sequence::{forward, way_back};
 pub use settle::Want;
