@@ -167,7 +167,11 @@ impl Upgrade {
             | Work::Restore { .. } => {}
         }
         self.ready.remove(subject);
-        self.steps.insert(subject.clone(), StepState::Out { attempt: order.id.attempt });
+        let out = StepState::Out { attempt: order.id.attempt };
+        match self.steps.get_mut(subject) {
+            Some(step) => *step = out,
+            None => _ = self.steps.insert(subject.clone(), out),
+        }
         let open = OpenOrder { order: order.clone(), revoked: false, since };
         self.orders.insert(order.id.clone(), open);
     }
@@ -198,12 +202,18 @@ impl Upgrade {
 
     fn put_step(&mut self, subject: Subject, state: StepState, at: Timestamp) {
         let done = state == StepState::Done;
-        if matches!(state, StepState::Ready { .. }) {
-            self.ready.insert(subject.clone());
-        } else {
+        let ready = matches!(state, StepState::Ready { .. });
+        // One look-up for the common change, from out to done: there are as many steps as instances.
+        let before = match self.steps.get_mut(&subject) {
+            Some(step) => Some(std::mem::replace(step, state)),
+            None => self.steps.insert(subject.clone(), state),
+        };
+        let was_ready = matches!(before, Some(StepState::Ready { .. }));
+        if ready && !was_ready {
+            self.ready.insert(subject);
+        } else if was_ready && !ready {
             self.ready.remove(&subject);
         }
-        let before = self.steps.insert(subject, state);
         if done && before != Some(StepState::Done) {
             self.open_steps = self.open_steps.saturating_sub(1);
             let open = self.open_steps;

@@ -353,11 +353,9 @@ impl Upgrade {
                 self.staged.insert(name.clone(), staged.clone());
             }
             (Evidence::Drained(proof), Subject::Instance(name)) => {
-                let since = match self.drained.get(name) {
-                    Some(Drained::Proved { since, .. } | Drained::Voided { since }) => *since,
-                    None => at,
-                };
-                self.drained.insert(name.clone(), Drained::Proved { proof: proof.clone(), since });
+                let known = self.drained.entry(name.clone()).or_insert(Drained::Voided { since: at });
+                let (Drained::Proved { since, .. } | Drained::Voided { since }) = *known;
+                *known = Drained::Proved { proof: proof.clone(), since };
             }
             (Evidence::StorageAttested(attestation), _) => self.storage = Some(attestation.clone()),
             (Evidence::Secured(point), _) => {
