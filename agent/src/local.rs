@@ -19,8 +19,8 @@ use cutover_storage::sqlite::SqlitePlace;
 use cutover_storage::sqlite::recovery::{Manifest, manifest};
 use cutover_vocabulary::instance::RunState;
 use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
-use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, UpgradeId};
-use std::collections::BTreeMap;
+use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, Phase, UpgradeId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +71,14 @@ pub enum LocalError {
         /// Which there are.
         known: String,
     },
+    /// Nothing of such an upgrade is on this host, neither an order nor a recovery point: a slip of the pen would leave the real one in our hands.
+    #[error("nothing of upgrade {upgrade} is on this host, so nothing was taken over; known here: {known}")]
+    UnknownUpgrade {
+        /// Which was named.
+        upgrade: UpgradeId,
+        /// Which there are.
+        known: String,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -118,7 +126,13 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             })
         }
         LocalCommand::Takeover { upgrade, note } => {
-            let (mut journal, _) = Journal::beside(&journal_file(&settings.state)).await?;
+            let (mut journal, entries) = Journal::beside(&journal_file(&settings.state)).await?;
+            let mut known: BTreeSet<String> = folders(&settings.recovery()).into_keys().collect();
+            known.extend(entries.iter().filter_map(Entry::upgrade).map(ToString::to_string));
+            if !known.contains(upgrade.as_str()) {
+                let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
+                return Err(LocalError::UnknownUpgrade { upgrade: upgrade.clone(), known });
+            }
             journal.take_over(upgrade.clone(), note.clone()).await?;
             Ok(format!(
                 "upgrade {upgrade} is in your hands: this agent refuses every further order of it, for good.\n\
@@ -173,7 +187,9 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
         line(&mut text, format_args!("  starts {}", leads_to(&instance.command)));
     }
     orders(&mut text, &entries);
-    for (upgrade, manifests) in recovery_points(settings)? {
+    let points = recovery_points(settings)?;
+    let latest = latest(&entries, &points);
+    for (upgrade, manifests) in points {
         line(&mut text, format_args!("\nrecovery points of upgrade {upgrade}:"));
         for manifest in &manifests {
             let point = &manifest.point;
@@ -182,9 +198,58 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
                 .map_or_else(|| "did not exist".to_owned(), |digest| format!("{} (sha256 {digest})", point.place));
             line(&mut text, format_args!("  {}: {what}, taken {}", point.item, point.taken));
         }
-        way_back(&mut text, settings, &upgrade, &manifests)?;
+        match &latest {
+            Latest::WentBack(id) if *id == upgrade => {
+                line(&mut text, format_args!("it went back already: there is nothing to go back from"));
+            }
+            Latest::Here(id) | Latest::WentBack(id) if *id != upgrade => {
+                line(
+                    &mut text,
+                    format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"),
+                );
+            }
+            Latest::Here(_) | Latest::WentBack(_) => way_back(&mut text, settings, &upgrade, &manifests)?,
+        }
     }
     Ok(text)
+}
+
+/// The last upgrade that this host heard of. Going back to a point from before an older one would undo what came after it.
+enum Latest {
+    /// It may be gone back from.
+    Here(String),
+    /// It has let the former version in again.
+    WentBack(String),
+}
+
+/// By the journal; where that is lost, by the recovery points themselves.
+fn latest(entries: &[Entry], points: &BTreeMap<String, Vec<Manifest>>) -> Latest {
+    let accepted = entries.iter().rev().find_map(|entry| match entry {
+        Entry::Accepted(order) => Some(order.id.upgrade.to_string()),
+        Entry::Epoch(_)
+        | Entry::Revoked(_)
+        | Entry::Finished { .. }
+        | Entry::Acknowledged(_)
+        | Entry::TakenOver { .. }
+        | Entry::Forgotten(_) => None,
+    });
+    let taken_last = || {
+        let taken = |manifests: &Vec<Manifest>| manifests.iter().map(|manifest| manifest.point.taken).max();
+        points.iter().max_by_key(|(_, manifests)| taken(manifests)).map(|(upgrade, _)| upgrade.clone())
+    };
+    let id = accepted.or_else(taken_last).unwrap_or_default();
+    let went_back = entries.iter().any(|entry| match entry {
+        Entry::Finished { order, outcome } => {
+            order.phase == Phase::Reopen && order.upgrade.as_str() == id && matches!(**outcome, Outcome::Done(_))
+        }
+        Entry::Accepted(_)
+        | Entry::Epoch(_)
+        | Entry::Revoked(_)
+        | Entry::Acknowledged(_)
+        | Entry::TakenOver { .. }
+        | Entry::Forgotten(_) => false,
+    });
+    if went_back { Latest::WentBack(id) } else { Latest::Here(id) }
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {

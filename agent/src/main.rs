@@ -40,7 +40,7 @@ enum Command {
     /// Break glass: look and act on this host without any coordinator.
     Local {
         /// The settings file.
-        #[arg(long, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]
+        #[arg(long, global = true, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]
         settings: PathBuf,
         #[command(subcommand)]
         command: LocalCommand,

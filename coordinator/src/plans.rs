@@ -60,7 +60,7 @@ impl Leadership {
 
     /// Looks at a deployment and keeps the plan.
     pub(crate) async fn make_plan(
-        &self,
+        self: &Arc<Self>,
         deployment: DeploymentName,
         target: Version,
         strategy: StrategyAsk,
@@ -72,6 +72,8 @@ impl Leadership {
         if let Some(Answer::Plan { chunks }) = &call.answer {
             return self.registry.kept_plan(chunks).await.map_err(|error| self.refuse(error));
         }
+        // During an upgrade an instance is down on purpose; a plan would say to start it.
+        self.next_upgrade(&deployment, request).await?;
         let plan = self.look(&deployment, &target, strategy).await?;
         let chunks = self.registry.keep_plan(&plan).await.map_err(|error| self.refuse(error))?;
         let entry = PlanEntry::new(deployment, target, strategy, chunks.clone());
@@ -202,10 +204,12 @@ impl Leadership {
         let (_, present) = self.next_upgrade(&entry.deployment, request).await?;
         let id = match present {
             Begin::Begun(id) => id,
-            Begin::New(..) => {
+            Begin::New { last, .. } => {
                 let fresh = self.look(&entry.deployment, &entry.target, entry.strategy()).await?;
                 let key = keys::approval(&agreed.plan.digest()).map_err(|error| self.refuse(error.into()))?;
                 let (_, approval) = self.registry.read::<Approval>(&key).await.map_err(|error| self.refuse(error))?;
+                // An approval is for one upgrade: what was agreed to before the last one began is not agreed to again.
+                let approval = approval.filter(|approval| last.is_none_or(|last| approval.at > last));
                 plan::may_start(&agreed.plan, &fresh, approval.as_ref())
                     .map_err(|why| may_not_start(&agreed.plan.digest(), why))?;
                 self.begin(fresh, approval, by, request).await?
@@ -225,11 +229,16 @@ impl Leadership {
         let key = keys::deployment(name).map_err(|error| self.refuse(error.into()))?;
         let (revision, present) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
         let deployment = present.unwrap_or_default();
-        let Some(latest) = deployment.latest.clone() else { return Ok((revision, Begin::New(deployment))) };
+        let Some(latest) = deployment.latest.clone() else {
+            return Ok((revision, Begin::New { deployment, last: None }));
+        };
         match self.upgrade(&latest.id).await {
             // The start was answered by a coordinator that died before it could say so.
             Ok(_) if latest.request == *request => Ok((revision, Begin::Begun(latest.id))),
-            Ok(handle) if handle.now().upgrade.finished() => Ok((revision, Begin::New(deployment))),
+            Ok(handle) if handle.now().upgrade.finished() => {
+                let last = Some(handle.now().upgrade.started_at());
+                Ok((revision, Begin::New { deployment, last }))
+            }
             Ok(_) => Err(Refused::new(
                 Code::DeploymentBusy,
                 format!("deployment {name} has upgrade {}, which has not ended", latest.id),
@@ -239,7 +248,7 @@ impl Leadership {
             // It was announced and has no facts: it never began, and its number is free.
             Err(refused) if refused.code == Code::NoSuchUpgrade => {
                 let upgrades = deployment.upgrades.saturating_sub(1);
-                Ok((revision, Begin::New(Deployment { upgrades, ..deployment })))
+                Ok((revision, Begin::New { deployment: Deployment { upgrades, ..deployment }, last: None }))
             }
             Err(refused) => Err(refused),
         }
@@ -257,7 +266,7 @@ impl Leadership {
         let (revision, begin) = self.next_upgrade(&name, request).await?;
         let mut deployment = match begin {
             Begin::Begun(id) => return Ok(id),
-            Begin::New(deployment) => deployment,
+            Begin::New { deployment, .. } => deployment,
         };
         let id = loop {
             deployment.upgrades += 1;
@@ -326,7 +335,12 @@ enum Begin {
     /// This very call has begun it.
     Begun(UpgradeId),
     /// Nothing is in the way of a new one.
-    New(Deployment),
+    New {
+        /// The deployment's document.
+        deployment: Deployment,
+        /// When the last upgrade of it was started.
+        last: Option<Timestamp>,
+    },
 }
 
 /// `DEPLOYMENT-NUMBER-MARK`; a long name of a deployment is cut, so that the rest fits.

@@ -83,3 +83,43 @@ fn until_phase(house: &House, upgrade: &str, phase: Phase) -> bool {
         (met || ended).then_some(met)
     })
 }
+
+#[test]
+fn an_approval_is_for_one_upgrade_and_a_deployment_is_planned_for_one_at_a_time() {
+    let house = House::new(Plan::default());
+    let plan = house.voice.plan_when_ready("prod", "1.4.6");
+    house.voice.approve(&plan).unwrap();
+    let upgrade = house.voice.start(&plan).unwrap();
+    let busy = house.voice.plan("prod", "1.4.6").unwrap_err();
+    assert!(busy.starts_with("DEPLOYMENT_BUSY"), "{busy}");
+    house.voice.go_back(&upgrade, false).unwrap();
+    house.until_state(&upgrade, State::Aborted);
+    let refused = house.voice.start(&plan).unwrap_err();
+    assert!(refused.starts_with("NEEDS_APPROVAL"), "{refused}");
+    // Agreed to once more, it may start.
+    house.voice.approve(&plan).unwrap();
+    let again = house.voice.start(&plan).unwrap();
+    house.until_state(&again, State::Completed);
+}
+
+#[test]
+fn break_glass_takes_over_only_what_is_known_here_and_shows_no_way_back_where_none_leads() {
+    let house = House::new(Plan::default());
+    let local = |args: &[&str]| {
+        let mut command = std::process::Command::new(cutover_tests::house::program("cutover-agent"));
+        let output = command.arg("local").args(args).arg("--settings").arg(house.dir().join("agent.toml")).output();
+        let output = output.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let upgrade = house.begin();
+    until_phase(&house, &upgrade, Phase::Prove);
+    if house.voice.go_back(&upgrade, true).is_err() {
+        return;
+    }
+    house.until_state(&upgrade, State::RolledBack);
+    let (done, said) = local(&["takeover", "prod-7", "--note", "x"]);
+    assert!(!done && said.contains("nothing of upgrade prod-7") && said.contains(&upgrade), "{said}");
+    let (done, said) = local(&["status"]);
+    assert!(done && said.contains("it went back already") && !said.contains("to go back by hand"), "{said}");
+}

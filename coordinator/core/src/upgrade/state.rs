@@ -256,6 +256,10 @@ impl Upgrade {
     pub fn led_by(&mut self, epoch: Epoch) {
         self.epoch = epoch;
     }
+    /// When it was started.
+    pub fn started_at(&self) -> Timestamp {
+        self.started.0
+    }
     /// Its name.
     pub fn id(&self) -> &UpgradeId {
         &self.id
