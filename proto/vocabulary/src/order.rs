@@ -29,7 +29,7 @@ pub struct StepId {
 }
 
 /// An order's name: the same for ever, whoever leads. Written `upgrade/stage.run/phase/subject/attempt`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OrderId {
     /// Of which upgrade.
     pub upgrade: UpgradeId,
@@ -39,6 +39,21 @@ pub struct OrderId {
     pub phase: Phase,
     /// Which attempt at the step, from 1.
     pub attempt: u16,
+}
+/// By step first: orders of one upgrade are what is mostly compared, and there the upgrade's name only costs.
+impl Ord for OrderId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let Self { upgrade, step, phase, attempt } = self;
+        step.cmp(&other.step)
+            .then_with(|| attempt.cmp(&other.attempt))
+            .then_with(|| phase.cmp(&other.phase))
+            .then_with(|| upgrade.cmp(&other.upgrade))
+    }
+}
+impl PartialOrd for OrderId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 impl OrderId {
     /// A name for files and process groups: readable in front, unique by digest, safe in any file system.

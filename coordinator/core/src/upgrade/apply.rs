@@ -166,7 +166,12 @@ impl Upgrade {
             | Work::Open { .. }
             | Work::Restore { .. } => {}
         }
-        self.ready.remove(subject);
+        // Steps are ordered in the order of this set, so it is nearly always the first.
+        if self.ready.first() == Some(subject) {
+            self.ready.pop_first();
+        } else {
+            self.ready.remove(subject);
+        }
         let out = StepState::Out { attempt: order.id.attempt };
         match self.steps.get_mut(subject) {
             Some(step) => *step = out,
@@ -177,8 +182,8 @@ impl Upgrade {
     }
 
     fn settle_order(&mut self, order: &OrderId, by: SettledBy) {
-        self.orders.remove(order);
-        self.settled.insert(order.clone(), by);
+        let id = self.orders.remove_entry(order).map_or_else(|| order.clone(), |(id, _)| id);
+        self.settled.insert(id, by);
     }
 
     /// Only steps of the stage that is current; an order of a stage that was left changes no step.

@@ -239,10 +239,10 @@ impl Draft {
     fn observed(&mut self, agent: &AgentName, report: &InstanceReport) {
         let opening = matches!(self.upgrade.phase(), Some(Phase::Open | Phase::Reopen)) || self.upgrade.finished();
         let Some(member) = self.upgrade.plan.binding.members.get(&report.instance) else { return };
-        let Some(Drained::Proved { proof, .. }) = self.upgrade.drained.get(&report.instance) else { return };
+        let Some(Drained::Proved { at, fence, .. }) = self.upgrade.drained.get(&report.instance) else { return };
         // A host's clock can be set back. A fence that was lifted, or set anew, was so after the proof was given under it.
-        let lifted = report.fence > proof.fence || (report.fence == proof.fence && !report.fenced);
-        let newer = report.at > proof.at || lifted;
+        let lifted = report.fence > *fence || (report.fence == *fence && !report.fenced);
+        let newer = report.at > *at || lifted;
         let RunState::Running { pid } = report.run else { return };
         if opening || !newer || member.agent != *agent {
             return;

@@ -3,7 +3,7 @@
 use cutover_vocabulary::fact::{Cause, Ending, Fact, Recorded};
 use cutover_vocabulary::hold::HoldId;
 use cutover_vocabulary::order::{Epoch, StepId};
-use cutover_vocabulary::outcome::{DrainProof, Evidence, Migrated, Proof, Restored, StorageAttestation};
+use cutover_vocabulary::outcome::{Evidence, Migrated, Proof, Restored, StorageAttestation};
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::plan::{Approval, Plan};
 use cutover_vocabulary::release::StagedRelease;
@@ -115,8 +115,8 @@ pub(super) enum SettledBy {
 /// Whether an instance is down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Drained {
-    /// Proved, with the latest proof; `since` is when it first was.
-    Proved { proof: DrainProof, since: Timestamp },
+    /// Proved; of the latest proof its moment and its fence, which later reports are held against. `since` is when it first was.
+    Proved { at: Timestamp, fence: u64, since: Timestamp },
     /// Something was seen that contradicts the proof.
     Voided { since: Timestamp },
 }
@@ -359,7 +359,7 @@ impl Upgrade {
             (Evidence::Drained(proof), Subject::Instance(name)) => {
                 let known = self.drained.entry(name.clone()).or_insert(Drained::Voided { since: at });
                 let (Drained::Proved { since, .. } | Drained::Voided { since }) = *known;
-                *known = Drained::Proved { proof: proof.clone(), since };
+                *known = Drained::Proved { at: proof.at, fence: proof.fence, since };
             }
             (Evidence::StorageAttested(attestation), _) => self.storage = Some(attestation.clone()),
             (Evidence::Secured(point), _) => {
