@@ -222,7 +222,10 @@ fn held(hold: &Hold) -> String {
         HoldReason::UncleanStop { instance, failure } => {
             format!("instance {instance} did not stop cleanly: {}", failed(failure))
         }
-        HoldReason::Strangers { openers, not_visible } => match openers.first() {
+        HoldReason::Strangers { sessions, .. } if !sessions.is_empty() => {
+            format!("{}, and {} other(s)", sessions[0], sessions.len() - 1)
+        }
+        HoldReason::Strangers { openers, not_visible, .. } => match openers.first() {
             Some(opener) => format!(
                 "{} (pid {}) has {} open, and {} other(s)",
                 shown(&opener.command),

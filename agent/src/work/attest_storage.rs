@@ -35,6 +35,7 @@ pub(super) fn attest(bench: &Bench<'_>, storage: &StorageIdentity) -> Result<Sto
         ledgers: inventory.ledgers.iter().map(|ledger| ledger.name.clone()).collect(),
         migrations: inventory.ledgers.into_iter().map(|ledger| (ledger.name, ledger.migrations)).collect(),
         openers: quiet.openers,
+        sessions: Vec::new(),
         not_visible,
         at: machine::now(),
     })

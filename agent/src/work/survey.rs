@@ -98,6 +98,8 @@ fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Resu
         registered: inventory.registered,
         skipped: skipped.into_iter().map(|problem| (problem.file, problem.reason)).collect(),
         strangers: quiet.openers,
+        sessions: Vec::new(),
+        obstacles: Vec::new(),
         free_bytes: free_bytes(&recovery)?,
         read_only: read_only(&place.sqlite, ledgers.iter().map(|ledger| &ledger.name)),
         ledgers,

@@ -140,6 +140,14 @@ impl From<StorageError> for Trouble {
             StorageError::Manifest { .. } => {
                 (FailureKind::Refused, "find the manifest that belongs to the recovery point")
             }
+            StorageError::Postgres { transient: true, .. } => {
+                (FailureKind::Transient, "see to the database, or try again")
+            }
+            StorageError::Postgres { .. } | StorageError::Tool { .. } => {
+                (FailureKind::Failed, "see to what is named, then try again")
+            }
+            StorageError::Busy { .. } => (FailureKind::Transient, "wait until that has ended, or find out who it is"),
+            StorageError::NotQuiet { .. } => (FailureKind::Refused, "end that process or session, then try again"),
             StorageError::Settings(_) => (FailureKind::Refused, "correct the service's settings"),
         };
         Self::new(kind, error.to_string(), remedy)

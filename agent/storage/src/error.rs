@@ -98,6 +98,46 @@ pub enum StorageError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// PostgreSQL refused, or could not be reached.
+    #[error("cannot {doing} {what}: {message}; {remedy}")]
+    Postgres {
+        /// What was tried.
+        doing: &'static str,
+        /// On what: a schema, a table, the server; never with a secret.
+        what: String,
+        /// The server's message with its SQLSTATE, or the driver's; never with a secret.
+        message: String,
+        /// What to do about it.
+        remedy: &'static str,
+        /// Whether the same again may pass: a lost connection, a lock, a full connection table.
+        transient: bool,
+    },
+    /// A program of PostgreSQL's could not be run, or ended with an error.
+    #[error("`{program}` failed: {message}; {remedy}")]
+    Tool {
+        /// Which program.
+        program: &'static str,
+        /// What it said; never with a secret.
+        message: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Another runner, or a command of ours that its worker left behind, works there.
+    #[error("{what} is worked on by {by}; wait until that has ended, or find out who it is")]
+    Busy {
+        /// What.
+        what: String,
+        /// By whom, as far as is known.
+        by: String,
+    },
+    /// Somebody else is on the storage.
+    #[error("{what} is not quiet: {who}; end that, then try again")]
+    NotQuiet {
+        /// What.
+        what: String,
+        /// Who, and how many in all.
+        who: String,
+    },
     /// The settings of a service lead to no storage.
     #[error("cannot tell which storage the service uses: {0}")]
     Settings(String),

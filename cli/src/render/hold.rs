@@ -35,10 +35,11 @@ pub fn summary(reason: &HoldReason) -> String {
 fn evidence(page: &mut Page, reason: &HoldReason) {
     match reason {
         HoldReason::StepFailed { failure, .. } | HoldReason::UncleanStop { failure, .. } => failed(page, failure),
-        HoldReason::Strangers { openers, not_visible } => {
+        HoldReason::Strangers { openers, not_visible, sessions } => {
             let seen = openers.iter().map(|opener| {
                 format!("{} (pid {}) has {} open", shown(&opener.command), opener.pid, shown(&opener.file))
             });
+            let seen = seen.chain(sessions.iter().map(ToString::to_string));
             listed(page, seen.chain(not_visible.iter().map(|what| format!("not visible: {}", shown(what)))));
         }
         HoldReason::PlanDrifted { changes } => listed(page, changes.iter().map(|change| shown(change).to_string())),

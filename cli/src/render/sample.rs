@@ -94,6 +94,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 losses,
                 bad_rows: Vec::new(),
                 inconsistencies: Vec::new(),
+                dependents: Vec::new(),
             }],
         },
     }

@@ -76,9 +76,14 @@ fn summary(reason: &HoldReason) -> Summary {
             format!("{instance} did not end cleanly, requests may have been cut: {}", shown(&failure.message)),
             vec![("instance", instance.to_string()), ("remedy", failure.remedy.clone())],
         ),
-        HoldReason::Strangers { openers, not_visible } => (
+        HoldReason::Strangers { openers, not_visible, sessions } => (
             "strangers",
-            if openers.is_empty() {
+            if !sessions.is_empty() {
+                format!(
+                    "somebody else is on the database: {}",
+                    listed(&sessions.iter().map(ToString::to_string).collect::<Vec<_>>())
+                )
+            } else if openers.is_empty() {
                 format!("it cannot be seen whether somebody else has the storage open: {}", listed(not_visible))
             } else {
                 format!(
@@ -89,6 +94,7 @@ fn summary(reason: &HoldReason) -> Summary {
             vec![
                 ("openers", openers.iter().map(opener).collect::<Vec<_>>().join("\n")),
                 ("not-visible", not_visible.join("\n")),
+                ("sessions", sessions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
             ],
         ),
         HoldReason::PlanDrifted { changes } => (

@@ -8,7 +8,7 @@ use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject};
 use cutover_vocabulary::plan::{
     Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, Plan, PlanDigest,
 };
-use cutover_vocabulary::storage::{BadRow, LedgerSurvey};
+use cutover_vocabulary::storage::{BadRow, Dependent, LedgerSurvey};
 
 impl From<FindingSubject> for pb::FindingSubject {
     fn from(subject: FindingSubject) -> Self {
@@ -198,10 +198,32 @@ impl TryFrom<pb::Binding> for Binding {
     }
 }
 
+impl From<Dependent> for pb::Dependent {
+    fn from(dependent: Dependent) -> Self {
+        let Dependent { what, name, owner, on, definition } = dependent;
+        Self { what, name, owner, on, definition }
+    }
+}
+impl From<pb::Dependent> for Dependent {
+    fn from(wire: pb::Dependent) -> Self {
+        let pb::Dependent { what, name, owner, on, definition } = wire;
+        Self { what, name, owner, on, definition }
+    }
+}
+
 impl From<LedgerSurvey> for pb::LedgerSurvey {
     fn from(survey: LedgerSurvey) -> Self {
-        let LedgerSurvey { name, migrations, legacy_layout, transactions, bytes, losses, bad_rows, inconsistencies } =
-            survey;
+        let LedgerSurvey {
+            name,
+            migrations,
+            legacy_layout,
+            transactions,
+            bytes,
+            losses,
+            bad_rows,
+            inconsistencies,
+            dependents,
+        } = survey;
         Self {
             name: name.into(),
             migrations: Some(migrations.into()),
@@ -211,6 +233,7 @@ impl From<LedgerSurvey> for pb::LedgerSurvey {
             losses: Some(losses.into()),
             bad_rows: bad_rows.into_iter().map(|BadRow { what, text }| pb::BadRow { what, text }).collect(),
             inconsistencies,
+            dependents: dependents.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -226,6 +249,7 @@ impl TryFrom<pb::LedgerSurvey> for LedgerSurvey {
             losses: wanted("losses", wire.losses)?,
             bad_rows: wire.bad_rows.into_iter().map(|pb::BadRow { what, text }| BadRow { what, text }).collect(),
             inconsistencies: wire.inconsistencies,
+            dependents: wire.dependents.into_iter().map(Into::into).collect(),
         })
     }
 }

@@ -11,8 +11,8 @@ pub fn hold_reason() -> impl Strategy<Value = HoldReason> {
     prop_oneof![
         (order_id(), failure()).prop_map(|(order, failure)| HoldReason::StepFailed { order, failure }),
         (instance(), failure()).prop_map(|(instance, failure)| HoldReason::UncleanStop { instance, failure }),
-        (vec(opener(), 0..5), texts())
-            .prop_map(|(openers, not_visible)| HoldReason::Strangers { openers, not_visible }),
+        (vec(opener(), 0..5), texts(), vec(session(), 0..3))
+            .prop_map(|(openers, not_visible, sessions)| { HoldReason::Strangers { openers, not_visible, sessions } }),
         texts().prop_map(|changes| HoldReason::PlanDrifted { changes }),
         (storage(), storage()).prop_map(|(planned, found)| HoldReason::OtherStorage { planned, found }),
         (vec(ledger(), 0..5), vec(ledger(), 0..5))

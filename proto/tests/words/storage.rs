@@ -101,18 +101,56 @@ pub fn point() -> impl Strategy<Value = RecoveryPoint> {
     )
 }
 
+pub fn dependent() -> impl Strategy<Value = Dependent> {
+    (text(), text(), text(), text(), text()).prop_map(|(what, name, owner, on, definition)| Dependent {
+        what,
+        name,
+        owner,
+        on,
+        definition,
+    })
+}
+
+pub fn session() -> impl Strategy<Value = StorageSession> {
+    let kind = select(&[SessionKind::Ledger, SessionKind::LockHolder, SessionKind::Writer, SessionKind::Reader][..]);
+    (any::<u32>(), text(), text(), text(), kind).prop_map(|(pid, role, client, application, kind)| StorageSession {
+        pid,
+        role,
+        client,
+        application,
+        kind,
+    })
+}
+
+pub fn obstacle() -> impl Strategy<Value = Obstacle> {
+    let kind = select(
+        &[
+            ObstacleKind::MissingGrant,
+            ObstacleKind::MissingTool,
+            ObstacleKind::NotWritable,
+            ObstacleKind::MissingExtension,
+        ][..],
+    );
+    (kind, text(), text()).prop_map(|(kind, what, remedy)| Obstacle { kind, what, remedy })
+}
+
 pub fn ledger_survey() -> impl Strategy<Value = LedgerSurvey> {
     let bad = (text(), text()).prop_map(|(what, text)| BadRow { what, text });
-    (ledger(), migrations(), any::<bool>(), any::<u64>(), any::<u64>(), losses(), vec(bad, 0..3), texts()).prop_map(
-        |(name, migrations, legacy_layout, transactions, bytes, losses, bad_rows, inconsistencies)| LedgerSurvey {
-            name,
-            migrations,
-            legacy_layout,
-            transactions,
-            bytes,
-            losses,
-            bad_rows,
-            inconsistencies,
+    let counts = any::<(u64, u64)>();
+    let rest = (vec(bad, 0..3), texts(), vec(dependent(), 0..3));
+    (ledger(), migrations(), any::<bool>(), counts, losses(), rest).prop_map(
+        |(name, migrations, legacy_layout, (transactions, bytes), losses, (bad_rows, inconsistencies, dependents))| {
+            LedgerSurvey {
+                name,
+                migrations,
+                legacy_layout,
+                transactions,
+                bytes,
+                losses,
+                bad_rows,
+                inconsistencies,
+                dependents,
+            }
         },
     )
 }

@@ -117,10 +117,25 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
         vec(opener(), 0..2),
         any::<(u64, u64)>(),
         option::of(text()),
+        (vec(session(), 0..2), vec(obstacle(), 0..2)),
     )
-        .prop_map(|(identity, ledgers, registered, skipped, strangers, (free_bytes, needed_bytes), read_only)| {
-            StorageSurvey { identity, ledgers, registered, skipped, strangers, free_bytes, needed_bytes, read_only }
-        });
+        .prop_map(
+            |(identity, ledgers, registered, skipped, strangers, bytes, read_only, (sessions, obstacles))| {
+                let (free_bytes, needed_bytes) = bytes;
+                StorageSurvey {
+                    identity,
+                    ledgers,
+                    registered,
+                    skipped,
+                    strangers,
+                    free_bytes,
+                    needed_bytes,
+                    read_only,
+                    sessions,
+                    obstacles,
+                }
+            },
+        );
     let manager = select(&[Manager::Process, Manager::Systemd][..]);
     let inspection = prop_oneof![inspection.prop_map(Ok), text().prop_map(Err)];
     let contents = prop_oneof![contents.prop_map(Ok), text().prop_map(Err)];

@@ -1,6 +1,6 @@
 //! Holds: an upgrade waits for a person.
 
-use crate::storage::{Difference, Opener, StorageIdentity};
+use crate::storage::{Difference, Opener, StorageIdentity, StorageSession};
 use crate::{AgentName, Digest, Failure, InstanceName, LedgerName, OrderId, Phase, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -111,6 +111,9 @@ pub enum HoldReason {
         openers: Vec<Opener>,
         /// What could not be looked at.
         not_visible: Vec<String>,
+        /// Sessions on its database.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sessions: Vec<StorageSession>,
     },
     /// Something that the plan froze is different now.
     PlanDrifted {

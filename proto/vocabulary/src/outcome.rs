@@ -1,7 +1,7 @@
 //! Outcomes: what came of an order.
 
 use crate::release::StagedRelease;
-use crate::storage::{Difference, LedgerDigest, Migrations, Opener, RecoveryPoint, StorageIdentity};
+use crate::storage::{Difference, LedgerDigest, Migrations, Opener, RecoveryPoint, StorageIdentity, StorageSession};
 use crate::{Digest, Elapsed, LedgerName, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -136,6 +136,9 @@ pub struct StorageAttestation {
     pub migrations: Vec<(LedgerName, Migrations)>,
     /// Who has it open. Anybody here means that it is not quiet.
     pub openers: Vec<Opener>,
+    /// Sessions on its database. Anybody here but a reader means that it is not quiet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<StorageSession>,
     /// What could not be looked at. Not visible is not quiet.
     pub not_visible: Vec<String>,
     /// When this was seen.

@@ -236,6 +236,9 @@ pub struct LedgerSurvey {
     pub bad_rows: Vec<BadRow>,
     /// Where the storage disagrees with itself (volumes with postings, log with transactions), at most [`LISTED_ROWS`].
     pub inconsistencies: Vec<String>,
+    /// What depends on the ledger's tables and is not the ledger's. PostgreSQL only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<Dependent>,
 }
 
 /// Who else has the storage open.
@@ -247,6 +250,97 @@ pub struct Opener {
     pub command: String,
     /// What it has open.
     pub file: String,
+}
+
+/// What a session on a PostgreSQL database is to an upgrade, the strongest first. Sessions of our own and declared
+/// exceptions are never listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionKind {
+    /// It is under the role that the ledger uses: an instance, or a command of the ledger, somewhere.
+    Ledger,
+    /// It holds a lock on a ledger's table, or has a prepared transaction: a migration would wait for it.
+    LockHolder,
+    /// Its role may write to a ledger's tables.
+    Writer,
+    /// Its role may only read, and it holds no lock.
+    Reader,
+}
+impl fmt::Display for SessionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ledger => "the ledger's role",
+            Self::LockHolder => "holds a lock",
+            Self::Writer => "may write",
+            Self::Reader => "may read only",
+        })
+    }
+}
+
+/// A session on a PostgreSQL database that is neither ours nor declared as an exception. Never with its query: that may
+/// hold customers' data.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StorageSession {
+    /// Process id of its backend on the database's host; `pg_terminate_backend` takes it. 0: a prepared transaction.
+    pub pid: u32,
+    /// Its role.
+    pub role: String,
+    /// From where: address and port, or that it is local.
+    pub client: String,
+    /// Its `application_name`; empty for the ledger's own.
+    pub application: String,
+    /// What it is to an upgrade.
+    pub kind: SessionKind,
+}
+impl fmt::Display for StorageSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, role, client, application, kind } = self;
+        write!(f, "session {pid} of role {} from {client}", crate::name::shown(role))?;
+        if !application.is_empty() {
+            write!(f, " ({})", crate::name::shown(application))?;
+        }
+        write!(f, ": {kind}")
+    }
+}
+
+/// Something that is not the ledger's and depends on a ledger's tables: a migration drops it, or fails on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Dependent {
+    /// What it is: view, materialized view, foreign key, function.
+    pub what: String,
+    /// Its schema and name.
+    pub name: String,
+    /// Its owner.
+    pub owner: String,
+    /// The table of the ledger that it depends on, without schema.
+    pub on: String,
+    /// The SQL that makes it again.
+    pub definition: String,
+}
+
+/// What keeps a storage from being upgraded here, that a person must change before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// Which kind.
+    pub kind: ObstacleKind,
+    /// What was seen.
+    pub what: String,
+    /// What to do, where possible as the very command.
+    pub remedy: String,
+}
+
+/// Kinds of obstacles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObstacleKind {
+    /// The role lacks a right.
+    MissingGrant,
+    /// A program is missing on the runner's host, or is too old for the server.
+    MissingTool,
+    /// The server is not one that may be changed: in recovery, or read-only.
+    NotWritable,
+    /// An extension that the target needs is neither there nor can be created.
+    MissingExtension,
 }
 
 /// What is kept of one ledger, or of the system store, so that it can be restored.

@@ -3,7 +3,7 @@
 use crate::instance::{InstanceReport, Manager};
 use crate::outcome::Inspection;
 use crate::release::Release;
-use crate::storage::{LedgerSurvey, Opener, StorageIdentity};
+use crate::storage::{LedgerSurvey, Obstacle, Opener, StorageIdentity, StorageSession};
 use crate::{AgentName, DeploymentName, InstanceName, LedgerName, Version};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,12 @@ pub struct StorageSurvey {
     pub needed_bytes: u64,
     /// Why the storage could not be written to, if so.
     pub read_only: Option<String>,
+    /// Sessions on its database that may write or hold locks and are not under the ledger's role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<StorageSession>,
+    /// What a person must change before it can be upgraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<Obstacle>,
 }
 
 /// Why a release cannot be used.

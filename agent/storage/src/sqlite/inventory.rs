@@ -132,6 +132,10 @@ fn kind_of(error: &StorageError) -> ProblemKind {
         | StorageError::NotProved { .. }
         | StorageError::Refused { .. }
         | StorageError::Manifest { .. }
+        | StorageError::Postgres { .. }
+        | StorageError::Tool { .. }
+        | StorageError::Busy { .. }
+        | StorageError::NotQuiet { .. }
         | StorageError::Settings(_) => ProblemKind::Unreadable,
     }
 }

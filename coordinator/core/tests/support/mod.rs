@@ -116,6 +116,7 @@ impl Seen {
             losses: losses(*lost),
             bad_rows: Vec::new(),
             inconsistencies: Vec::new(),
+            dependents: Vec::new(),
         });
         HostSurvey {
             agent: agent(&format!("host-{name}")),
@@ -133,6 +134,8 @@ impl Seen {
                     free_bytes: 1 << 30,
                     needed_bytes: 1 << 20,
                     read_only: None,
+                    sessions: Vec::new(),
+                    obstacles: Vec::new(),
                 }),
                 manager: Manager::Process,
             }],
@@ -199,6 +202,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
             ledgers,
             migrations: Vec::new(),
             openers: Vec::new(),
+            sessions: Vec::new(),
             not_visible: Vec::new(),
             at,
         }),

@@ -5,6 +5,7 @@ use super::{Rules, Verdict};
 use crate::upgrade::state::Upgrade;
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::outcome::StorageAttestation;
+use cutover_vocabulary::storage::{SessionKind, StorageSession};
 use cutover_vocabulary::{Evidence, LedgerName, Subject, Work};
 use std::collections::BTreeSet;
 
@@ -60,10 +61,17 @@ fn judge_storage(upgrade: &Upgrade, attestation: &StorageAttestation) -> Verdict
         let (planned, found) = (binding.storage.clone(), attestation.storage.clone());
         return Verdict::Hold(HoldReason::OtherStorage { planned, found });
     }
-    if !attestation.openers.is_empty() || !attestation.not_visible.is_empty() {
+    // A session that may only read and holds no lock is in nobody's way.
+    let in_the_way = |session: &&StorageSession| match session.kind {
+        SessionKind::Ledger | SessionKind::LockHolder | SessionKind::Writer => true,
+        SessionKind::Reader => false,
+    };
+    let sessions: Vec<_> = attestation.sessions.iter().filter(in_the_way).cloned().collect();
+    if !attestation.openers.is_empty() || !attestation.not_visible.is_empty() || !sessions.is_empty() {
         return Verdict::Hold(HoldReason::Strangers {
             openers: attestation.openers.clone(),
             not_visible: attestation.not_visible.clone(),
+            sessions,
         });
     }
     let found: BTreeSet<&LedgerName> = attestation.ledgers.iter().collect();
