@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cutover-proto", &["cutover-vocabulary"]),
     ("cutover-store", &["cutover-vocabulary"]),
     ("cutover-coordinator", &["cutover-vocabulary", "cutover-core", "cutover-proto", "cutover-store"]),
+    ("cutover-trial-postgres", &[]),
     ("cutover-agent", &["cutover-vocabulary", "cutover-desk", "cutover-storage", "cutover-proto"]),
 ];
 
