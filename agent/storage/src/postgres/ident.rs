@@ -41,6 +41,8 @@ pub(crate) enum Part<'a> {
     Text(&'a Literal),
     /// A statement or a piece of one, made here too.
     Sql(&'a Sql),
+    /// A number.
+    Number(u64),
 }
 impl<'a> From<&'a Ident> for Part<'a> {
     fn from(name: &'a Ident) -> Self {
@@ -81,6 +83,7 @@ impl Sql {
             match part {
                 Some(Part::Name(Ident(quoted)) | Part::Text(Literal(quoted))) => text.push_str(quoted),
                 Some(Part::Sql(Sql(sql))) => text.push_str(sql),
+                Some(Part::Number(number)) => text.push_str(&number.to_string()),
                 None => {
                     text.push('{');
                     rest = &rest[at + 1..];

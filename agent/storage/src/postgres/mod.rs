@@ -4,10 +4,16 @@
 //! PostgreSQL's own programs.
 
 mod address;
+mod bad_rows;
 mod client;
+mod documents;
 mod error;
 mod ident;
 mod identity;
+mod layout;
+mod ledger;
+mod rows;
+mod split;
 
 use crate::StorageError;
 use crate::settings::Resolved;
@@ -17,6 +23,9 @@ use cutover_vocabulary::storage::StorageIdentity;
 use error::Place;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+
+pub use layout::Layout;
+pub use ledger::Ledger;
 
 /// How long a look waits for a lock that somebody else holds: long enough for a statement, never behind a migration.
 const LOOK_LOCK_TIMEOUT: &str = "5s";
@@ -134,6 +143,8 @@ fn connect(address: &Address, endpoint: &Endpoint, database: &str, task: &str) -
         .chain(SESSION)
         .chain([
             ("lock_timeout", LOOK_LOCK_TIMEOUT),
+            // Nobody's function or operator stands in for PostgreSQL's own, and definitions name every schema.
+            ("search_path", "pg_catalog"),
             // The server sees a client's host vanish, and firewalls see an idle connection live.
             ("tcp_keepalives_idle", "60"),
             ("tcp_keepalives_interval", "10"),

@@ -96,3 +96,115 @@ pub fn open_url(url: &str) -> Result<PostgresStorage, StorageError> {
 pub fn open(cluster: &Cluster, database: &str) -> PostgresStorage {
     open_url(&cluster.url(ROLE, PASSWORD, database)).unwrap()
 }
+
+/// Tables of 1.3.1; `migrations` is there from 1.3 on.
+pub const SPLIT: &str = r#"
+CREATE SCHEMA {L};
+CREATE TABLE {L}.transactions ("id" bigint, "timestamp" varchar, "reference" varchar, "hash" varchar, UNIQUE("id"), UNIQUE("reference"));
+CREATE TABLE {L}.postings ("id" smallint, "txid" bigint, "source" varchar, "destination" varchar, "amount" bigint, "asset" varchar, UNIQUE("id", "txid"));
+CREATE INDEX ON {L}.postings ("txid" DESC, "source", "destination");
+CREATE TABLE {L}.metadata ("meta_id" bigint, "meta_target_type" varchar NOT NULL, "meta_target_id" varchar NOT NULL, "meta_key" varchar NOT NULL, "meta_value" varchar, "timestamp" varchar NOT NULL, UNIQUE("meta_id"));
+CREATE INDEX ON {L}.metadata ("meta_target_type", "meta_target_id");
+CREATE TABLE {L}.contract ("contract_id" integer, "contract_account" varchar, "contract_expr" varchar);
+CREATE TABLE {L}.mapping ("mapping_id" varchar, "mapping" varchar, UNIQUE("mapping_id"));
+CREATE TABLE {L}.migrations ("version" varchar, "date" varchar, UNIQUE("version"));
+CREATE VIEW {L}.addresses AS SELECT address FROM (SELECT source AS address FROM {L}.postings GROUP BY source UNION SELECT destination FROM {L}.postings GROUP BY destination) agg GROUP BY address;
+INSERT INTO {L}.migrations VALUES ('0', '2026-11-23 14:56:54.37 +0000 UTC m=+0.04');
+"#;
+
+/// The small ledger that the golden vectors of digest v1 are of; the same as on SQLite.
+pub const SAMPLE: &str = r#"
+INSERT INTO {L}.transactions VALUES (0, '2026-11-23T14:12:58Z', 'r-0', 'h'), (1, '2026-11-23T14:12:58Z', NULL, 'h'), (2, '2026-11-23T14:12:58Z', 'r-2', 'h');
+INSERT INTO {L}.postings(txid, id, source, destination, asset, amount) VALUES
+  (0, 0, 'world', 'bank', 'USD/2', 100), (0, 1, 'world', 'fees', 'USD/2', 3), (1, 0, 'bank', 'users:é', 'USD/2', 40), (2, 0, 'world', 'bank', 'JPY', 9000000000000000000);
+INSERT INTO {L}.metadata SELECT id, kind, target, key, value, '2026-11-23T14:12:58Z' FROM (VALUES
+  (0, 'transaction', '0', 'order', '"o0"'), (1, 'transaction', '0', 'note', '"caf\u00e9 \"q\""'),
+  (2, 'account', 'bank', 'kyc', '{"level": 1, "by": null}'), (3, 'account', 'bank', 'kyc', '{"level": 2}'),
+  (4, 'account', 'nobody', 'kyc', '"none"'), (5, 'transaction', '2', 'rate', '1.50')) m(id, kind, target, key, value);
+"#;
+
+/// What the ledger's own migration to 1.3.2 or later does, its one known loss on PostgreSQL included.
+pub const MIGRATE: &str = r#"
+ALTER TABLE {L}.transactions ADD COLUMN postings jsonb, ADD COLUMN metadata jsonb DEFAULT '{}';
+CREATE TABLE {L}.volumes ("account" varchar, "asset" varchar, "input" bigint, "output" bigint, UNIQUE("account", "asset"));
+CREATE TABLE {L}.accounts ("address" varchar NOT NULL, "metadata" jsonb DEFAULT '{}', UNIQUE("address"));
+CREATE TABLE {L}.log ("id" bigint, "type" varchar, "hash" varchar, "date" timestamptz, "data" jsonb, UNIQUE("id"));
+UPDATE {L}.transactions t SET postings = (SELECT jsonb_agg(jsonb_build_object('amount', amount, 'asset', asset, 'destination', destination, 'source', source) ORDER BY id) FROM {L}.postings WHERE txid = t.id),
+  metadata = coalesce((SELECT jsonb_object_agg(meta_key, meta_value::jsonb ORDER BY meta_id) FROM {L}.metadata WHERE meta_target_type = 'transaction' AND meta_target_id = t.id::text), '{}');
+INSERT INTO {L}.accounts SELECT address, (SELECT jsonb_object_agg(meta_key, meta_value::jsonb ORDER BY meta_id) FROM {L}.metadata WHERE meta_target_type = 'account' AND meta_target_id = address) FROM {L}.addresses;
+INSERT INTO {L}.volumes SELECT account, asset, sum(i), sum(o) FROM (SELECT destination account, asset, amount i, 0 o FROM {L}.postings UNION ALL SELECT source, asset, 0, amount FROM {L}.postings) m GROUP BY 1, 2;
+INSERT INTO {L}.log SELECT id, 'NEW_TRANSACTION', 'x', timestamp::timestamptz, jsonb_build_object('txid', id, 'postings', postings, 'reference', coalesce(reference, ''), 'timestamp', timestamp, 'metadata', '{}'::jsonb) FROM {L}.transactions;
+DROP TABLE {L}.postings, {L}.metadata, {L}.contract CASCADE;
+INSERT INTO {L}.migrations VALUES ('1', '');
+"#;
+
+/// What 1.7.5 and 1.8.0 change beyond: another table `postings`, dates as dates, amounts without limit.
+pub const MIGRATE_FURTHER: &str = r#"
+CREATE TABLE {L}.postings ("txid" bigint, "posting_index" integer, "source" jsonb, "destination" jsonb);
+INSERT INTO {L}.postings SELECT t.id, p.n - 1, to_jsonb(string_to_array(p.j ->> 'source', ':')), to_jsonb(string_to_array(p.j ->> 'destination', ':')) FROM {L}.transactions t, jsonb_array_elements(t.postings) WITH ORDINALITY p(j, n);
+ALTER TABLE {L}.transactions ALTER COLUMN timestamp TYPE timestamptz USING timestamp::timestamptz, ADD COLUMN pre_commit_volumes jsonb, ADD COLUMN post_commit_volumes jsonb;
+ALTER TABLE {L}.volumes ALTER COLUMN input TYPE numeric, ALTER COLUMN output TYPE numeric, ADD COLUMN account_json jsonb;
+CREATE TABLE {L}.idempotency ("key" varchar, "date" varchar, "status_code" int, "headers" varchar, "body" varchar, "request_hash" varchar);
+"#;
+
+/// The system store, from 1.3.2 on.
+pub const SYSTEM: &str = r#"
+CREATE SCHEMA _system;
+CREATE TABLE _system.ledgers ("ledger" varchar PRIMARY KEY, "addedat" timestamp);
+"#;
+
+/// Runs SQL as the ledger's role in one transaction, `{L}` being this ledger's quoted name.
+pub fn run(cluster: &Cluster, database: &str, ledger: &str, sql: &str) {
+    let quoted = format!("\"{}\"", ledger.replace('"', "\"\""));
+    cluster.sql(database, &format!("SET ROLE {ROLE}; SET timezone = 'UTC'; {}", sql.replace("{L}", &quoted))).unwrap();
+}
+
+/// A database with the sample as this ledger, in the old layout.
+pub fn sample(cluster: &Cluster, ledger: &str) -> String {
+    let name = database(cluster);
+    run(cluster, &name, ledger, SPLIT);
+    run(cluster, &name, ledger, SAMPLE);
+    name
+}
+
+/// A session of somebody else, in a `psql` of its own, in a transaction until it is ended.
+pub struct Session {
+    child: Child,
+}
+
+impl Session {
+    /// As the superuser; returns once `sql` was run.
+    pub fn begin(cluster: &Cluster, database: &str, sql: &str) -> Self {
+        Self::start(&cluster.superuser_url(database), &format!("BEGIN;\n{sql};"))
+    }
+
+    /// By any connection string, without a transaction.
+    pub fn start(url: &str, sql: &str) -> Self {
+        use std::io::{BufRead as _, BufReader};
+        let mut child = Command::new("psql")
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "{sql}\n\\echo ready").unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while line.trim() != "ready" {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "psql ended: {sql}");
+        }
+        Self { child }
+    }
+
+    /// Ends it and waits until the server's side is gone too.
+    pub fn end(&mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+}
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
