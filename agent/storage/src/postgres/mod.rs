@@ -12,8 +12,16 @@ mod ident;
 mod identity;
 mod layout;
 mod ledger;
+mod programs;
+mod recovery;
+mod rehearsal;
+mod restore;
 mod rows;
+mod schemas;
+mod scratch;
 mod split;
+mod storage;
+mod system;
 
 use crate::StorageError;
 use crate::settings::Resolved;
