@@ -29,7 +29,7 @@ pub enum Until {
 impl Until {
     fn reached(self, state: State) -> bool {
         match state {
-            State::Completed | State::Aborted | State::RolledBack => true,
+            State::Completed | State::Aborted | State::RolledBack | State::TakenOver => true,
             State::Held | State::Paused => self == Self::Standstill,
             State::Running | State::GoingBack => false,
         }
@@ -140,6 +140,9 @@ fn matters(fact: &Fact) -> bool {
         | Fact::HoldDecided { .. }
         | Fact::HoldLifted { .. }
         | Fact::ProofVoided { .. }
+        | Fact::MemberJoined { .. }
+        | Fact::MemberExcused { .. }
+        | Fact::RunnerChosen { .. }
         | Fact::TurnedBack { .. }
         | Fact::Paused
         | Fact::Resumed

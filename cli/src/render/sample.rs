@@ -178,6 +178,7 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
         migrations: Migrations(Some(vec![0])),
         taken: at(0),
         restore_took: Elapsed(120),
+        mark: None,
     };
     Status {
         id: UpgradeId::new("u-1").unwrap(),
@@ -212,6 +213,8 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
             up: state.ended().then(|| (at(3), Version::new(1, 4, 6))),
         }],
         turned_back: None,
+        paused: false,
+        closed: None,
         seq: 12,
         epoch: Epoch(1),
         ended: state.ended().then(|| at(3)),

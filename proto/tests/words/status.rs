@@ -24,7 +24,13 @@ pub fn hold_reason() -> impl Strategy<Value = HoldReason> {
             HoldReason::UnexplainedDifferences { ledger, differences, count }
         }),
         (ledger(), texts()).prop_map(|(ledger, what)| HoldReason::Inconsistent { ledger, what }),
-        (agent(), vec(order_id(), 0..3)).prop_map(|(agent, orders)| HoldReason::AgentLost { agent, orders }),
+        (agent(), vec(order_id(), 0..3), option::of(moment()), vec(instance(), 0..3))
+            .prop_map(|(agent, orders, heard, members)| HoldReason::AgentLost { agent, orders, heard, members }),
+        (instance(), agent(), text()).prop_map(|(instance, agent, seen)| HoldReason::InstanceAppeared {
+            instance,
+            agent,
+            seen
+        }),
         order_id().prop_map(|order| HoldReason::Overdue { order }),
         (instance(), text()).prop_map(|(instance, seen)| HoldReason::ProofVoided { instance, seen }),
         (agent(), text()).prop_map(|(agent, note)| HoldReason::TakenOver { agent, note }),
@@ -87,6 +93,7 @@ pub fn status() -> impl Strategy<Value = Status> {
             State::Completed,
             State::Aborted,
             State::RolledBack,
+            State::TakenOver,
         ][..],
     );
     let instance = (instance(), agent(), option::of(moment()), option::of((moment(), version())))
@@ -95,12 +102,13 @@ pub fn status() -> impl Strategy<Value = Status> {
     let why = (vec(stage_status(), 0..3), option::of(waiting_for()), vec(hold(), 0..3), option::of(text()));
     let seen = (vec((border(), moment()), 0..3), vec(ledger_status(), 0..3), option::of(point()), vec(instance, 0..3));
     let when = ((moment(), option::of(operator())), any::<u64>(), epoch(), option::of(moment()));
+    let when = (when, any::<bool>(), option::of(moment()));
     (what, why, seen, when).prop_map(
         |(
             (id, deployment, plan, from, target, strategy, state),
             (stages, waiting_for, holds, turned_back),
             (borders, ledgers, system, instances),
-            (started, seq, epoch, ended),
+            ((started, seq, epoch, ended), paused, closed),
         )| Status {
             id,
             deployment,
@@ -118,6 +126,8 @@ pub fn status() -> impl Strategy<Value = Status> {
             system,
             instances,
             turned_back,
+            paused,
+            closed,
             seq,
             epoch,
             ended,

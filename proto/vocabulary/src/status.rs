@@ -48,6 +48,12 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Why it went back, if it did.
     pub turned_back: Option<String>,
+    /// Whether no new orders are given until it is resumed. A held upgrade may be paused as well.
+    #[serde(default)]
+    pub paused: bool,
+    /// When somebody said that its recovery points are not needed any more.
+    #[serde(default)]
+    pub closed: Option<Timestamp>,
     /// Number of the last fact.
     pub seq: u64,
     /// The leadership that wrote it.
@@ -74,6 +80,8 @@ pub enum State {
     Aborted,
     /// It went back by restoring.
     RolledBack,
+    /// A person took it over on a host, and it was closed.
+    TakenOver,
 }
 impl State {
     /// Of an ending.
@@ -82,12 +90,13 @@ impl State {
             Ending::Completed => Self::Completed,
             Ending::Aborted => Self::Aborted,
             Ending::RolledBack => Self::RolledBack,
+            Ending::TakenOver => Self::TakenOver,
         }
     }
     /// Whether nothing more will happen.
     pub fn ended(self) -> bool {
         match self {
-            Self::Completed | Self::Aborted | Self::RolledBack => true,
+            Self::Completed | Self::Aborted | Self::RolledBack | Self::TakenOver => true,
             Self::Running | Self::Paused | Self::Held | Self::GoingBack => false,
         }
     }
@@ -102,6 +111,7 @@ impl fmt::Display for State {
             Self::Completed => "completed",
             Self::Aborted => "aborted",
             Self::RolledBack => "rolled back",
+            Self::TakenOver => "taken over",
         })
     }
 }
