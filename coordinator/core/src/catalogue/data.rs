@@ -22,6 +22,8 @@ pub struct Catalogue {
     pub single_writers: Vec<SingleWriter>,
     /// What migrations lose, measured.
     pub losses: Vec<Loss>,
+    /// What migrations do to what others built on a ledger's tables.
+    pub dependents: Vec<DependentFate>,
     /// What makes a migration faster, measured.
     pub accelerators: Vec<Accelerator>,
 }
@@ -160,6 +162,33 @@ impl Loss {
     }
 }
 
+/// What a migration does to what others built on a ledger's tables. PostgreSQL only.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DependentFate {
+    /// On which tables or columns, as `table` or `table.column`.
+    pub on: Vec<String>,
+    /// By which migration.
+    pub migration: u32,
+    /// What becomes of it.
+    pub effect: DependentEffect,
+    /// Whether it holds of views alone; of anything that depends otherwise.
+    #[serde(default)]
+    pub views_only: bool,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// What becomes of something that depends on a ledger's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DependentEffect {
+    /// It vanishes; the migration ends well.
+    Dropped,
+    /// The migration fails.
+    Stops,
+}
+
 /// What makes a migration faster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +230,8 @@ struct File {
     #[serde(default)]
     loss: Vec<Loss>,
     #[serde(default)]
+    dependent: Vec<DependentFate>,
+    #[serde(default)]
     accelerator: Vec<Accelerator>,
 }
 
@@ -216,6 +247,7 @@ impl Catalogue {
             bad_releases: file.bad_release,
             single_writers: file.single_writer,
             losses: file.loss,
+            dependents: file.dependent,
             accelerators: file.accelerator,
         })
     }
@@ -232,6 +264,7 @@ mod tests {
         assert_eq!(catalogue.paths.len(), 17);
         assert_eq!(catalogue.side_by_side.len(), 40);
         assert!(catalogue.losses.iter().filter_map(Loss::class).count() == 2);
+        assert_eq!(catalogue.dependents.len(), 4);
     }
 
     #[test]

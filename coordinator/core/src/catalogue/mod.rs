@@ -5,7 +5,10 @@ mod data;
 mod migrations;
 mod path;
 
-pub use data::{BadRelease, BrokenUpgrade, Catalogue, CatalogueError, Edition, Loss, PathRow, ReleaseFacts};
+pub use data::{
+    BadRelease, BrokenUpgrade, Catalogue, CatalogueError, DependentEffect, DependentFate, Edition, Loss, PathRow,
+    ReleaseFacts, SideBySideResult,
+};
 pub use path::PathVerdict;
 
 use cutover_vocabulary::Version;
@@ -21,6 +24,10 @@ impl Catalogue {
     /// What is known of one release; none if it was never listed.
     pub fn release(&self, version: &Version) -> Option<&ReleaseFacts> {
         self.releases.iter().find(|facts| facts.version == *version)
+    }
+    /// What was measured of two versions that run side by side; none if that pair was not.
+    pub fn side_by_side(&self, old: &Version, new: &Version) -> Option<SideBySideResult> {
+        self.side_by_side.iter().find(|pair| pair.old == *old && pair.new == *new).map(|pair| pair.result)
     }
     /// Why nobody should run a release, if so.
     pub fn bad_release(&self, version: &Version) -> Option<&BadRelease> {
