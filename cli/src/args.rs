@@ -54,8 +54,11 @@ pub enum Command {
     /// Plan, approve, start and follow in one go.
     Upgrade(UpgradeArgs),
     /// Say where upgrades stand.
-    Status(WhichUpgrade),
-    /// Follow an upgrade to its end, through holds and pauses.
+    #[command(after_help = Exit::OF_STATUS)]
+    Status(WhichStatus),
+    /// Follow an upgrade. At a terminal to its end, through holds and pauses, each shown with its commands; elsewhere until
+    /// it ends or waits for a person.
+    #[command(after_help = Exit::OF_STATUS)]
     Watch(WhichUpgrade),
     /// List what happened in an upgrade.
     Facts(WhichUpgrade),
@@ -152,6 +155,13 @@ pub struct UpgradeArgs {
 #[derive(Debug, Args)]
 pub struct WhichUpgrade {
     /// Which upgrade; the newest where none is named.
+    pub upgrade: Option<UpgradeId>,
+}
+
+/// Which upgrade, for `status`.
+#[derive(Debug, Args)]
+pub struct WhichStatus {
+    /// Which upgrade; all, with details of those that have not ended, where none is named.
     pub upgrade: Option<UpgradeId>,
 }
 

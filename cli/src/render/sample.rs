@@ -111,18 +111,18 @@ fn finding(code: &str, level: Level, subject: FindingSubject, source: Source) ->
     }
 }
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let lossy = finding("lossy-migration", Level::Approve, FindingSubject::Ledger(ledger("main")), Source::Measured);
     with(vec![lossy], "main", losses())
 }
 
-pub(super) fn blocked() -> Plan {
+pub(crate) fn blocked() -> Plan {
     let block = finding("bad-rows", Level::Block, FindingSubject::Ledger(ledger("main")), Source::ThisStorage);
     let info = finding("downtime-required", Level::Info, FindingSubject::Path, Source::Manual);
     with(vec![info, block], "main", Losses::default())
 }
 
-pub(super) fn hostile() -> Plan {
+pub(crate) fn hostile() -> Plan {
     let name = format!("a\u{1b}[2J{}", "x".repeat(120));
     let mut found = finding("bad-rows", Level::Approve, FindingSubject::Ledger(ledger(&name)), Source::ThisStorage);
     found.evidence = format!("\u{1b}]0;owned\u{7} {}", "y".repeat(200));
@@ -132,7 +132,7 @@ pub(super) fn hostile() -> Plan {
     with(vec![found], &name, lost)
 }
 
-pub(super) fn hold() -> Hold {
+pub(crate) fn hold() -> Hold {
     let order = OrderId {
         upgrade: UpgradeId::new("u-1").unwrap(),
         step: StepId { stage: 7, run: 1, subject: Subject::Ledger(ledger("main")) },
@@ -212,16 +212,18 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
             up: state.ended().then(|| (at(3), Version::new(1, 4, 6))),
         }],
         turned_back: None,
+        paused: false,
+        closed: None,
         seq: 12,
         epoch: Epoch(1),
         ended: state.ended().then(|| at(3)),
     }
 }
 
-pub(super) fn held() -> Status {
+pub(crate) fn held() -> Status {
     status(State::Held, vec![hold()])
 }
 
-pub(super) fn completed() -> Status {
+pub(crate) fn completed() -> Status {
     status(State::Completed, Vec::new())
 }

@@ -66,7 +66,8 @@ pub(super) fn make(args: &SandboxArgs) -> Result<PathBuf, Trouble> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             return Err(Trouble::usage(format!("the folder {shown} is not empty")).next(format!(
-                "name another one; or go on with the sandbox in it: cutover sandbox resume --dir {shown}"
+                "name another one; or go on with the sandbox in it: `{} sandbox resume --dir {shown}`",
+                crate::program()
             )));
         }
         Ok(false) => {}
@@ -187,11 +188,11 @@ impl Sandbox {
     }
     /// The command that goes on with it.
     pub(super) fn resume(&self) -> String {
-        format!("cutover sandbox resume --dir {}", quoted(&self.dir.display().to_string()))
+        format!("{} sandbox resume --dir {}", crate::program(), quoted(&self.dir.display().to_string()))
     }
     /// The command that removes it.
     pub(super) fn clean(&self) -> String {
-        format!("cutover sandbox clean --dir {}", quoted(&self.dir.display().to_string()))
+        format!("{} sandbox clean --dir {}", crate::program(), quoted(&self.dir.display().to_string()))
     }
     /// The instance that the client talks to.
     pub(super) fn ledger(&self) -> Ledger {

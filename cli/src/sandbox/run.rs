@@ -8,11 +8,13 @@ use crate::Context;
 use crate::client::{Client, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
-use crate::follow::{Until, follow};
+use crate::follow;
 use crate::house::{self, House};
+use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::page::Page;
 use crate::render::status as pages;
+use crate::render::words::quoted;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
@@ -128,7 +130,7 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
     let screen = context.screen;
     let client = house.client(&context.operator, &sandbox.instances()?).await?;
-    let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
+    let context = Context { next: Next::of(&crate::program(), Some(&house.endpoint().to_string())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
         // A kill right after the start: the coordinator knows of an upgrade that was not written down here.
         if let Some(newest) = client.list().await?.first() {
@@ -183,7 +185,7 @@ fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End
         }
         (Exit::NeedsApproval, false) => {
             page.paragraph(2, "The sandbox is removed now. To approve exactly what is said above:");
-            page.command(4, "cutover sandbox --yes");
+            page.command(4, &again());
         }
         (Exit::Blocked | Exit::Done | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack, true) => {
             page.paragraph(2, "The sandbox stays, without its processes. Remove it:");
@@ -195,6 +197,12 @@ fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End
     }
     screen.page(&page.finish());
     End::Ended { exit, to_do: false }
+}
+
+/// The command that was typed, with the approval.
+fn again() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once(crate::program()).chain(words).chain(["--yes".to_owned()]).collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for every instance to answer, and fills the ledgers once.
@@ -257,8 +265,10 @@ async fn upgrade(
             }
         }
     };
+    let leaving = "stops the sandbox here, to go on later";
     let status = tokio::select! {
-        status = standstill(context, client, &upgrade, seen) => status?,
+        // The commands that decide a hold work from another terminal as long as this process serves the socket.
+        status = follow::through_holds(client, &upgrade, seen, context.screen, &context.next, leaving) => status?,
         _ = tokio::signal::ctrl_c() => {
             return Ok(Step::Interrupted(Box::new(upgrades::pause(context.screen, client, &upgrade).await?)));
         }
@@ -280,7 +290,9 @@ async fn planned(
     let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, ask.strategy).await?;
     let quiet = Context { screen: Screen { json: false, ..context.screen }, ..context.clone() };
     if !context.screen.json {
-        plans::show(&quiet, &plan, None)?;
+        // With --yes nobody reads them here: the summary lists them.
+        let rows = if ask.yes { Rows::Counted } else { Rows::Listed };
+        plans::show(&quiet, &plan, None, rows)?;
     }
     sandbox.state.plan = Some(plan.digest());
     sandbox.save()?;
@@ -288,7 +300,7 @@ async fn planned(
         Exit::NeedsApproval if ask.yes => {
             let approval = client.approve(plan.digest(), "approved with --yes in the sandbox").await?;
             if !context.screen.json {
-                plans::show_approval(&quiet, &plan, &approval)?;
+                plans::show_approval(&quiet, &plan, &approval, Rows::Counted)?;
             }
         }
         Exit::Done => {}
@@ -316,25 +328,6 @@ async fn go_on(client: &Client, upgrade: &UpgradeId, ask: &Ask) -> Result<Status
         status = client.steer(upgrade, Steer::Resume, "the sandbox was resumed").await?;
     }
     Ok(status)
-}
-
-/// Follows until nothing moves by itself. Where a person sits at the terminal, a hold is waited through: the commands
-/// that decide it work from another terminal as long as this process serves the socket.
-async fn standstill(context: &Context, client: &Client, upgrade: &UpgradeId, mut seen: u64) -> Result<Status, Trouble> {
-    let silent = Screen { bars: context.screen.bars, ..context.screen };
-    loop {
-        let status = follow(client, upgrade, seen, Until::Standstill, silent).await?;
-        if status.state != State::Held || !context.screen.attended() {
-            return Ok(status);
-        }
-        context.screen.page("\n");
-        context.screen.page(&pages::page(&status, &context.next, context.screen.ink));
-        context.screen.line("  Type one of these in another terminal; Ctrl-C stops here, to go on later.");
-        seen = status.seq;
-        while client.status(upgrade).await?.seq == seen {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
 }
 
 /// Comes with the second Ctrl-C.

@@ -5,9 +5,10 @@ use super::writer::{self, Tally, Write};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::render::ink::Ink;
+use crate::render::losses::{self, Rows};
 use crate::render::page::Page;
 use crate::render::words::{self, quoted};
-use crate::render::{losses, stages, status as pages};
+use crate::render::{stages, status as pages};
 use crate::trouble::Trouble;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::phase::Phase;
@@ -195,7 +196,12 @@ impl Summary {
         }
         let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
         let seen = match self.downtime {
-            Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
+            Some(downtime) if self.status.state == State::Completed => {
+                format!("{downtime} as the client saw it; its critical path is {sum}:")
+            }
+            Some(downtime) => {
+                format!("{downtime} as the client saw it; the stages that came to their end in it took {sum}:")
+            }
             None if self.version_after.is_none() => format!("not over yet; its critical path so far is {sum}:"),
             None => format!("not measured, because the sandbox was stopped meanwhile; its critical path is {sum}:"),
         };
@@ -213,8 +219,16 @@ impl Summary {
         let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
         for ledger in &self.ledgers {
             let restored = self.status.ledgers.iter().any(|status| status.name == ledger.name && status.restored);
+            let went_back = match self.status.state {
+                State::Aborted | State::RolledBack => true,
+                State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => false,
+            };
+            if restored || went_back {
+                let what = if restored { "restored to this, and compared" } else { "was not changed" };
+                page.entry(2, 11, ledger.name.as_str(), format_args!("{} before: {what}", short(ledger.before)));
+                continue;
+            }
             let verdict = match (ledger.before, ledger.expected, ledger.after) {
-                _ if restored => "restored to what it held before, and compared",
                 (_, _, None) => "not proved",
                 (Some(before), _, Some(after)) if before == after => "the same",
                 (_, Some(expected), Some(after)) if expected == after => "differs by exactly the rows listed below",
@@ -242,7 +256,7 @@ impl Summary {
             page.entry(2, 11, "Approved", text);
         }
         for ledger in self.status.ledgers.iter().filter(|ledger| ledger.lost.count > 0) {
-            losses::ledger(page, 2, &ledger.name, &ledger.lost);
+            losses::ledger(page, 2, &ledger.name, &ledger.lost, Rows::Listed);
         }
     }
 
@@ -253,6 +267,10 @@ impl Summary {
         if !self.kept {
             page.paragraph(2, "They are removed with the sandbox now; --keep keeps both.");
             return;
+        }
+        match self.status.state {
+            State::Aborted | State::RolledBack => return,
+            State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => {}
         }
         page.paragraph(2, "To restore by hand, while no instance runs, and then start the former version (what was written since is lost):");
         let points = self.status.ledgers.iter().filter_map(|ledger| ledger.point.as_ref());
@@ -270,7 +288,7 @@ impl Summary {
                 2,
                 "The sandbox and its processes are removed now. Look closer with --keep, or try real releases:",
             );
-            page.command(4, "cutover sandbox --yes --keep --releases DIR");
+            page.command(4, &format!("{} sandbox --yes --keep --releases DIR", crate::program()));
             return;
         }
         match self.status.state {

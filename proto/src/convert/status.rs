@@ -165,6 +165,8 @@ impl From<Status> for pb::Status {
             system,
             instances,
             turned_back,
+            paused,
+            closed,
             seq,
             epoch,
             ended,
@@ -190,6 +192,8 @@ impl From<Status> for pb::Status {
             seq,
             epoch: epoch.0,
             ended: ended.map(to_wire),
+            paused,
+            closed: closed.map(to_wire),
         }
     }
 }
@@ -213,6 +217,8 @@ impl TryFrom<pb::Status> for Status {
             system: maybe("system", wire.system)?,
             instances: each("instances", wire.instances)?,
             turned_back: wire.turned_back,
+            paused: wire.paused,
+            closed: maybe_moment("closed", wire.closed)?,
             seq: wire.seq,
             epoch: Epoch(wire.epoch),
             ended: maybe_moment("ended", wire.ended)?,

@@ -95,12 +95,13 @@ pub fn status() -> impl Strategy<Value = Status> {
     let why = (vec(stage_status(), 0..3), option::of(waiting_for()), vec(hold(), 0..3), option::of(text()));
     let seen = (vec((border(), moment()), 0..3), vec(ledger_status(), 0..3), option::of(point()), vec(instance, 0..3));
     let when = ((moment(), option::of(operator())), any::<u64>(), epoch(), option::of(moment()));
+    let when = (when, any::<bool>(), option::of(moment()));
     (what, why, seen, when).prop_map(
         |(
             (id, deployment, plan, from, target, strategy, state),
             (stages, waiting_for, holds, turned_back),
             (borders, ledgers, system, instances),
-            (started, seq, epoch, ended),
+            ((started, seq, epoch, ended), paused, closed),
         )| Status {
             id,
             deployment,
@@ -118,6 +119,8 @@ pub fn status() -> impl Strategy<Value = Status> {
             system,
             instances,
             turned_back,
+            paused,
+            closed,
             seq,
             epoch,
             ended,

@@ -48,6 +48,12 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Why it went back, if it did.
     pub turned_back: Option<String>,
+    /// Whether no new orders are given until it is resumed. A held upgrade may be paused as well.
+    #[serde(default)]
+    pub paused: bool,
+    /// When somebody said that its recovery points are not needed any more.
+    #[serde(default)]
+    pub closed: Option<Timestamp>,
     /// Number of the last fact.
     pub seq: u64,
     /// The leadership that wrote it.

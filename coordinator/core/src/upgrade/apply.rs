@@ -93,7 +93,7 @@ impl Upgrade {
                 self.ended = Some((*ending, at));
                 self.clear_steps();
             }
-            Fact::Closed => self.closed = true,
+            Fact::Closed => self.closed = Some(at),
         }
     }
 

@@ -38,7 +38,7 @@ impl Draft {
                 Ok(())
             }
             Ask::Close if !self.upgrade.finished() => Err(Rejected::NotEnded),
-            Ask::Close if self.upgrade.closed => Ok(()),
+            Ask::Close if self.upgrade.closed.is_some() => Ok(()),
             Ask::Close => {
                 self.happen(by, Fact::Closed);
                 Ok(())

@@ -40,6 +40,8 @@ impl Upgrade {
                 })
                 .collect(),
             turned_back: self.turned_back.clone(),
+            paused: self.paused,
+            closed: self.closed,
             seq: self.seq,
             epoch: self.epoch,
             ended: self.ended.map(|(_, at)| at),
