@@ -100,7 +100,7 @@ async fn until_signal(settings: &Path) -> Result<(), AgentError> {
 
 fn by_hand(settings: &Path, command: &LocalCommand) -> ExitCode {
     let done = Settings::load(settings).map_err(|error| with_causes(&error)).and_then(|settings| {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
         runtime.block_on(local::run(&settings, command)).map_err(|error| with_causes(&error))
     });

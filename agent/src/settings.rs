@@ -33,6 +33,10 @@ pub struct Settings {
     /// runs as root sees all of them.
     #[serde(default)]
     pub unseen_users: Vec<u32>,
+    /// Roles, or `application_name`s, whose sessions on a ledger's database are declared not to write to it: a monitor, a
+    /// replica. List of texts; default none: a session that may write keeps a storage from being proved quiet.
+    #[serde(default)]
+    pub database_exceptions: Vec<String>,
     /// Where releases of the ledger come from.
     #[serde(default)]
     pub releases: ReleasesSettings,

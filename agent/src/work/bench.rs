@@ -70,7 +70,8 @@ impl Bench<'_> {
                 "choose a target from 1.3.2 on; below, the ledger migrates by itself at its first start",
             ));
         }
-        let cli = Cli::new(program, place.command_environment()?, self.folder.path().to_owned());
+        let cli =
+            Cli::new(program, place.command_environment(&self.order.id.file_name())?, self.folder.path().to_owned());
         Ok(cli.holding_the_worker_lock())
     }
 }

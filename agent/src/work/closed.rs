@@ -125,11 +125,10 @@ async fn look(service: &ProcessService, version: &Version, ledgers: &[LedgerName
         ));
     }
     for ledger in ledgers {
-        // A read of a name without a file would create it.
-        let file = place.sqlite.ledger(ledger)?;
-        if !file.exists() {
+        // A read of a name that is not there would create it.
+        if !super::place::apart(|| place.storage.exists(ledger))? {
             return Err(Trouble::refused(
-                format!("ledger {ledger} has no file {}", file.display()),
+                format!("ledger {ledger} is not in {}", place.storage.identity()),
                 "find out where it went; nothing is created in its place",
             ));
         }

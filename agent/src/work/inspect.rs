@@ -27,7 +27,7 @@ pub(super) async fn inspect(site: &Site, service: &ProcessService) -> Result<Ins
         running: running_version(service).await,
         on_disk: site.version_on_disk(&settings.command).await,
         binary,
-        storage: place.identity,
+        storage: place.storage.identity().clone(),
         settings: place.resolved.digest(),
     })
 }

@@ -10,12 +10,9 @@ use super::place;
 use super::trouble::Trouble;
 use crate::ledger::cli::Upgraded;
 use crate::machine;
-use cutover_storage::sqlite::{Ledger, SqlitePlace};
-use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::outcome::{Effect, FailureKind, Migrated};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, StorageIdentity};
-use std::path::Path;
 
 pub(super) async fn migrate(
     bench: &Bench<'_>,
@@ -27,20 +24,28 @@ pub(super) async fn migrate(
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let scratch = bench.scratch()?;
     let item = RecoveryItem::Ledger(name.clone());
-    let _lock = place.lock(Some(&item), &bench.order.id.to_string())?;
-    place.quiet(Some(&item))?;
+    let lock = place::apart(|| place.storage.lock(Some(&item), &bench.order.id.to_string()))?;
+    place::apart(|| place.storage.quiet(Some(&item)))?;
     let begun = machine::uptime();
-    let before = look(&place.sqlite, name, &scratch)?;
+    let look = || place::apart(|| place.storage.migrations(name, &scratch)).map_err(Trouble::from);
+    let before = look()?;
     if before == *expected {
         return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
     }
     let cli = bench.cli(target, &place)?;
     bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
+    if !place::apart(|| lock.is_held()) {
+        return Err(Trouble::new(
+            FailureKind::Transient,
+            format!("the lock on ledger {name} was lost before its migration began"),
+            "see to the database's connections, then try again",
+        ));
+    }
     let stop = || bench.stop();
     let listed = cli.list(&stop).await?;
     let said = cli.upgrade(name, &listed, &stop).await;
     let took = machine::uptime().since(begun);
-    let after = look(&place.sqlite, name, &scratch).map_err(|trouble| {
+    let after = look().map_err(|trouble| {
         trouble.while_trying(format_args!("looking at ledger {name} after its migration")).effect(Effect::Unknown)
     })?;
     if after == *expected {
@@ -60,11 +65,6 @@ pub(super) async fn migrate(
         )
         .effect(effect),
     })
-}
-
-fn look(place: &SqlitePlace, name: &LedgerName, scratch: &Path) -> Result<Migrations, Trouble> {
-    // Closed again before the command runs.
-    Ok(Ledger::open(&place.ledger(name)?, scratch)?.migrations()?)
 }
 
 fn shown(migrations: &Migrations) -> String {

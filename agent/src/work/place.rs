@@ -4,11 +4,11 @@ use super::trouble::Trouble;
 use crate::ledger::cli;
 use crate::machine;
 use crate::settings::{InstanceSettings, Settings};
+use cutover_storage::Storage;
 use cutover_storage::settings::{Resolved, Service, resolve};
-use cutover_storage::sqlite::SqlitePlace;
-use cutover_storage::sqlite::lock::{Locking, StorageLock};
+use cutover_storage::storage::Look;
 use cutover_vocabulary::DeploymentName;
-use cutover_vocabulary::storage::{Driver, RecoveryItem, StorageIdentity};
+use cutover_vocabulary::storage::StorageIdentity;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,10 +18,8 @@ use std::path::Path;
 pub(super) struct Place {
     /// Its settings.
     pub(super) resolved: Resolved,
-    /// Where the storage lies.
-    pub(super) sqlite: SqlitePlace,
-    /// Which it is.
-    pub(super) identity: StorageIdentity,
+    /// The storage.
+    pub(super) storage: Box<dyn Storage>,
 }
 
 /// A service's settings with where each came from.
@@ -39,17 +37,15 @@ pub(super) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Troub
 /// Which storage a service uses.
 pub(super) fn of(instance: &InstanceSettings) -> Result<Place, Trouble> {
     let resolved = settings_of(instance)?;
-    match resolved.driver()? {
-        Driver::Sqlite => {
-            let sqlite = resolved.sqlite()?;
-            let identity = sqlite.identity(&machine::machine_id())?;
-            Ok(Place { resolved, sqlite, identity })
-        }
-        Driver::Postgres => Err(Trouble::refused(
-            format!("instance {} uses PostgreSQL, which this version of Cutover cannot upgrade yet", instance.name),
-            "upgrade it by the ledger's manual",
-        )),
-    }
+    let storage = apart(|| {
+        cutover_storage::open(&resolved, &instance.environment()?, &machine::machine_id()).map_err(Trouble::from)
+    })?;
+    Ok(Place { resolved, storage })
+}
+
+/// Runs work on a storage, which waits for files and servers, where the runtime lets a thread wait.
+pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
 }
 
 /// The storage that an order names, as one of the deployment's services here uses it. Any other storage is refused: a
@@ -62,10 +58,11 @@ pub(super) fn ordered(
     let mut seen = Vec::new();
     for instance in settings.of_deployment(deployment) {
         let place = of(instance)?;
-        if same(&place.identity, wanted) {
+        let identity = place.storage.identity();
+        if same(identity, wanted) {
             return Ok(place);
         }
-        seen.push(format!("{} uses {}", instance.name, place.identity));
+        seen.push(format!("{} uses {identity}", instance.name));
     }
     let seen = if seen.is_empty() { "no instance of it is on this host".to_owned() } else { seen.join(", ") };
     Err(Trouble::refused(
@@ -95,66 +92,24 @@ fn same(one: &StorageIdentity, other: &StorageIdentity) -> bool {
 
 impl Place {
     /// The environment of a ledger command on this storage: every storage key explicitly, the service's home, no telemetry,
-    /// and nothing else.
-    pub(super) fn command_environment(&self) -> Result<BTreeMap<String, SecretString>, Trouble> {
-        let mut all = cli::environment([("HOME", self.resolved.home().to_string_lossy().into_owned())]);
-        all.extend(self.resolved.storage_environment()?);
+    /// and nothing else. `task` makes the command's sessions on a database recognisable.
+    pub(super) fn command_environment(&self, task: &str) -> Result<BTreeMap<String, SecretString>, Trouble> {
+        let mut all = cli::environment([
+            ("HOME", self.resolved.home().to_string_lossy().into_owned()),
+            // Every ledger command makes this directory, with PostgreSQL too.
+            (DIRECTORY, self.resolved.directory()?.to_string_lossy().into_owned()),
+        ]);
+        all.extend(self.storage.environment(task)?);
         Ok(all)
     }
+}
 
-    /// Takes the runner's lock on one item, or on the storage as a whole, and hands it down to the ledger commands that are
-    /// started from now on. Lanes of different ledgers run side by side, so each has a lock of its own; the core gives no
-    /// order for the whole storage beside one for a part of it.
-    pub(super) fn lock(&self, item: Option<&RecoveryItem>, holder: &str) -> Result<StorageLock, Trouble> {
-        let path = match item {
-            None => self.sqlite.directory().join(".cutover.lock"),
-            Some(item) => {
-                let file = self.sqlite.file(item)?;
-                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                file.with_file_name(format!(".cutover-{name}.lock"))
-            }
-        };
-        match StorageLock::acquire(&path, holder)? {
-            Locking::Ours(lock) => {
-                lock.inherit()?;
-                Ok(lock)
-            }
-            Locking::Held { by } => Err(Trouble::refused(
-                format!(
-                    "{} is worked on by another runner: {}",
-                    self.identity,
-                    by.unwrap_or_else(|| "it left no name".to_owned())
-                ),
-                "wait until that has ended, or find out who it is",
-            )),
-        }
-    }
+/// The variable of `storage.dir`.
+const DIRECTORY: &str = "NUMARY_STORAGE_DIR";
 
-    /// That nobody else has an item's file, or any of the storage's, open at this moment. A lane looks at its own ledger
-    /// only: beside it the others' commands have theirs and the system store open.
-    pub(super) fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), Trouble> {
-        let mut openers = self.sqlite.quiet(&[std::process::id()])?.openers;
-        if let Some(item) = item {
-            let file = self.sqlite.file(item)?;
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // With what SQLite keeps beside it, and the file itself when it was deleted while it was open.
-            openers.retain(|opener| opener.file.starts_with(&name));
-        }
-        match openers.first() {
-            None => Ok(()),
-            Some(opener) => Err(Trouble::refused(
-                format!(
-                    "{} is not quiet: process {} ({}) has {} open, {} in all",
-                    self.identity,
-                    opener.pid,
-                    opener.command,
-                    opener.file,
-                    openers.len()
-                ),
-                "stop that process, then try again",
-            )),
-        }
-    }
+/// What a look at a storage may use and may leave out, by the agent's settings.
+pub(super) fn look<'a>(settings: &'a Settings, own: &'a [u32], recovery: &'a Path, scratch: &'a Path) -> Look<'a> {
+    Look { own, unseen_users: &settings.unseen_users, exceptions: &settings.database_exceptions, recovery, scratch }
 }
 
 /// Where a service listens, as a client on this host reaches it.

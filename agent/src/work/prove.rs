@@ -9,7 +9,7 @@ use cutover_vocabulary::outcome::Proof;
 use cutover_vocabulary::storage::{Migrations, RecoveryPoint};
 
 pub(super) fn prove(bench: &Bench<'_>, point: &RecoveryPoint, expected: &Migrations) -> Result<Proof, Trouble> {
-    let manifest = cutover_storage::sqlite::recovery::manifest(std::path::Path::new(&point.place))?;
+    let manifest = cutover_storage::points::manifest(std::path::Path::new(&point.place))?;
     let Some(manifest) = manifest else {
         return Err(Trouble::refused(
             format!("the recovery point {} has no manifest", point.place),
@@ -17,7 +17,8 @@ pub(super) fn prove(bench: &Bench<'_>, point: &RecoveryPoint, expected: &Migrati
         ));
     };
     let place = place::ordered(bench.settings, &bench.order.deployment, &manifest.storage)?;
-    let mut proof = cutover_storage::sqlite::prove::prove(&place.sqlite, point, &bench.scratch()?)?;
+    let scratch = bench.scratch()?;
+    let mut proof = place::apart(|| place.storage.prove(point, &scratch))?;
     if proof.migrations != *expected {
         proof
             .inconsistencies

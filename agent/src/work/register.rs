@@ -20,8 +20,8 @@ pub(super) async fn register(
 ) -> Result<Vec<LedgerName>, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let cli = bench.cli(target, &place)?;
-    let _lock = place.lock(None, &bench.order.id.to_string())?;
-    place.quiet(None)?;
+    let _lock = place::apart(|| place.storage.lock(None, &bench.order.id.to_string()))?;
+    place::apart(|| place.storage.quiet(None))?;
     bench.unless_stopped("`storage scan`")?;
     let stop = || bench.stop();
     let unknown = |error| Trouble::from(error).effect(Effect::Unknown);

@@ -9,7 +9,7 @@
 
 use super::bench::Bench;
 use super::closed::free_port;
-use super::place::{self, Place};
+use super::place;
 use super::trouble::Trouble;
 use crate::files::{folder, io_error};
 use crate::ledger::cli::{Cli, environment};
@@ -19,12 +19,11 @@ use crate::machine;
 use crate::release::stage;
 use crate::service::environment::Redactor;
 use crate::settings::InstanceSettings;
-use cutover_storage::digest;
-use cutover_storage::sqlite::recovery::{Secure, secure};
-use cutover_storage::sqlite::{Ledger, SqlitePlace};
+use cutover_storage::settings::flags;
+use cutover_storage::storage::{Copied, CopyAsk};
 use cutover_vocabulary::outcome::{Effect, FailureKind, Rehearsal};
 use cutover_vocabulary::release::StagedRelease;
-use cutover_vocabulary::storage::{LISTED_ROWS, RecoveryItem};
+use cutover_vocabulary::storage::LISTED_ROWS;
 use cutover_vocabulary::{Elapsed, LedgerName, Version};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
@@ -59,14 +58,6 @@ fn remove(root: &Path) -> Result<(), Trouble> {
     }
 }
 
-/// The copy's folders.
-struct Copy {
-    storage: PathBuf,
-    points: PathBuf,
-    home: PathBuf,
-    db_name: String,
-}
-
 async fn on_a_copy(
     bench: &Bench<'_>,
     target: &StagedRelease,
@@ -82,95 +73,75 @@ async fn on_a_copy(
         ));
     };
     let place = place::of(first)?;
-    let copy = Copy {
-        storage: root.join("storage"),
-        points: root.join("points"),
-        home: root.join("home"),
-        db_name: place.sqlite.db_name().to_owned(),
-    };
-    for path in [&copy.storage, &copy.points, &copy.home] {
-        folder(path)?;
+    let copy = Copy { root, task: bench.order.id.file_name(), ledgers };
+    for path in [copy.home(), copy.directory()] {
+        folder(&path)?;
     }
-    place.sqlite.refuse_inside(&copy.storage)?;
-    let rehearsal = migrate_copies(bench, target, ledgers, &place, &copy).await?;
+    bench.unless_stopped("every ledger was copied")?;
+    let ask = CopyAsk { upgrade: &bench.order.id.upgrade, ledgers, folder: root };
+    let copied = place::apart(|| place.storage.copy(&ask))?;
+    let rehearsal = migrate_copies(bench, target, &*copied, &copy).await?;
     for instance in instances {
         bench.unless_stopped("the target was started on the copy")?;
-        start_on_copy(bench, instance, &program, &target.release.version, ledgers, &copy).await?;
+        start_on_copy(bench, instance, &program, &target.release.version, &*copied, &copy).await?;
     }
     Ok(rehearsal)
+}
+
+/// Where a copy's own files lie, and what is in it.
+struct Copy<'a> {
+    root: &'a Path,
+    task: String,
+    ledgers: &'a [LedgerName],
+}
+
+impl Copy<'_> {
+    fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+    /// Every command of the ledger makes its storage directory, with PostgreSQL too.
+    fn directory(&self) -> PathBuf {
+        self.root.join("directory")
+    }
+    fn environment(&self, copied: &dyn Copied) -> Result<BTreeMap<String, SecretString>, Trouble> {
+        let mut all = environment([
+            ("HOME", self.home().to_string_lossy().into_owned()),
+            ("NUMARY_STORAGE_DIR", self.directory().to_string_lossy().into_owned()),
+        ]);
+        all.extend(copied.storage().environment(&self.task)?);
+        Ok(all)
+    }
 }
 
 async fn migrate_copies(
     bench: &Bench<'_>,
     target: &StagedRelease,
-    ledgers: &[LedgerName],
-    place: &Place,
-    copy: &Copy,
+    copied: &dyn Copied,
+    copy: &Copy<'_>,
 ) -> Result<Rehearsal, Trouble> {
-    let mut originals = Vec::new();
-    let there = SqlitePlace::find(&copy.storage, &copy.db_name)?;
-    for name in ledgers {
-        bench.unless_stopped("every ledger was copied")?;
-        let item = RecoveryItem::Ledger(name.clone());
-        let point = secure(Secure {
-            place: &place.sqlite,
-            storage: &place.identity,
-            item: &item,
-            upgrade: &bench.order.id.upgrade,
-            folder: &copy.points,
-            lossy: false,
-        })?;
-        let original = PathBuf::from(point.place);
-        let file = there.ledger(name)?;
-        std::fs::copy(&original, &file).map_err(io_error("copy to", &file))?;
-        originals.push((name, original, file));
-    }
     let mut rehearsal = Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 };
     if !target.storage_commands {
         // Such a target creates what it needs when it is started, which comes next.
         return Ok(rehearsal);
     }
-    let mut environment = environment([("HOME", copy.home.to_string_lossy().into_owned())]);
-    environment.extend(copy.environment());
     let program = stage::check(bench.settings, target)?;
-    let cli = Cli::new(program, environment, bench.folder.path().to_owned()).holding_the_worker_lock();
+    let cli = Cli::new(program, copy.environment(copied)?, bench.folder.path().to_owned()).holding_the_worker_lock();
     let stop = || bench.stop();
     cli.scan(&stop).await?;
     let listed = cli.list(&stop).await?;
-    for (name, original, file) in &originals {
+    for name in copy.ledgers {
         let begun = machine::uptime();
         cli.upgrade(name, &listed, &stop)
             .await
             .map_err(|error| Trouble::from(error).while_trying(format_args!("migrating the copy of ledger {name}")))?;
-        rehearsal.took.push(((*name).clone(), machine::uptime().since(begun)));
-        let found = digest::compare(&Ledger::open(original, &copy.points)?, &Ledger::open(file, &copy.points)?)?;
+        rehearsal.took.push((name.clone(), machine::uptime().since(begun)));
+        let found = place::apart(|| copied.compare(name, copy.root))?;
         rehearsal.difference_count += found.unexplained;
         let room = LISTED_ROWS.saturating_sub(rehearsal.differences.len());
         let rows = found.unexplained_rows.into_iter().take(room);
-        rehearsal.differences.extend(rows.map(|row| ((*name).clone(), row)));
+        rehearsal.differences.extend(rows.map(|row| (name.clone(), row)));
     }
     Ok(rehearsal)
-}
-
-impl Copy {
-    fn keys(&self) -> [(&'static str, String); 3] {
-        [
-            ("storage.driver", "sqlite".to_owned()),
-            ("storage.dir", self.storage.to_string_lossy().into_owned()),
-            ("storage.sqlite.db_name", self.db_name.clone()),
-        ]
-    }
-    fn environment(&self) -> impl Iterator<Item = (String, SecretString)> {
-        self.keys()
-            .into_iter()
-            .map(|(key, value)| (format!("NUMARY_{}", key.replace('.', "_").to_uppercase()), value.into()))
-    }
-    /// Flags win over everything else, and of a repeated one the last counts.
-    fn flags(&self, address: SocketAddr) -> Vec<String> {
-        let mut flags: Vec<String> = self.keys().into_iter().map(|(key, value)| format!("--{key}={value}")).collect();
-        flags.push(format!("--server.http.bind_address={address}"));
-        flags
-    }
 }
 
 /// Starts the target with the instance's own arguments on the copy, reads every ledger, ends it.
@@ -179,25 +150,28 @@ async fn start_on_copy(
     instance: &InstanceSettings,
     program: &Path,
     version: &Version,
-    ledgers: &[LedgerName],
-    copy: &Copy,
+    copied: &dyn Copied,
+    copy: &Copy<'_>,
 ) -> Result<(), Trouble> {
     let mut environment = instance.environment()?;
     let redactor = Redactor::of(&instance.args, &environment);
     let home = instance.home().join(".numary/numary.yaml");
     if home.exists() {
         // The same settings file, where the ledger may write its own without touching the real one.
-        let to = copy.home.join(".numary/numary.yaml");
-        folder(&copy.home.join(".numary"))?;
+        let to = copy.home().join(".numary/numary.yaml");
+        folder(&copy.home().join(".numary"))?;
         std::fs::copy(&home, &to).map_err(io_error("copy", &home))?;
     }
-    environment.insert("HOME".to_owned(), copy.home.to_string_lossy().into_owned().into());
-    environment.extend(copy.environment());
+    environment.extend(copy.environment(copied)?);
     let address = free_port()?;
     let stderr_path = bench.folder.path().join(format!("rehearsal-{}.stderr", instance.name));
     let stderr = std::fs::File::create(&stderr_path).map_err(io_error("create", &stderr_path))?;
-    let mut child = spawn(instance, program, &environment, &copy.flags(address), stderr, &copy.home)?;
-    let seen = look_at_copy(bench, instance, &mut child, address, version, ledgers).await;
+    let mut arguments = flags::without(&instance.args, copied.by_environment_only());
+    // Flags win over everything else, and of a repeated one the last counts.
+    arguments.extend(copied.flags().into_iter().map(SecretString::from));
+    arguments.push(format!("--server.http.bind_address={address}").into());
+    let mut child = spawn(program, &environment, &arguments, stderr, &copy.home())?;
+    let seen = look_at_copy(bench, instance, &mut child, address, version, copy.ledgers).await;
     let ended = end(&mut child, instance).await;
     let words = redactor.clean(&std::fs::read_to_string(&stderr_path).unwrap_or_default());
     // Its output may hold secrets; what matters of it is in the failure.
@@ -212,16 +186,14 @@ async fn start_on_copy(
 }
 
 fn spawn(
-    instance: &InstanceSettings,
     program: &Path,
     environment: &BTreeMap<String, SecretString>,
-    flags: &[String],
+    arguments: &[SecretString],
     stderr: std::fs::File,
     directory: &Path,
 ) -> Result<Child, Trouble> {
     Command::new(program)
-        .args(instance.args.iter().map(ExposeSecret::expose_secret))
-        .args(flags)
+        .args(arguments.iter().map(ExposeSecret::expose_secret))
         .env_clear()
         .envs(environment.iter().map(|(key, value)| (key, value.expose_secret())))
         .current_dir(directory)

@@ -15,12 +15,12 @@ pub(super) fn restore(
     storage: &StorageIdentity,
 ) -> Result<Restored, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
-    let _lock = place.lock(Some(&point.item), &bench.order.id.to_string())?;
-    place.quiet(Some(&point.item))?;
+    let _lock = place::apart(|| place.storage.lock(Some(&point.item), &bench.order.id.to_string()))?;
+    place::apart(|| place.storage.quiet(Some(&point.item)))?;
     bench.unless_stopped("the restore was begun")?;
     let aside = bench.of_upgrade().join("moved-aside");
     crate::files::folder(&aside)?;
-    cutover_storage::sqlite::restore::restore(&place.sqlite, point, &aside).map_err(|error| {
+    place::apart(|| place.storage.restore(point, &aside)).map_err(|error| {
         Trouble::from(error).while_trying(format_args!("restoring the {}", point.item)).effect(Effect::Unknown)
     })
 }

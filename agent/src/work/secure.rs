@@ -6,7 +6,7 @@
 use super::bench::Bench;
 use super::place;
 use super::trouble::Trouble;
-use cutover_storage::sqlite::recovery::{Secure, secure as take};
+use cutover_storage::storage::Secure;
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint, StorageIdentity};
 
 pub(super) fn secure(
@@ -19,7 +19,7 @@ pub(super) fn secure(
     bench.unless_stopped("the recovery point was begun")?;
     let folder = bench.points();
     // The identity as planned: its directory may be spelt otherwise here, and the manifest must say the same each time.
-    let ask = Secure { place: &place.sqlite, storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy };
-    take(ask)
+    let ask = Secure { storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy };
+    place::apart(|| place.storage.secure(&ask))
         .map_err(|error| Trouble::from(error).while_trying(format_args!("taking the recovery point of the {item}")))
 }

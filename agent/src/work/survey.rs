@@ -9,12 +9,8 @@ use crate::release::archive;
 use crate::service::Role;
 use crate::service::process::ProcessService;
 use crate::settings::Settings;
-use cutover_storage::sqlite::inventory::{Problem, ProblemKind};
-use cutover_storage::sqlite::recovery::needed_bytes;
-use cutover_storage::sqlite::{SqlitePlace, free_bytes};
 use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey, SurveyAsk};
-use rustix::fs::{Access, access};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -30,7 +26,7 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
             Err(trouble) => Err(trouble.0.message),
             // Instances that share a storage share the look at it.
             Ok(place) => storages
-                .entry(place.identity.clone())
+                .entry(place.storage.identity().clone())
                 .or_insert_with(|| {
                     refuse_shared(site, ask, &place)
                         .and_then(|()| look(settings, &place, &own_processes(&services), scratch))
@@ -67,14 +63,17 @@ fn own_processes(services: &[&ProcessService]) -> Vec<u32> {
 /// migrated under it. It may have no file open at the moment that somebody looks.
 fn refuse_shared(site: &Site, ask: &SurveyAsk, place: &Place) -> Result<(), Trouble> {
     let others = site.services().map(ProcessService::settings).filter(|other| other.deployment != ask.deployment);
-    let mut sharing = others.filter(|other| place::of(other).is_ok_and(|theirs| theirs.identity == place.identity));
+    let mut sharing = others
+        .filter(|other| place::of(other).is_ok_and(|theirs| theirs.storage.identity() == place.storage.identity()));
     match sharing.next() {
         None => Ok(()),
         Some(other) => Err(Trouble::refused(
             format!(
                 "instance {} of deployment {} uses it too ({}): a deployment is what shares one storage, so give each \
                  deployment its own, or name one deployment for both in the agent's settings",
-                other.name, other.deployment, place.identity
+                other.name,
+                other.deployment,
+                place.storage.identity()
             ),
             "settle whose storage it is, then plan again",
         )),
@@ -82,53 +81,7 @@ fn refuse_shared(site: &Site, ask: &SurveyAsk, place: &Place) -> Result<(), Trou
 }
 
 fn look(settings: &Settings, place: &Place, own: &[u32], scratch: &Path) -> Result<StorageSurvey, Trouble> {
-    let quiet = place.sqlite.quiet(own)?;
-    let inventory = place.sqlite.inventory(scratch)?;
-    let (ledgers, more) = place.sqlite.survey(&inventory, scratch)?;
-    let (skipped, unusable): (Vec<Problem>, Vec<Problem>) =
-        inventory.problems.into_iter().chain(more).partition(|problem| problem.kind == ProblemKind::Skipped);
-    refuse_unusable(&unusable)?;
     let recovery = settings.recovery();
-    let system = place.sqlite.system();
-    let system_bytes = std::fs::metadata(&system).map_or(0, |data| data.len());
-    let needed = ledgers.iter().map(|ledger| ledger.bytes).chain([system_bytes]).map(needed_bytes);
-    Ok(StorageSurvey {
-        identity: place.identity.clone(),
-        needed_bytes: needed.fold(0, u64::saturating_add),
-        registered: inventory.registered,
-        skipped: skipped.into_iter().map(|problem| (problem.file, problem.reason)).collect(),
-        strangers: quiet.openers,
-        sessions: Vec::new(),
-        obstacles: Vec::new(),
-        free_bytes: free_bytes(&recovery)?,
-        read_only: read_only(&place.sqlite, ledgers.iter().map(|ledger| &ledger.name)),
-        ledgers,
-    })
-}
-
-/// What `storage scan` passes over is a finding that a person can approve. A file that scan would take for a ledger and that
-/// cannot be one is more: the storage commands would fail on it or make it anew, in the window.
-fn refuse_unusable(problems: &[Problem]) -> Result<(), Trouble> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    // Most reasons name the file already.
-    let text = |Problem { file, reason, .. }: &Problem| {
-        if reason.contains(file.as_str()) { reason.clone() } else { format!("{file}: {reason}") }
-    };
-    let texts: Vec<String> = problems.iter().map(text).collect();
-    Err(Trouble::refused(texts.join("; "), "mend these files, or move them out of the storage's folder"))
-}
-
-/// Why the storage could not be written to. Asks the system, writes nothing.
-fn read_only<'a>(
-    place: &SqlitePlace,
-    ledgers: impl Iterator<Item = &'a cutover_vocabulary::LedgerName>,
-) -> Option<String> {
-    let files = ledgers.filter_map(|name| place.ledger(name).ok());
-    let system = Some(place.system()).filter(|path| path.exists());
-    std::iter::once(place.directory().to_owned())
-        .chain(files)
-        .chain(system)
-        .find_map(|path| access(&path, Access::WRITE_OK).err().map(|errno| format!("{}: {errno}", path.display())))
+    let ask = place::look(settings, own, &recovery, scratch);
+    Ok(place::apart(|| place.storage.survey(&ask))?)
 }

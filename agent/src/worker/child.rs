@@ -72,7 +72,7 @@ fn hold_the_lock(folder: &WorkFolder) -> Result<(), ExitCode> {
 }
 
 fn in_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match runtime {
         Ok(runtime) => match runtime.block_on(work) {
             Ok(()) => ExitCode::from(DONE),

@@ -5,13 +5,17 @@
 //! leaves behind and what running it again does.
 //!
 //! [`digest`] knows nothing of SQL: it reads sorted streams of rows ([`digest::RowSource`]) that a driver provides.
-//! [`settings`] finds out which storage a service really uses. [`sqlite`] is the driver for SQLite.
+//! [`settings`] finds out which storage a service really uses. [`storage`] is what every driver can do, [`sqlite`] the driver
+//! for SQLite.
 
 pub mod clock;
 pub mod digest;
 pub mod error;
-
+mod files;
+pub mod points;
 pub mod settings;
 pub mod sqlite;
+pub mod storage;
 
 pub use error::StorageError;
+pub use storage::{Storage, open};

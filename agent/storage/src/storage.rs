@@ -1,7 +1,7 @@
 //! What every driver can do; the one test suite in `tests/drivers` holds both to it.
 
 use crate::StorageError;
-use crate::settings::Resolved;
+use crate::settings::{Key, Resolved};
 use cutover_vocabulary::outcome::{Proof, Restored, StorageAttestation};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use cutover_vocabulary::survey::StorageSurvey;
@@ -38,6 +38,9 @@ pub trait Storage: Send {
     /// [`StorageError::NotQuiet`], which names whom.
     fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError>;
 
+    /// Whether a ledger is there. Quick, and opens nothing.
+    fn exists(&self, ledger: &LedgerName) -> Result<bool, StorageError>;
+
     /// Which migrations a ledger records.
     fn migrations(&self, ledger: &LedgerName, scratch: &Path) -> Result<Migrations, StorageError>;
 
@@ -65,6 +68,10 @@ pub trait Storage: Send {
     /// Waits until another lane's command has passed what two at once would collide in. At once where nothing collides.
     fn stagger(&self) -> Result<(), StorageError>;
 
+    /// What every write through an instance changes: numbers and highest ids of the tables that a write adds to. Quick, beside
+    /// a digest; two equal marks of one ledger mean that no instance wrote in between.
+    fn mark(&self, ledger: &LedgerName, scratch: &Path) -> Result<String, StorageError>;
+
     /// Bytes of a ledger, which grow while it migrates.
     fn growth(&self, ledger: &LedgerName) -> Result<u64, StorageError>;
 
@@ -85,9 +92,9 @@ pub trait Copied: Send {
     /// Flags that lead a service to the copy, whatever else its arguments say: of a repeated one the last counts. None of
     /// them holds a secret.
     fn flags(&self) -> Vec<String>;
-    /// Variables that lead a service to the copy, for what must not be seen in arguments. A service whose own flags name the
-    /// storage too has those arguments taken out.
-    fn environment(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError>;
+    /// Settings that lead a service to the copy by the copy's [`Storage::environment`] alone, because they are secrets: flags
+    /// win over the environment, so a service that has them among its own arguments is started without these.
+    fn by_environment_only(&self) -> &'static [Key];
     /// Compares a ledger of the copy, migrated meanwhile, with what was copied.
     fn compare(&self, ledger: &LedgerName, scratch: &Path) -> Result<crate::digest::Comparison, StorageError>;
 }
@@ -146,6 +153,9 @@ pub fn open(
     use cutover_vocabulary::storage::Driver;
     match resolved.driver()? {
         Driver::Sqlite => Ok(Box::new(crate::sqlite::SqliteStorage::open(resolved, machine)?)),
-        Driver::Postgres => Ok(Box::new(crate::postgres::PostgresStorage::open(resolved, environment)?)),
+        Driver::Postgres => {
+            let _ = environment;
+            Err(StorageError::Settings("PostgreSQL is not built into this version yet".to_owned()))
+        }
     }
 }

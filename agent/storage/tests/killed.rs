@@ -4,8 +4,10 @@
 mod support;
 
 use cutover_storage::digest;
-use cutover_storage::sqlite::recovery::{self, Secure};
+use cutover_storage::points;
+use cutover_storage::sqlite::recovery;
 use cutover_storage::sqlite::{Ledger, SqlitePlace, restore};
+use cutover_storage::storage::Secure;
 use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{LedgerName, UpgradeId};
 use rusqlite::Connection;
@@ -24,20 +26,16 @@ fn secure(root: &Path) -> RecoveryPoint {
     let storage = place.identity("machine").unwrap();
     let upgrade = UpgradeId::new("u1").unwrap();
     let folder = root.join("points");
-    recovery::secure(Secure {
-        place: &place,
-        storage: &storage,
-        item: &item(),
-        upgrade: &upgrade,
-        folder: &folder,
-        lossy: true,
-    })
+    recovery::secure(
+        &place,
+        &Secure { storage: &storage, item: &item(), upgrade: &upgrade, folder: &folder, lossy: true },
+    )
     .unwrap()
 }
 
 fn put_back(root: &Path) {
     let place = SqlitePlace::find(&root.join("data"), "numary").unwrap();
-    let point = recovery::manifest(&recovery::copy_path(&root.join("points"), &item())).unwrap().unwrap().point;
+    let point = points::manifest(&recovery::copy_path(&root.join("points"), &item())).unwrap().unwrap().point;
     restore::restore(&place, &point, &root.join("aside")).unwrap();
 }
 

@@ -5,8 +5,10 @@ mod support;
 
 use cutover_storage::StorageError;
 use cutover_storage::digest;
-use cutover_storage::sqlite::recovery::{self, Secure};
-use cutover_storage::sqlite::{Layout, Ledger, SqlitePlace, prove, restore};
+use cutover_storage::points;
+use cutover_storage::sqlite::recovery;
+use cutover_storage::sqlite::{Layout, Ledger, SqlitePlace, SqliteStorage, restore};
+use cutover_storage::storage::{Secure, Storage as _};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{LedgerName, UpgradeId};
 use rusqlite::Connection;
@@ -36,20 +38,19 @@ impl Scene {
     fn secure_item(&self, item: &RecoveryItem, lossy: bool) -> Result<RecoveryPoint, StorageError> {
         let storage = self.place.identity("machine").unwrap();
         let upgrade = UpgradeId::new("u1").unwrap();
-        recovery::secure(Secure {
-            place: &self.place,
-            storage: &storage,
-            item,
-            upgrade: &upgrade,
-            folder: &self.points,
-            lossy,
-        })
+        recovery::secure(
+            &self.place,
+            &Secure { storage: &storage, item, upgrade: &upgrade, folder: &self.points, lossy },
+        )
     }
     fn secure(&self) -> RecoveryPoint {
         self.secure_item(&sample(), true).unwrap()
     }
     fn restore(&self, point: &RecoveryPoint) -> cutover_vocabulary::outcome::Restored {
         restore::restore(&self.place, point, &self.aside).unwrap()
+    }
+    fn prove(&self, point: &RecoveryPoint) -> Result<cutover_vocabulary::outcome::Proof, StorageError> {
+        SqliteStorage::at(self.place.clone(), "machine").unwrap().prove(point, &self.points)
     }
     fn migrate(&self) {
         support::migrate(&Connection::open(self.file()).unwrap());
@@ -86,11 +87,11 @@ fn a_recovery_point_holds_the_digest_from_before_and_the_one_expected_after() {
         names(&scene.points),
         ["ledger-sample.db", "ledger-sample.db.losses.jsonl", "ledger-sample.db.manifest.json"]
     );
-    let list = std::fs::read_to_string(recovery::losses_path(Path::new(&point.place))).unwrap();
+    let list = std::fs::read_to_string(points::losses_path(Path::new(&point.place))).unwrap();
     assert_eq!(list.lines().count(), 2);
 
     scene.migrate();
-    let proof = prove::prove(&scene.place, &point, &scene.points).unwrap();
+    let proof = scene.prove(&point).unwrap();
     assert_eq!((proof.difference_count, proof.inconsistencies.as_slice()), (0, &[][..]));
     assert_eq!(proof.migrations, Migrations(Some(vec![0, 1])));
 }
@@ -104,7 +105,7 @@ fn a_third_kind_of_loss_is_named_by_row() {
         .unwrap()
         .execute("UPDATE transactions SET reference = NULL WHERE id = 2", [])
         .unwrap();
-    let proof = prove::prove(&scene.place, &point, &scene.points).unwrap();
+    let proof = scene.prove(&point).unwrap();
     assert_eq!(proof.difference_count, 1);
     assert_eq!(proof.differences[0].row, "transaction 2");
 }
@@ -115,7 +116,7 @@ fn a_loss_that_the_target_was_not_expected_to_cause_is_a_difference() {
     let point = scene.secure_item(&sample(), false).unwrap();
     assert_eq!(point.digest, point.expected);
     scene.migrate();
-    assert_eq!(prove::prove(&scene.place, &point, &scene.points).unwrap().difference_count, 2);
+    assert_eq!(scene.prove(&point).unwrap().difference_count, 2);
 }
 
 #[test]
@@ -445,7 +446,7 @@ fn a_run_that_was_killed_before_it_could_report_says_where_the_migrated_file_lie
 fn a_manifest_of_a_newer_version_is_refused() {
     let scene = Scene::new();
     let point = scene.secure();
-    let path = recovery::manifest_path(Path::new(&point.place));
+    let path = points::manifest_path(Path::new(&point.place));
     let text = std::fs::read_to_string(&path).unwrap().replacen("\"version\": 1", "\"version\": 2", 1);
     std::fs::write(&path, text).unwrap();
     let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err().to_string();

@@ -76,7 +76,7 @@ fn an_archive_whose_bytes_are_not_those_of_its_checksum_file_is_corrupt() {
     assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::NoChecksum { .. })));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_staged_binary_that_somebody_changed_is_not_switched_to_and_is_staged_anew() {
     let bed = Bed::new("").await;
     let staged = bed.staged().await;
@@ -91,7 +91,7 @@ async fn a_staged_binary_that_somebody_changed_is_not_switched_to_and_is_staged_
     let _ = releases();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn asking_a_binary_touches_no_storage() {
     let bed = Bed::new("").await;
     bed.staged().await;

@@ -18,7 +18,7 @@ async fn drain(bed: &Bed, patience: Elapsed) -> Result<DrainProof, Failure> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_ledger_outlives_the_agent_that_started_it_and_is_found_again() {
     let bed = Bed::new("").await;
     bed.serve().await;
@@ -36,7 +36,7 @@ async fn a_ledger_outlives_the_agent_that_started_it_and_is_found_again() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn two_starts_at_once_make_one_ledger() {
     let bed = Bed::new("").await;
     let other = bed.restarted_host();
@@ -54,7 +54,7 @@ async fn two_starts_at_once_make_one_ledger() {
     assert!(matches!(bed.host.observe().await[0].run, RunState::Running { .. }), "and the record is its own");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_drained_instance_is_down_fenced_and_stays_so_until_it_is_opened() {
     let bed = Bed::new("").await;
     bed.serve().await;
@@ -74,7 +74,7 @@ async fn a_drained_instance_is_down_fenced_and_stays_so_until_it_is_opened() {
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().fence, 2, "the fence of another generation");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn no_signal_is_sent_while_a_client_is_connected() {
     let bed = Bed::new("").await;
     bed.serve().await;
@@ -87,7 +87,7 @@ async fn no_signal_is_sent_while_a_client_is_connected() {
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Exited));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_instance_that_ignores_sigterm_is_reported_and_never_killed() {
     let bed = Bed::new("").await;
     bed.fault("NUMARY_SIM_IGNORE_SIGTERM=1\n");
@@ -98,7 +98,7 @@ async fn an_instance_that_ignores_sigterm_is_reported_and_never_killed() {
     assert!(bed.get("/_info").is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_bad_end_stays_a_bad_end_for_its_order_whatever_crashes_and_is_no_clean_end_for_another() {
     let bed = Bed::new("").await;
     let ready = bed.dir.path().join("ready");
@@ -119,7 +119,7 @@ async fn a_bad_end_stays_a_bad_end_for_its_order_whatever_crashes_and_is_no_clea
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved_closed() {
     let bed = Bed::new("").await;
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", bed.port)).unwrap();
@@ -127,7 +127,7 @@ async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved
     assert!(failure.message.contains("another process listens"), "{failure:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_between_sigterm_and_the_proof_still_knows_how_it_ended() {
     let bed = Bed::new("").await;
     bed.serve().await;
@@ -139,7 +139,7 @@ async fn a_crash_between_sigterm_and_the_proof_still_knows_how_it_ended() {
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Gone));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
     let bed = Bed::new("").await;
     drain(&bed, PATIENCE).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
     assert!(bed.pid("service").is_none(), "nothing was started");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_service_that_dies_at_its_start_is_reported_with_its_own_words() {
     let bed = Bed::with_args("", ", \"--no-such-flag\"").await;
     drain(&bed, PATIENCE).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_service_that_dies_at_its_start_is_reported_with_its_own_words() {
     assert!(!failure.message.contains("Usage"), "{failure:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rotation_commands_run_before_the_drain_and_after_the_start_and_their_failure_is_told() {
     let bed = Bed::new(
         "out_of_rotation = [\"sh\", \"-c\", \"exit 0\"]\ninto_rotation = [\"sh\", \"-c\", \"echo no pool >&2; exit 7\"]",
@@ -170,7 +170,7 @@ async fn rotation_commands_run_before_the_drain_and_after_the_start_and_their_fa
     assert!(failure.message.contains("into_rotation") && failure.message.contains("no pool"), "{failure:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_ledger_that_was_killed_is_seen_as_stopped_and_not_as_ended_by_us() {
     let bed = Bed::new("").await;
     bed.serve().await;

@@ -69,7 +69,7 @@ impl Quiet {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
     let bed = Bed::new("").await;
     bed.serve().await;
@@ -144,7 +144,7 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
     assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"), "{:?}", bed.get("/main/stats"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -171,7 +171,7 @@ async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     assert!(status < 300, "it takes writes again: {status}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -212,7 +212,7 @@ fn support_folder() -> std::path::PathBuf {
     crate::support::worker().path.parent().unwrap().to_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_ledger_command_whose_worker_was_killed_is_waited_for_and_not_run_beside() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -243,7 +243,7 @@ async fn a_ledger_command_whose_worker_was_killed_is_waited_for_and_not_run_besi
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn lanes_of_different_ledgers_run_side_by_side_and_two_of_one_ledger_never() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -263,7 +263,7 @@ async fn lanes_of_different_ledgers_run_side_by_side_and_two_of_one_ledger_never
     slow.await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_migration_that_is_stopped_leaves_its_ledger_as_it_was() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -283,7 +283,7 @@ async fn a_migration_that_is_stopped_leaves_its_ledger_as_it_was() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_migration_that_fails_or_panics_is_told_in_the_ledgers_own_words() {
     let quiet = quiet().await;
     quiet.register().await.unwrap();
@@ -305,7 +305,7 @@ async fn a_migration_that_fails_or_panics_is_told_in_the_ledgers_own_words() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_loss_that_nobody_measured_is_found_by_the_proof() {
     let quiet = quiet().await;
     let point = quiet.secure(RecoveryItem::Ledger(ledger("main"))).await;
@@ -319,7 +319,7 @@ async fn a_loss_that_nobody_measured_is_found_by_the_proof() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_told() {
     for (fault, word) in [
         ("NUMARY_SIM_DIE_AT_START=3\n", "ended instead of serving"),
@@ -336,7 +336,7 @@ async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_to
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for_ever() {
     let quiet = quiet().await;
     let bed = &quiet.bed;
@@ -352,7 +352,7 @@ async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_another_order_with_the_same_id_came_to_is_not_taken_for_an_answer() {
     let quiet = quiet().await;
     let attest = Work::AttestStorage { storage: quiet.storage.clone() };
@@ -364,7 +364,7 @@ async fn what_another_order_with_the_same_id_came_to_is_not_taken_for_an_answer(
     assert!(failure.message.contains("another order"), "{failure}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
     let bed = Bed::with_args("", ", \"--persist-config=false\"").await;
     bed.serve().await;
@@ -377,7 +377,7 @@ async fn a_flag_that_the_target_no_longer_has_is_found_by_the_rehearsal() {
     assert!(bed.get("/main/stats").is_some(), "the service was not disturbed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_storage_that_somebody_has_open_is_neither_quiet_nor_migrated() {
     let quiet = quiet().await;
     quiet.register().await.unwrap();
@@ -400,7 +400,7 @@ async fn a_storage_that_somebody_has_open_is_neither_quiet_nor_migrated() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_storage_other_than_the_planned_one_is_refused() {
     let mut quiet = quiet().await;
     if let StorageIdentity::Sqlite { inode, .. } = &mut quiet.storage {

@@ -44,7 +44,7 @@ fn a_download_is_refused_with_what_to_do_instead() {
     assert!(error.contains("cannot be downloaded yet") && error.contains("copy the archive"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
     let bed = Bed::with_args("env_file = \"/SECRETS\"", ", \"--no-such-flag=pl4nted-flag\"").await;
     let secrets = bed.dir.path().join("secrets.env");
@@ -70,7 +70,7 @@ async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "files that hold a secret");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_a_dying_service_prints_is_told_without_its_secrets() {
     let bed = Bed::new("").await;
     let command = bed.dir.path().join("numary");
@@ -87,7 +87,7 @@ async fn what_a_dying_service_prints_is_told_without_its_secrets() {
     assert!(text.contains("no login with [secret]"), "{text}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn break_glass_shows_the_fence_and_lifts_it_without_any_coordinator() {
     let bed = Bed::new("").await;
     bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(1_000) }).await.unwrap();

@@ -1,9 +1,9 @@
 //! One consistent copy of a database, by SQLite's backup API.
 
-use super::files;
 use super::open::configure;
 use crate::StorageError;
 use crate::clock;
+use crate::files;
 use cutover_vocabulary::{Digest, Elapsed};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;

@@ -1,10 +1,10 @@
 //! What is in a storage directory by our own look at its files, to set beside what `storage scan` and `list` say.
 
-use super::files;
 use super::layout::{Layout, columns};
 use super::open::{Ledger, reader};
 use super::place::{Named, SqlitePlace};
 use crate::StorageError;
+use crate::files;
 use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::storage::Migrations;
 use rusqlite::Connection;
@@ -156,6 +156,24 @@ impl Ledger {
     /// Which migrations the ledger records, ascending; none where it has no such table (before 1.3).
     pub fn migrations(&self) -> Result<Migrations, StorageError> {
         migrations(&self.connection, &self.path)
+    }
+
+    /// What every write through an instance changes: number and highest id of the tables that a write adds to, in either
+    /// layout.
+    pub fn mark(&self) -> Result<String, StorageError> {
+        let mut parts = Vec::new();
+        for (table, id) in [("transactions", "id"), ("metadata", "meta_id"), ("log", "id")] {
+            if !columns(&self.connection, &self.path, table)?.contains(id) {
+                continue;
+            }
+            let sql = format!("SELECT count(*) || '/' || coalesce(max({id}), '') FROM {table}");
+            let part: String = self
+                .connection
+                .query_row(&sql, [], |row| row.get(0))
+                .map_err(StorageError::sqlite("count the rows of", &self.path))?;
+            parts.push(format!("{table} {part}"));
+        }
+        Ok(parts.join(", "))
     }
 
     /// How many transactions there are.

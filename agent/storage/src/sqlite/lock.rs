@@ -71,6 +71,13 @@ impl StorageLock {
     }
 }
 
+/// A lock on an open file stays until the file is closed.
+impl crate::storage::Lock for StorageLock {
+    fn is_held(&self) -> bool {
+        true
+    }
+}
+
 impl AsFd for StorageLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

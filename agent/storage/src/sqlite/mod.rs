@@ -4,22 +4,21 @@
 mod backup;
 mod bad_rows;
 mod documents;
-pub mod files;
-mod growth;
 pub mod inventory;
 mod layout;
 pub mod lock;
 mod open;
 mod place;
-pub mod prove;
 pub mod quiet;
 pub mod recovery;
 pub mod restore;
 mod rows;
 mod source;
 mod split;
+pub mod storage;
 pub mod survey;
 
 pub use layout::Layout;
 pub use open::Ledger;
 pub use place::{SqlitePlace, free_bytes};
+pub use storage::SqliteStorage;

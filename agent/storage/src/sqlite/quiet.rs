@@ -1,8 +1,8 @@
 //! Whether any process has the storage's files open, from `/proc`.
 
-use super::files::SIDECARS;
 use super::place::{Named, SqlitePlace};
 use crate::StorageError;
+use crate::files::SIDECARS;
 use cutover_vocabulary::storage::Opener;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

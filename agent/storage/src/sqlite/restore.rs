@@ -2,12 +2,11 @@
 //! would be created anew, empty, by any ledger command.
 
 use super::backup::contents;
-use super::files::{self, SIDECARS, beside};
 use super::open::{Ledger, reader};
 use super::place::SqlitePlace;
-use super::recovery::{Manifest, check_files, manifest};
-use crate::StorageError;
-use crate::digest;
+use crate::files::{self, SIDECARS, beside};
+use crate::points::{self, Manifest};
+use crate::{StorageError, digest};
 use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
 use rusqlite::{Connection, OpenFlags};
@@ -38,28 +37,21 @@ const COMING: &str = ".cutover-restoring";
 pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
     files::private_folder(aside)?;
     place.refuse_inside(aside)?;
+    let manifest = points::checked(point)?;
     let copy = Path::new(&point.place);
-    let manifest = manifest(copy)?.ok_or_else(|| StorageError::Missing {
-        path: super::recovery::manifest_path(copy),
-        remedy: "a recovery point without a manifest does not count; look for the folder of this upgrade's recovery points",
-    })?;
-    // What was recorded elsewhere may list fewer rows; these say whether it is the same copy of the same state.
-    let known = &manifest.point;
-    if (&known.item, known.sha256, &known.digest, &known.migrations)
-        != (&point.item, point.sha256, &point.digest, &point.migrations)
-    {
-        return Err(StorageError::Refused {
-            path: copy.to_owned(),
-            why: "its manifest is that of another recovery point than the one asked for".to_owned(),
-        });
-    }
-    check_files(&manifest)?;
     let file = place.file(&point.item)?;
     let coming = beside(&file, COMING);
     if point.sha256.is_none() {
         return remove_system(&file, aside);
     }
-    if holds(&file, &manifest, aside)? {
+    let now = look(&file, &manifest, aside)?;
+    if let Now::NotMigrated(digest) = now {
+        // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
+        // nothing to undo.
+        files::remove_database(&coming)?;
+        return Ok(Restored { changed: false, moved_to: None, digest: Some(digest) });
+    }
+    if now == Now::AsItWas {
         files::remove_database(&coming)?;
         // Where an earlier run restored it and was killed before it could say so, what was there still lies in `aside`.
         let moved_to = last_kept(&file, aside).map(|path| path.to_string_lossy().into_owned());
@@ -74,7 +66,7 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
     };
     refuse_sidecars(&file)?;
     files::rename(&coming, &file)?;
-    if !holds(&file, &manifest, aside)? {
+    if look(&file, &manifest, aside)? != Now::AsItWas {
         return Err(StorageError::NotProved {
             copy: file,
             original: copy.to_owned(),
@@ -88,28 +80,38 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
     })
 }
 
-/// Whether the file holds what the point was taken of. A damaged or foreign file does not.
-fn holds(file: &Path, manifest: &Manifest, scratch: &Path) -> Result<bool, StorageError> {
+/// What a file is, beside the point that was taken of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Now {
+    /// It holds what it held.
+    AsItWas,
+    /// A ledger that was not migrated, and holds this.
+    NotMigrated(LedgerDigest),
+    /// Anything else: migrated, damaged, another database, gone.
+    Changed,
+}
+
+fn look(file: &Path, manifest: &Manifest, scratch: &Path) -> Result<Now, StorageError> {
     if !file.exists() {
-        return Ok(false);
+        return Ok(Now::Changed);
     }
     let looked = match manifest.point.item {
-        RecoveryItem::System => {
-            reader(file, scratch).and_then(|store| contents(&store, file)).map(|found| Some(found) == manifest.contents)
-        }
+        RecoveryItem::System => reader(file, scratch)
+            .and_then(|store| contents(&store, file))
+            .map(|found| if Some(found) == manifest.contents { Now::AsItWas } else { Now::Changed }),
         RecoveryItem::Ledger(_) => Ledger::open(file, scratch).and_then(|ledger| {
             // Migrations first: a migrated ledger that lost nothing has an equal digest.
-            Ok(ledger.migrations()? == manifest.point.migrations && same(&ledger, manifest.point.digest.as_ref())?)
+            if ledger.migrations()? != manifest.point.migrations {
+                return Ok(Now::Changed);
+            }
+            let digest = digest::digest(&ledger)?;
+            Ok(if Some(&digest) == manifest.point.digest.as_ref() { Now::AsItWas } else { Now::NotMigrated(digest) })
         }),
     };
     match looked {
-        Err(StorageError::Corrupt { .. } | StorageError::NotALedger { .. }) => Ok(false),
+        Err(StorageError::Corrupt { .. } | StorageError::NotALedger { .. }) => Ok(Now::Changed),
         other => other,
     }
-}
-
-fn same(ledger: &Ledger, wanted: Option<&LedgerDigest>) -> Result<bool, StorageError> {
-    Ok(Some(&digest::digest(ledger)?) == wanted)
 }
 
 /// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has.

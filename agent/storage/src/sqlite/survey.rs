@@ -1,13 +1,13 @@
 //! A close look at every ledger for a plan, with the service running. Read only.
 
 use super::backup::backup;
-use super::files;
 use super::inventory::{Inventory, LedgerFile, Problem, ProblemKind};
 use super::open::Ledger;
 use super::place::SqlitePlace;
 use super::recovery::journal_mode;
 use crate::StorageError;
 use crate::digest::{self, consistency};
+use crate::files;
 use cutover_vocabulary::storage::{LISTED_ROWS, LedgerSurvey};
 use std::path::Path;
 

@@ -8,22 +8,22 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// What SQLite may keep beside a database.
-pub(super) const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(crate) const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The path with something appended to its last name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// Flushes a file's content.
-pub(super) fn sync(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn sync(path: &Path) -> Result<(), StorageError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(StorageError::io("sync", path))
 }
 
 /// Flushes a folder, so that names made or changed in it survive.
-pub(super) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
     match path.parent() {
         Some(folder) => sync(folder),
         None => Ok(()),
@@ -32,7 +32,7 @@ pub(super) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
 
 /// SHA-256 of a file. Never call it for a database that this process has open: closing the file here would drop SQLite's
 /// POSIX locks on it.
-pub fn sha256(path: &Path) -> Result<Digest, StorageError> {
+pub(crate) fn sha256(path: &Path) -> Result<Digest, StorageError> {
     let failed = || StorageError::io("read", path);
     let mut file = File::open(path).map_err(failed())?;
     let mut hasher = Sha256::new();
@@ -50,7 +50,7 @@ pub fn sha256(path: &Path) -> Result<Digest, StorageError> {
 /// Copies a file's bytes to a new name and flushes them. The folder is not flushed yet; the caller renames first.
 ///
 /// Half done: `to` holds a part. Again: it is overwritten.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
     remove(to)?;
     fs::copy(from, to).map_err(|error| {
         if from.exists() {
@@ -63,13 +63,13 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
 }
 
 /// Renames and flushes the folder.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
     fs::rename(from, to).map_err(StorageError::io("put in place", to))?;
     sync_folder_of(to)
 }
 
 /// Removes a file; one that is not there is fine.
-pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path)(error)),
         Ok(()) | Err(_) => Ok(()),
@@ -77,7 +77,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
 }
 
 /// Removes a database of ours with everything beside it.
-pub(super) fn remove_database(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn remove_database(path: &Path) -> Result<(), StorageError> {
     for suffix in SIDECARS {
         remove(&beside(path, suffix))?;
     }
@@ -85,7 +85,7 @@ pub(super) fn remove_database(path: &Path) -> Result<(), StorageError> {
 }
 
 /// Writes a small file so that it is either wholly there or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let partial = beside(path, ".partial");
     fs::write(&partial, bytes).map_err(StorageError::io("write", &partial))?;
     sync(&partial)?;
@@ -93,14 +93,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError>
 }
 
 /// Makes a folder of ours that nobody else can read: it holds other people's money.
-pub(super) fn private_folder(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn private_folder(path: &Path) -> Result<(), StorageError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = StorageError::io("make the folder", path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
 }
 
 /// Bytes of a database on disk, its log and journal included; 0 for what is not there.
-pub(super) fn bytes(path: &Path) -> u64 {
+pub(crate) fn bytes(path: &Path) -> u64 {
     let size = |path: &Path| fs::metadata(path).map_or(0, |data| data.len());
     size(path) + size(&beside(path, "-wal")) + size(&beside(path, "-journal"))
 }
