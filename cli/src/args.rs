@@ -239,15 +239,17 @@ mod all_in_one {
     use super::{Choice, StrategyWord, choice};
     use clap::{Args, Subcommand, ValueEnum};
     use cutover_vocabulary::Version;
+    use serde::{Deserialize, Serialize};
     use std::path::PathBuf;
 
     /// Which storage the sandbox has.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
     pub enum StorageWord {
-        /// Files.
+        /// Files on one host.
         #[default]
         Sqlite,
-        /// A database; comes in a later part.
+        /// An installed PostgreSQL on a data directory in the sandbox's folder; each instance is on a host of its own.
         Postgres,
     }
 
@@ -262,7 +264,7 @@ mod all_in_one {
         #[arg(long, value_enum, default_value_t)]
         pub storage: StorageWord,
         /// How many instances share it.
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
         pub instances: u16,
         /// The version to begin with.
         #[arg(long, value_name = "VERSION", default_value = "1.3.1")]

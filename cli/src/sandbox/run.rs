@@ -51,8 +51,9 @@ enum End {
 
 /// Runs it to its end. Leaves no process behind, unless Ctrl-C ended it.
 pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Result<Exit, Trouble> {
-    headline(context.screen, &sandbox);
     house::log_to(&sandbox.log())?;
+    sandbox.start_database()?;
+    headline(context.screen, &sandbox);
     let keep = ask.keep;
     let ended = tokio::select! {
         ended = walk(context, &mut sandbox, ask) => ended,
@@ -62,12 +63,15 @@ pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Re
         Ok(End::Ended { exit, to_do }) => {
             if keep || to_do {
                 processes::end(&sandbox.dir).await;
+                sandbox.database = None;
             } else {
                 remove(&sandbox.dir).await?;
+                sandbox.leave_database();
             }
             Ok(exit)
         }
         Ok(End::Interrupted) => {
+            sandbox.leave_database();
             interrupted(context.screen, &sandbox);
             Ok(Exit::Held)
         }
@@ -99,7 +103,11 @@ fn headline(screen: Screen, sandbox: &Sandbox) {
     };
     page.paragraph(0, explanation);
     page.entry(2, 11, "Sandbox", sandbox.dir.display());
-    page.entry(2, 11, "Instances", state.addresses.join(", "));
+    let instances = sandbox.hosts.iter().flat_map(|host| {
+        host.instances.iter().map(|it| format!("{} at {} (agent {})", it.name, it.ledger.address, host.name))
+    });
+    page.entry(2, 11, "Instances", instances.collect::<Vec<_>>().join(", "));
+    page.entry(2, 11, "Storage", sandbox.storage());
     page.raw("");
     screen.page(&page.finish());
 }
@@ -117,9 +125,11 @@ fn interrupted(screen: Screen, sandbox: &Sandbox) {
 }
 
 async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End, Trouble> {
-    let settings = Settings::load(&sandbox.settings())
+    let settings = sandbox.hosts.iter().map(|host| Settings::load(&host.settings()));
+    let settings = settings
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
-    let house = House::start(settings, &sandbox.store()).await?;
+    let house = House::start(settings, &sandbox.store()?).await?;
     let result = inside(context, sandbox, &house, ask).await;
     let stopped = house.stop().await;
     let end = result?;
@@ -129,7 +139,7 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
 
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
     let screen = context.screen;
-    let client = house.client(&context.operator, &sandbox.instances()?).await?;
+    let client = house.client(&context.operator, &sandbox.names()).await?;
     let context = Context { next: Next::of(&crate::program(), Some(&house.endpoint().to_string())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
         // A kill right after the start: the coordinator knows of an upgrade that was not written down here.
@@ -146,7 +156,7 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
             return Ok(End::Interrupted);
         }
     }
-    let writer = Writer::begin(sandbox.ledger(), &sandbox.writes())?;
+    let writer = Writer::begin(sandbox.balancer(), &sandbox.writes())?;
     let result = upgrade(&context, sandbox, &client, &writer, &ask).await;
     let ended = writer.end().await;
     let (status, interrupted) = match result? {
@@ -207,8 +217,9 @@ fn again() -> String {
 
 /// Waits for every instance to answer, and fills the ledgers once.
 async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Result<(), Trouble> {
-    for address in &sandbox.state.addresses {
-        let ledger = super::http::Ledger { address: address.clone() };
+    let mut before = Vec::new();
+    for instance in sandbox.instances() {
+        let ledger = &instance.ledger;
         let answers = async {
             loop {
                 if let Some(version) = ledger.version().await {
@@ -218,17 +229,29 @@ async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Re
             }
         };
         let version = tokio::time::timeout(ANSWER, answers).await.map_err(|_| {
-            Trouble::plain(format!("the instance at {address} did not answer within {} s", ANSWER.as_secs()))
-                .next(format!("its output lies in {}", sandbox.dir.join("agent/instances").display()))
+            Trouble::plain(format!(
+                "{} at {} did not answer within {} s",
+                instance.name,
+                ledger.address,
+                ANSWER.as_secs()
+            ))
+            .next(format!(
+                "the output of each lies in the folder instances of its agent, below {}",
+                sandbox.dir.display()
+            ))
         })?;
-        sandbox.state.before = Some(version);
+        before.push(version);
     }
+    sandbox.state.before = before;
     if sandbox.state.seeded.is_none() {
-        let filled = seed::fill(&sandbox.ledger(), transactions).await?;
+        let filled = seed::fill(sandbox.first()?, transactions).await?;
         let said: Vec<String> = filled.iter().map(|(ledger, count)| format!("{ledger} {count}")).collect();
         let mut page = Page::new(screen.ink);
         page.paragraph(0, format_args!("Filled through the old instance, transactions: {}.", said.join(", ")));
-        page.paragraph(0, "A client writes to ledger main from now on, all the time.");
+        page.paragraph(
+            0,
+            "Clients write to ledger main from now on, all the time, through a load balancer's stand-in.",
+        );
         screen.page(&page.finish());
         screen.page("\n");
         sandbox.state.seeded = Some(filled);
@@ -257,7 +280,7 @@ async fn upgrade(
         }
         None => {
             if !writer.goes_on(10, WRITES).await {
-                return Err(Trouble::plain("the sandbox's client cannot write to the old instance"));
+                return Err(Trouble::plain("the sandbox's clients cannot write to the old version"));
             }
             match planned(context, sandbox, client, ask).await? {
                 Ok(upgrade) => (upgrade, 0),
