@@ -9,8 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A small load balancer: clients connect here, it connects to the instance, and while a file exists it lets nobody in.
-/// A request that is under way is finished.
+/// One instance behind a front.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Out of rotation while this file exists.
+    pub out: PathBuf,
+}
+
+/// A small load balancer: clients connect here, it connects to the instances in turn, and lets nobody in to one that is out
+/// of rotation. A request that is under way is finished.
 pub struct Front {
     /// Where clients connect.
     pub address: SocketAddr,
@@ -18,20 +27,27 @@ pub struct Front {
 }
 
 impl Front {
-    /// In front of `backend`; out of rotation while `out` exists.
+    /// In front of one instance; out of rotation while `out` exists.
     pub fn start(backend: SocketAddr, out: PathBuf) -> Self {
+        Self::before(vec![Backend { address: backend, out }])
+    }
+
+    /// In front of several.
+    pub fn before(backends: Vec<Backend>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let stop = end.clone();
         std::thread::spawn(move || {
-            for client in listener.incoming() {
+            for (n, client) in listener.incoming().enumerate() {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let closed = out.exists();
-                std::thread::spawn(move || carry(client, backend, closed));
+                let open: Vec<SocketAddr> =
+                    backends.iter().filter(|backend| !backend.out.exists()).map(|backend| backend.address).collect();
+                let backend = (!open.is_empty()).then(|| open[n % open.len()]);
+                std::thread::spawn(move || carry(client, backend));
             }
         });
         Self { address, end }
@@ -45,7 +61,7 @@ impl Drop for Front {
 }
 
 /// Carries one request, with `Connection: close`, and its answer.
-fn carry(mut client: TcpStream, backend: SocketAddr, closed: bool) {
+fn carry(mut client: TcpStream, backend: Option<SocketAddr>) {
     let mut request = Vec::new();
     let mut piece = [0_u8; 4096];
     // A client of these tests sends its whole request at once; its length is in the head.
@@ -64,10 +80,10 @@ fn carry(mut client: TcpStream, backend: SocketAddr, closed: bool) {
             break;
         }
     }
-    if closed {
+    let Some(backend) = backend else {
         let _ = client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return;
-    }
+    };
     let Ok(mut server) = TcpStream::connect(backend) else {
         let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return;
@@ -127,6 +143,8 @@ pub struct Told {
     pub unanswered: BTreeSet<String>,
     /// Writes that were refused with a status.
     pub refused: BTreeMap<u16, u32>,
+    /// Writes that collided with another instance's (409) and were tried again: they do without any upgrade.
+    pub collided: u32,
     /// The longest time between two acknowledged writes.
     pub longest_gap: Duration,
 }
@@ -147,18 +165,23 @@ impl Writer {
         let (stop, mine) = (end.clone(), told.clone());
         let thread = std::thread::spawn(move || {
             let mut last = Instant::now();
-            let mut n = 0;
+            let (mut n, mut collided) = (0, false);
             while !stop.load(Ordering::Relaxed) {
+                // Writers on two instances with the default lock collide: 409, nothing was written, the client asks again.
+                if !collided {
+                    n += 1;
+                }
                 let ledger = &ledgers[n % ledgers.len()];
                 let reference = format!("client-{n}");
-                n += 1;
                 let body = format!(
                     r#"{{"postings":[{{"source":"world","destination":"clients:{}","amount":7,"asset":"USD/2"}}],"reference":"{reference}"}}"#,
                     n % 50
                 );
                 let answer = request(address, "POST", &format!("/{ledger}/transactions"), &body);
                 let mut told = mine.lock().unwrap();
+                collided = matches!(answer, Some((409, _)));
                 match answer {
+                    Some((409, _)) => told.collided += 1,
                     Some((200, _)) => {
                         told.acknowledged.insert(format!("{ledger}/{reference}"));
                         told.longest_gap = told.longest_gap.max(last.elapsed());

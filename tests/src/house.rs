@@ -259,7 +259,8 @@ impl House {
     }
 }
 
-fn kill(child: Option<Child>) {
+/// `kill -9`, and waits for it.
+pub fn kill(child: Option<Child>) {
     if let Some(mut child) = child {
         let _ = child.kill();
         let _ = child.wait();
@@ -271,18 +272,23 @@ impl Drop for House {
     fn drop(&mut self) {
         self.kill_coordinator();
         self.kill_agent();
-        let root = self.dir().to_string_lossy().into_owned();
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            let mine = String::from_utf8_lossy(&words).contains(&root)
-                || place.starts_with(&root)
-                || String::from_utf8_lossy(&environment).contains(&root);
-            if mine && let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        kill_all_of(self.dir());
+    }
+}
+
+/// Ends every process that has to do with a folder: by its arguments, its working directory, or its environment.
+pub fn kill_all_of(folder: &Path) {
+    let root = folder.to_string_lossy().into_owned();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let mine = String::from_utf8_lossy(&words).contains(&root)
+            || place.starts_with(folder)
+            || String::from_utf8_lossy(&environment).contains(&root);
+        if mine && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the scenarios share: a house with real programs in it, clients that write, and a voice towards the API.
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
+pub mod checks;
 pub mod clients;
+pub mod fleet;
 pub mod house;
 pub mod voice;
 

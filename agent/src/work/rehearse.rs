@@ -80,11 +80,18 @@ async fn on_a_copy(
     bench.unless_stopped("every ledger was copied")?;
     let ask = CopyAsk { upgrade: &bench.order.id.upgrade, ledgers, folder: root };
     let copied = place::apart(|| place.storage.copy(&ask))?;
-    let rehearsal = migrate_copies(bench, target, &*copied, &copy).await?;
-    for instance in instances {
-        bench.unless_stopped("the target was started on the copy")?;
-        start_on_copy(bench, instance, &program, &target.release.version, &*copied, &copy).await?;
+    let rehearsed: Result<Rehearsal, Trouble> = async {
+        let rehearsal = migrate_copies(bench, target, &*copied, &copy).await?;
+        for instance in instances {
+            bench.unless_stopped("the target was started on the copy")?;
+            start_on_copy(bench, instance, &program, &target.release.version, &*copied, &copy).await?;
+        }
+        Ok(rehearsal)
     }
+    .await;
+    let removed = place::apart(|| copied.remove());
+    let rehearsal = rehearsed?;
+    removed?;
     Ok(rehearsal)
 }
 

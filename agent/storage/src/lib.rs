@@ -6,13 +6,14 @@
 //!
 //! [`digest`] knows nothing of SQL: it reads sorted streams of rows ([`digest::RowSource`]) that a driver provides.
 //! [`settings`] finds out which storage a service really uses. [`storage`] is what every driver can do, [`sqlite`] the driver
-//! for SQLite.
+//! for SQLite, [`postgres`] the one for PostgreSQL.
 
 pub mod clock;
 pub mod digest;
 pub mod error;
 mod files;
 pub mod points;
+pub mod postgres;
 pub mod settings;
 pub mod sqlite;
 pub mod storage;

@@ -85,7 +85,7 @@ pub trait Lock: Send {
     fn is_held(&self) -> bool;
 }
 
-/// A rehearsal's copy of a storage. Removed when it is dropped, and by the next rehearsal where the process was killed.
+/// A rehearsal's copy of a storage. The next rehearsal removes what a killed one left.
 pub trait Copied: Send {
     /// The copy as a storage of its own.
     fn storage(&self) -> &dyn Storage;
@@ -97,6 +97,8 @@ pub trait Copied: Send {
     fn by_environment_only(&self) -> &'static [Key];
     /// Compares a ledger of the copy, migrated meanwhile, with what was copied.
     fn compare(&self, ledger: &LedgerName, scratch: &Path) -> Result<crate::digest::Comparison, StorageError>;
+    /// Removes it. What lies in the folder that the caller gave is the caller's to remove.
+    fn remove(self: Box<Self>) -> Result<(), StorageError>;
 }
 
 /// For looks at a storage.

@@ -34,3 +34,16 @@ pub fn nanoseconds(at: Timestamp) -> String {
 pub fn sqlite(at: Timestamp) -> String {
     at.to_string().replace('T', " ").replace('Z', "+00:00")
 }
+
+/// `2026-11-23T14:13:00.696765Z`: rows of `log` on PostgreSQL, which keeps no more digits.
+#[must_use]
+pub fn microseconds(at: Timestamp) -> String {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// `2026-11-23 14:13:05.609568518 +0000 UTC m=+0.04`: how Go prints a time, with its monotonic clock since the process began; here
+/// always the same.
+#[must_use]
+pub fn go(at: Timestamp) -> String {
+    format!("{} +0000 UTC m=+0.04", at.to_string().replace('T', " ").trim_end_matches('Z'))
+}

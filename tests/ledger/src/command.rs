@@ -5,13 +5,15 @@ use crate::faults::{Faults, Switch};
 use crate::http;
 use crate::release::{Release, StorageCommands};
 use crate::settings::{CommandLine, Settings};
-use crate::storage::system::{RESERVED, SystemStore};
-use crate::storage::{Cancel, Place, StoreError, Stored, migrate};
+use crate::storage::postgres::{self, Schemas};
+use crate::storage::sqlite::Files;
+use crate::storage::{Cancel, Driver, Found, RESERVED, Storage, StoreError, Stored};
 use crate::usage;
 use std::os::unix::fs::DirBuilderExt;
 
 /// Runs the program as `release` with these arguments (without the program's name) and ends the process.
 pub fn run(release: &'static Release, arguments: impl IntoIterator<Item = String>) -> ! {
+    postgres::forget_pgoptions();
     let line = match CommandLine::read(release, arguments) {
         Ok(line) => line,
         Err(bad) => {
@@ -66,17 +68,17 @@ impl Command {
             console::out(&format!("Version: {version} \nDate: {date} \nCommit: {commit} \n"));
             std::process::exit(0);
         }
-        self.refuse_other_drivers(&settings);
+        let opened = self.storage(&settings);
+        let storage = opened.as_ref();
         if let Some(note) = self.release.telemetry_note
             && settings.bool("segment-enabled")
             && settings.text("segment-write-key").is_empty()
         {
             console::err(&format!("{note}\n"));
         }
-        let place = Place { dir: settings.storage_dir(), db_name: settings.text("storage.sqlite.db_name") };
-        let faults = Faults::read(self.release.version, &place.dir);
+        let faults = Faults::read(self.release.version, &settings.storage_dir());
         match path.as_slice() {
-            ["server", "start"] => http::serve(self.release, settings, faults, place),
+            ["server", "start"] => http::serve(self.release, opened, settings, faults),
             ["storage", word] => {
                 if faults.names(Switch::HangCommand, word) {
                     loop {
@@ -87,14 +89,12 @@ impl Command {
                     self.fail("simulated failure of the command");
                 }
                 let done = match (self.release.storage, *word) {
-                    (StorageCommands::InitOnly, _) => {
-                        migrate_ledger(self.release, &place, "default", &faults).map(drop)
-                    }
-                    (StorageCommands::Full, "init") => self.init(&settings, &place, &faults),
-                    (StorageCommands::Full, "list") => list(&place),
-                    (StorageCommands::Full, "scan") => scan(&place),
-                    (StorageCommands::Full, "delete") => delete(&place, arguments[0]),
-                    (StorageCommands::Full, _) => self.upgrade(&place, &faults, arguments[0]),
+                    (StorageCommands::InitOnly, _) => init_default(storage, &faults),
+                    (StorageCommands::Full, "init") => init(&settings, storage, &faults),
+                    (StorageCommands::Full, "list") => list(storage),
+                    (StorageCommands::Full, "scan") => scan(storage),
+                    (StorageCommands::Full, "delete") => delete(storage, arguments[0]),
+                    (StorageCommands::Full, _) => self.upgrade(storage, &faults, arguments[0]),
                 };
                 match done {
                     Ok(()) => std::process::exit(0),
@@ -120,12 +120,13 @@ impl Command {
                 console::log(Level::Error, &error.to_string(), "");
                 self.fail(&error.to_string())
             }
-            StoreError::Sqlite(_)
-            | StoreError::Conflict { .. }
-            | StoreError::InsufficientFund { .. }
-            | StoreError::Cancelled => {
-                let code = if self.release.error_codes { " [UNKNOWN]" } else { "" };
+            StoreError::Refused(refusal) => {
+                let code = if refusal.is_taken() { "CONSTRAINT_FAILED" } else { "UNKNOWN" };
+                let code = if self.release.error_codes { format!(" [{code}]") } else { String::new() };
                 self.fail(&format!("{error}{code}"))
+            }
+            StoreError::Conflict { .. } | StoreError::InsufficientFund { .. } | StoreError::Cancelled => {
+                self.fail(&error.to_string())
             }
         }
     }
@@ -147,57 +148,73 @@ impl Command {
         }
     }
 
-    fn refuse_other_drivers(&self, settings: &Settings) {
+    /// The storage that the settings lead to; nothing is opened yet.
+    fn storage(&self, settings: &Settings) -> Box<dyn Storage> {
         let driver = settings.text("storage.driver");
-        if driver == "sqlite" {
-            return;
+        match Driver::find(&driver) {
+            Some(Driver::Sqlite) => Box::new(Files {
+                release: self.release,
+                dir: settings.storage_dir(),
+                db_name: settings.text("storage.sqlite.db_name"),
+            }),
+            Some(Driver::Postgres) => {
+                match Schemas::new(self.release, &settings.text("storage.postgres.conn_string")) {
+                    Ok(schemas) => Box::new(schemas),
+                    Err(why) => self.fail(&why),
+                }
+            }
+            None if self.release.system_store => console::panic_like_go(&format!("Unsupported driver: {driver}")),
+            None => self.fail(&format!("unknown storage driver {driver}")),
         }
-        if driver == "postgres" {
-            self.fail("the simulator keeps no PostgreSQL storage yet");
-        }
-        if self.release.system_store {
-            console::panic_like_go(&format!("Unsupported driver: {driver}"));
-        }
-        self.fail(&format!("unknown storage driver {driver}"));
-    }
-
-    fn init(&self, settings: &Settings, place: &Place, faults: &Faults) -> Stored<()> {
-        let name = settings.init_name();
-        console::out(&format!("Creating ledger '{name}'..."));
-        let migrated = self.register_and_migrate(place, faults, &name)?;
-        console::out(if migrated { " OK\r\n" } else { " Already initialized!\r\n" });
-        Ok(())
     }
 
     /// Registers the name whatever it is: a ledger that does not exist is created.
-    fn upgrade(&self, place: &Place, faults: &Faults, name: &str) -> Stored<()> {
+    fn upgrade(&self, storage: &dyn Storage, faults: &Faults, name: &str) -> Stored<()> {
         if name == RESERVED {
             self.fail("reserved name");
         }
-        let migrated = self.register_and_migrate(place, faults, name)?;
+        let migrated = register_and_migrate(storage, faults, name)?;
         let outcome = if migrated { "migrated" } else { "left in place" };
         console::out(&format!("Storage '{name}' {outcome}\r\n"));
         Ok(())
     }
+}
 
-    fn register_and_migrate(&self, place: &Place, faults: &Faults, name: &str) -> Stored<bool> {
-        let system = SystemStore::open(place)?;
-        system.register(name)?;
-        system.abandon();
-        migrate_ledger(self.release, place, name, faults)
+/// Up to 1.3.1, where it was never tried on PostgreSQL.
+fn init_default(storage: &dyn Storage, faults: &Faults) -> Stored<()> {
+    match storage.driver() {
+        Driver::Sqlite => migrate(storage, faults, "default").map(drop),
+        Driver::Postgres => {
+            Err(StoreError::Panic("runtime error: invalid memory address or nil pointer dereference".to_owned()))
+        }
     }
 }
 
-/// Leaves the file as the process does: it ends without closing it, so a file in WAL mode keeps the migration in its `-wal`.
-fn migrate_ledger(release: &Release, place: &Place, name: &str, faults: &Faults) -> Stored<bool> {
-    let mut connection = place.open(release, name)?;
-    let migrated = migrate::initialise(&mut connection, release, name, faults, &Cancel::default());
-    std::mem::forget(connection);
+fn init(settings: &Settings, storage: &dyn Storage, faults: &Faults) -> Stored<()> {
+    let name = settings.init_name();
+    console::out(&format!("Creating ledger '{name}'..."));
+    let migrated = register_and_migrate(storage, faults, &name)?;
+    console::out(if migrated { " OK\r\n" } else { " Already initialized!\r\n" });
+    Ok(())
+}
+
+fn register_and_migrate(storage: &dyn Storage, faults: &Faults, name: &str) -> Stored<bool> {
+    let system = storage.system()?;
+    system.register(name)?;
+    system.abandon();
+    migrate(storage, faults, name)
+}
+
+/// Leaves the storage as the process does: it ends without closing it.
+fn migrate(storage: &dyn Storage, faults: &Faults, name: &str) -> Stored<bool> {
+    let mut ledger = storage.ledger(name)?;
+    let migrated = ledger.migrate(faults, &Cancel::default());
+    ledger.abandon();
     migrated
 }
 
-fn list(place: &Place) -> Stored<()> {
-    let system = SystemStore::open(place)?;
+fn list(storage: &dyn Storage) -> Stored<()> {
+    let system = storage.system()?;
     let ledgers = system.ledgers()?;
     system.abandon();
     if ledgers.is_empty() {
@@ -211,31 +228,19 @@ fn list(place: &Place) -> Stored<()> {
     Ok(())
 }
 
-/// Takes the part of a file's name up to the first `_` for the database's name: where that holds a `_` itself, nothing matches.
-fn scan(place: &Place) -> Stored<()> {
-    let system = SystemStore::open(place)?;
-    let entries = std::fs::read_dir(&place.dir).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    let mut files: Vec<String> =
-        entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name().to_string_lossy().into_owned())).collect();
-    files.sort();
-    for file in files {
-        let Some(stem) = file.strip_suffix(".db") else {
-            console::out(&format!("Skip file {file}\n"));
-            continue;
+/// Ends well though registering failed.
+fn scan(storage: &dyn Storage) -> Stored<()> {
+    let system = storage.system()?;
+    for found in storage.find()? {
+        let ledger = match found {
+            Found::Ledger(ledger) => ledger,
+            Found::Skipped(line) => {
+                console::out(&line);
+                continue;
+            }
         };
-        let Some((db_name, ledger)) = stem.split_once('_') else {
-            console::out(&format!("Skip file {file} : Bad name\n"));
-            continue;
-        };
-        if db_name != place.db_name {
-            console::out(&format!("Skip file {file} : DB name not mathing\n"));
-            continue;
-        }
-        if ledger == RESERVED {
-            continue;
-        }
         console::out(&format!("Registering ledger '{ledger}'\r\n"));
-        match system.register(ledger) {
+        match system.register(&ledger) {
             Ok(true) => console::out(&format!("Ledger '{ledger}' registered\r\n")),
             Ok(false) => console::out(&format!("Ledger '{ledger}' already registered\r\n")),
             Err(error) => console::out(&format!("Error registering ledger '{ledger}': {error}\r\n")),
@@ -245,12 +250,9 @@ fn scan(place: &Place) -> Stored<()> {
     Ok(())
 }
 
-/// Works for a name that is registered or not; what fails is the missing file.
-fn delete(place: &Place, name: &str) -> Stored<()> {
-    let system = SystemStore::open(place)?;
-    let file = place.file(name);
-    std::fs::remove_file(&file)
-        .map_err(|_| StoreError::Unreadable(format!("remove {}: no such file or directory", file.display())))?;
+fn delete(storage: &dyn Storage, name: &str) -> Stored<()> {
+    let system = storage.system()?;
+    storage.delete(name)?;
     system.forget(name)?;
     system.abandon();
     console::out("Storage deleted!\n");

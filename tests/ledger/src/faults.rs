@@ -9,6 +9,7 @@
 //! | `NUMARY_SIM_KILL_MIGRATION=NAME` | the process dies by SIGKILL before the commit of that ledger |
 //! | `NUMARY_SIM_DROP_METADATA=NAME` | migrating that ledger drops one metadata key of a transaction that is none of the known losses |
 //! | `NUMARY_SIM_CHANGE_AMOUNT=NAME` | migrating that ledger adds 1 to the amount of its first posting |
+//! | `NUMARY_SIM_MIGRATION_MILLIS=N` | moving a ledger's rows takes N milliseconds longer, in its transaction; on PostgreSQL as one statement, which the server runs to its end whatever becomes of the command |
 //! | `NUMARY_SIM_IGNORE_SIGTERM=1` | the server ignores SIGTERM |
 //! | `NUMARY_SIM_DIE_AT_START=STATUS` | the server ends with that status instead of serving |
 //! | `NUMARY_SIM_MUTE_SERVER=1` | the server starts but never listens |
@@ -87,10 +88,20 @@ impl Faults {
         self.get("DIE_AT_START").map(|status| status.parse().unwrap_or(1))
     }
 
+    /// How much longer moving a ledger's rows takes.
+    #[must_use]
+    pub fn longer_migration(&self) -> Duration {
+        self.millis("MIGRATION_MILLIS").unwrap_or_default()
+    }
+
     /// How long a write's answer is kept back after its commit.
     #[must_use]
     pub fn slow_writes(&self) -> Option<Duration> {
-        self.get("SLOW_WRITES").and_then(|text| text.parse().ok()).map(Duration::from_millis)
+        self.millis("SLOW_WRITES")
+    }
+
+    fn millis(&self, name: &str) -> Option<Duration> {
+        self.get(name).and_then(|text| text.parse().ok()).map(Duration::from_millis)
     }
 }
 

@@ -1,11 +1,31 @@
 //! Transactions, postings, accounts and metadata, as the ledger's JSON shows them.
 
+use crate::go::{self, Numbers};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// Metadata: each value is the JSON text that was sent, because up to 1.3.1 it is stored and answered unchanged.
 pub type Metadata = BTreeMap<String, Box<RawValue>>;
+
+/// As it goes into a row of `log`.
+///
+/// # Errors
+/// A value that is no JSON.
+pub(crate) fn value_of(metadata: &Metadata) -> serde_json::Result<Value> {
+    serde_json::to_value(metadata)
+}
+
+/// As it comes from the column `metadata`, which holds NULL for none.
+///
+/// # Errors
+/// A text that is no JSON.
+pub(crate) fn metadata_of(column: Option<String>) -> serde_json::Result<Metadata> {
+    let Some(text) = column else { return Ok(Metadata::new()) };
+    let value: Value = serde_json::from_str(&text)?;
+    serde_json::from_str(&go::json(&value, Numbers::Exact))
+}
 
 /// One movement of money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,8 @@ pub struct Release {
     pub storage: StorageCommands,
     /// The numbers of the SQLite migrations it knows, in order.
     pub migrations: &'static [Migration],
+    /// What it knows of migrating PostgreSQL storages.
+    pub postgres: PostgresMigrations,
     /// The layout it reads and writes.
     pub layout: Layout,
     /// The journal it asks SQLite for; without one a new file gets SQLite's own default, the rollback journal.
@@ -74,6 +76,46 @@ impl Migration {
     }
 }
 
+/// The migrations of PostgreSQL storages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostgresMigrations {
+    /// It knows, and records, all numbers from 0 to this one.
+    pub highest: u8,
+    /// Where migration 2 creates a function that all its ledgers share, if it does.
+    pub meta_compare: MetaCompare,
+    /// How it tells which statement failed.
+    pub failure: Failure,
+    /// How it writes when a migration was done.
+    pub dates: DateText,
+}
+
+/// Where `meta_compare(jsonb, boolean, …)` is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaCompare {
+    /// 1.4.x: in `public`, where ledgers that migrate at once collide (disaster 8).
+    WithoutSchema,
+    /// In the ledger's schema.
+    InLedger,
+}
+
+/// How a failed statement of a migration is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// `failed to run statement 11: …`
+    NamesStatement,
+    /// `statement: SQL: failed to run statement 11: …`, in one line of some 3 KB.
+    ShowsStatement,
+}
+
+/// How a time is written where it is text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateText {
+    /// `2026-11-23 14:56:54.37 +0000 UTC m=+0.04`.
+    Go,
+    /// `2026-11-23T14:56:54Z`.
+    Rfc3339,
+}
+
 /// The layout a release reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -104,8 +146,10 @@ pub struct Answers {
     pub unknown_account_echoes: bool,
     /// `accounts` in `/stats` counts those that have metadata alone.
     pub stats_count_metadata_accounts: bool,
-    /// The key in `/_health`.
-    pub health: Option<&'static str>,
+    /// `/_health` says `{"sqlite":"OK"}` on SQLite, and not `{}`; on PostgreSQL it always names its driver.
+    pub sqlite_in_health: bool,
+    /// `page_size` of a list says how many rows there are, not how many there could be.
+    pub page_size_is_row_count: bool,
     /// HEAD is answered.
     pub head: bool,
     /// The key under which a revert is noted on the new transaction holds the reverted id as text; up to 1.3.1 the last id as a
@@ -139,6 +183,12 @@ const V1_3_1: Release = Release {
     config: ConfigFile { persists: true, announces_missing: false },
     storage: StorageCommands::InitOnly,
     migrations: &[Migration::Rows],
+    postgres: PostgresMigrations {
+        highest: 0,
+        meta_compare: MetaCompare::InLedger,
+        failure: Failure::NamesStatement,
+        dates: DateText::Go,
+    },
     layout: Layout::Rows,
     journal: Some("WAL"),
     system_store: false,
@@ -152,7 +202,8 @@ const V1_3_1: Release = Release {
         bad_amount_is_zero: true,
         unknown_account_echoes: true,
         stats_count_metadata_accounts: false,
-        health: Some("sqlite"),
+        sqlite_in_health: true,
+        page_size_is_row_count: false,
         head: false,
         revert_marks_both: false,
     },
@@ -169,6 +220,12 @@ const V1_4_6: Release = Release {
     config: ConfigFile { persists: false, announces_missing: true },
     storage: StorageCommands::Full,
     migrations: &[Migration::Rows, Migration::Log],
+    postgres: PostgresMigrations {
+        highest: 6,
+        meta_compare: MetaCompare::WithoutSchema,
+        failure: Failure::NamesStatement,
+        dates: DateText::Go,
+    },
     layout: Layout::Log,
     journal: None,
     system_store: true,
@@ -182,7 +239,8 @@ const V1_4_6: Release = Release {
         bad_amount_is_zero: false,
         unknown_account_echoes: false,
         stats_count_metadata_accounts: true,
-        health: None,
+        sqlite_in_health: false,
+        page_size_is_row_count: false,
         head: true,
         revert_marks_both: true,
     },
@@ -191,16 +249,29 @@ const V1_4_6: Release = Release {
     telemetry_note: Some("Segment enabled but no write key provided"),
 };
 
+/// A back-port of 1.4 that came after 1.4.6's migrations: it knows one more, and its ledgers share nothing.
+const V1_3_3: Release = Release {
+    version: "1.3.3",
+    date: "2022-06-27",
+    commit: "0d133c0d133c0d133c0d133c0d133c0d133c0d13",
+    postgres: PostgresMigrations {
+        highest: 7,
+        meta_compare: MetaCompare::InLedger,
+        failure: Failure::ShowsStatement,
+        dates: DateText::Rfc3339,
+    },
+    answers: Answers { page_size_is_row_count: true, ..V1_4_6.answers },
+    telemetry_note: None,
+    ..V1_4_6
+};
+
 /// What the binary is without a trailer: the newest release it knows, under another name.
 const DEVELOP: Release = Release { version: "develop", date: "-", commit: "-", ..V1_4_6 };
 
 /// Every release that the simulator can be.
-pub const RELEASES: &[Release] = &[V1_3_1, V1_4_6];
+pub const RELEASES: &[Release] = &[V1_3_1, V1_3_3, V1_4_6];
 
 impl Release {
-    /// The oldest release that the simulator knows, for what only needs some release.
-    pub(crate) const OLDEST: Self = V1_3_1;
-
     /// The release of that version; none if the simulator does not know it.
     #[must_use]
     pub fn find(version: &str) -> Option<&'static Self> {

@@ -7,25 +7,12 @@ mod kills;
 mod lost_journal;
 mod retries;
 
+use cutover_tests::checks::check_facts;
 use cutover_tests::clients::{Told, check_exactly_once, version};
 use cutover_tests::house::{House, LEDGERS, Plan};
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
-use cutover_vocabulary::{Digest, Phase};
-use std::collections::BTreeSet;
-
-/// The facts are one chain, and nothing had effect twice.
-fn check_facts(facts: &[Recorded]) {
-    let mut prev = Digest::of(b"");
-    let mut opened = BTreeSet::new();
-    for (n, recorded) in facts.iter().enumerate() {
-        assert_eq!((recorded.seq, recorded.prev), (n as u64 + 1, prev), "the chain is broken at {}", recorded.seq);
-        prev = recorded.hash();
-        if let Fact::AttemptOpened { order } = &recorded.fact {
-            assert!(opened.insert(order.id.clone()), "{} was opened twice", order.id);
-        }
-    }
-}
+use cutover_vocabulary::{Evidence, Phase};
 
 /// What must hold at the end of a completed upgrade, whatever happened on the way.
 fn check_completed(house: &House, upgrade: &str, status: &Status, told: &Told) {
@@ -76,12 +63,21 @@ fn an_upgrade_that_was_not_approved_does_not_start() {
 
 /// Waits until a fact of this phase is stored.
 fn until_phase(house: &House, upgrade: &str, phase: Phase) -> bool {
-    cutover_tests::until(&format!("phase {phase}"), std::time::Duration::from_secs(60), || {
-        let facts = house.voice.facts(upgrade).ok()?;
-        let met = facts.iter().any(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == phase));
-        let ended = facts.iter().any(|r| matches!(r.fact, Fact::Ended { .. }));
-        (met || ended).then_some(met)
-    })
+    cutover_tests::checks::until_phase(&house.voice, upgrade, phase)
+}
+
+/// Starts an upgrade whose migration waits in the ledger `shop` while `main` is migrated already, and asks for the way back.
+fn go_back_from_the_migration(house: &House) -> String {
+    let upgrade = house.begin();
+    assert!(until_phase(house, &upgrade, Phase::Drain));
+    let never = house.dir().join("never");
+    house.fault(&format!("1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER=shop", never.display()));
+    let migrated = |r: &Recorded| matches!(&r.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
+    cutover_tests::until("one ledger is migrated", std::time::Duration::from_secs(60), || {
+        house.voice.facts(&upgrade).ok()?.iter().any(migrated).then_some(())
+    });
+    house.voice.go_back(&upgrade, true).unwrap();
+    upgrade
 }
 
 #[test]
@@ -112,11 +108,7 @@ fn break_glass_takes_over_only_what_is_known_here_and_shows_no_way_back_where_no
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     };
-    let upgrade = house.begin();
-    until_phase(&house, &upgrade, Phase::Prove);
-    if house.voice.go_back(&upgrade, true).is_err() {
-        return;
-    }
+    let upgrade = go_back_from_the_migration(&house);
     house.until_state(&upgrade, State::RolledBack);
     let (done, said) = local(&["takeover", "prod-7", "--note", "x"]);
     assert!(!done && said.contains("nothing of upgrade prod-7") && said.contains(&upgrade), "{said}");

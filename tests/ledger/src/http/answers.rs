@@ -99,7 +99,7 @@ impl Answer {
                 let message = format!("processing tx {index}: balance.insufficient.{asset}");
                 Self::error(400, "INSUFFICIENT_FUND", &message)
             }
-            StoreError::Sqlite(_)
+            StoreError::Refused(_)
             | StoreError::Migration { .. }
             | StoreError::Unreadable(_)
             | StoreError::Cancelled
@@ -122,14 +122,19 @@ impl Answer {
         Self::json(400, &Data { data })
     }
 
-    pub(super) fn transactions(page: Page<Transaction>, page_size: u32) -> Self {
-        let Page { items: data, has_more, total } = page;
-        Self::json(200, &Cursor { cursor: CursorBody { page_size, has_more, total, data } })
+    pub(super) fn transactions(release: &Release, page: Page<Transaction>, limit: u32) -> Self {
+        Self::page(release, page, limit)
     }
 
-    pub(super) fn accounts(page: Page<Account>, page_size: u32) -> Self {
+    pub(super) fn accounts(release: &Release, page: Page<Account>, limit: u32) -> Self {
         let Page { items, has_more, total } = page;
-        let data = items.into_iter().map(account).collect();
+        Self::page(release, Page { items: items.into_iter().map(account).collect(), has_more, total }, limit)
+    }
+
+    fn page<T: Serialize>(release: &Release, page: Page<T>, limit: u32) -> Self {
+        let Page { items: data, has_more, total } = page;
+        let rows = u32::try_from(data.len()).unwrap_or(limit);
+        let page_size = if release.answers.page_size_is_row_count { rows } else { limit };
         Self::json(200, &Cursor { cursor: CursorBody { page_size, has_more, total, data } })
     }
 

@@ -8,8 +8,7 @@ use crate::console::{self, Level};
 use crate::faults::Faults;
 use crate::release::{InfoLedgers, Release};
 use crate::settings::Settings;
-use crate::storage::system::SystemStore;
-use crate::storage::{Cancel, LedgerStore, Place, StoreError, Stored, migrate, store};
+use crate::storage::{Cancel, LedgerStore, Storage, StoreError, Stored, SystemStore};
 use crate::usage;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -25,9 +24,9 @@ pub(crate) struct App {
     release: &'static Release,
     settings: Settings,
     faults: Faults,
-    place: Place,
-    /// Held open as long as the process lives; ledger files are open for a request only.
-    system: Option<Mutex<SystemStore>>,
+    storage: Box<dyn Storage>,
+    /// Held open as long as the process lives; ledgers are open for a request only.
+    system: Option<Mutex<Box<dyn SystemStore>>>,
     /// Ledgers whose migrations this process has seen done. Taken by every request to a ledger and held through a migration, so
     /// while one ledger migrates all others wait.
     ready: Mutex<BTreeSet<String>>,
@@ -48,15 +47,15 @@ impl App {
         if cancel.asked() {
             return Err(StoreError::Cancelled);
         }
-        let mut connection = self.place.open(self.release, name)?;
+        let mut opened = self.storage.ledger(name)?;
         if !ready.contains(name) {
             if let Some(system) = &self.system {
                 lock(system).register(name)?;
             }
-            migrate::initialise(&mut connection, self.release, name, &self.faults, cancel)?;
+            opened.migrate(&self.faults, cancel)?;
             ready.insert(name.to_owned());
         }
-        Ok(store(self.release, connection))
+        Ok(opened.store())
     }
 
     fn writer(&self, ledger: &str) -> Arc<Mutex<()>> {
@@ -91,19 +90,19 @@ impl App {
 }
 
 /// Serves until a signal ends the process.
-pub(crate) fn serve(release: &'static Release, settings: Settings, faults: Faults, place: Place) -> ! {
+pub(crate) fn serve(release: &'static Release, storage: Box<dyn Storage>, settings: Settings, faults: Faults) -> ! {
     if let Some(status) = faults.die_at_start() {
         console::err("Error: simulated death at start\n");
         std::process::exit(status);
     }
-    let system = release.system_store.then(|| SystemStore::open(&place)).transpose();
+    let system = release.system_store.then(|| storage.system()).transpose();
     let system = system.unwrap_or_else(|error| fail(release, &error.to_string())).map(Mutex::new);
     let remembered = Mutex::new(settings.list("ledgers"));
     let app = App {
         release,
         settings,
         faults,
-        place,
+        storage,
         system,
         ready: Mutex::default(),
         writers: Mutex::default(),

@@ -4,7 +4,8 @@ use super::answers::Answer;
 use super::{App, auth, lock};
 use crate::console::{self, Level};
 use crate::model::{Draft, Metadata, Posting, Target};
-use crate::storage::{Cancel, StoreError, Stored};
+use crate::percent::decode;
+use crate::storage::{Cancel, Driver, StoreError, Stored};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -71,11 +72,11 @@ pub(super) fn answer(app: &App, asked: &Asked<'_>, cancel: &Cancel) -> Answer {
         return refusal;
     }
     let answered = match (asked.method, path.as_slice()) {
-        ("GET", ["_info"]) => info(app),
-        ("GET", ["_health"]) => Ok(match app.release.answers.health {
-            Some(driver) => Answer::json(200, &json!({ driver: "OK" })),
-            None => Answer::json(200, &json!({})),
-        }),
+        ("GET", ["_info"]) => Ok(info(app).unwrap_or_else(|error| {
+            console::log(Level::Error, &error.to_string(), "");
+            Answer::empty(500)
+        })),
+        ("GET", ["_health"]) => Ok(health(app)),
         (_, [ledger, ..]) if of_a_ledger && !ledger.is_empty() && *ledger != "_system" => {
             of_ledger(app, asked, ledger, &path[1..], cancel)
         }
@@ -94,8 +95,19 @@ fn not_found() -> Answer {
     Answer::text(404, "404 page not found")
 }
 
+fn health(app: &App) -> Answer {
+    let driver = app.storage.driver();
+    match driver {
+        Driver::Sqlite if !app.release.answers.sqlite_in_health => Answer::json(200, &json!({})),
+        Driver::Sqlite | Driver::Postgres => match app.storage.ping() {
+            Ok(()) => Answer::json(200, &json!({ driver.name(): "OK" })),
+            Err(error) => Answer::json(500, &json!({ driver.name(): error.to_string() })),
+        },
+    }
+}
+
 fn info(app: &App) -> Stored<Answer> {
-    let storage = json!({ "driver": "sqlite", "ledgers": app.info_ledgers()? });
+    let storage = json!({ "driver": app.storage.driver().name(), "ledgers": app.info_ledgers()? });
     // Written by hand for the order of its keys.
     Ok(Answer::data(
         RawValue::from_string(format!(
@@ -119,7 +131,8 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
         ("POST", ["transactions", "batch"]) => batch(app, asked, ledger, cancel),
         ("GET", ["transactions"]) => {
             let after = asked.query("after").and_then(|after| after.parse().ok());
-            Ok(Answer::transactions(app.ledger(ledger, cancel)?.transactions(after, PAGE)?, PAGE))
+            let page = app.ledger(ledger, cancel)?.transactions(after, PAGE)?;
+            Ok(Answer::transactions(app.release, page, PAGE))
         }
         ("HEAD", ["transactions"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.0)),
         ("HEAD", ["accounts"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.1)),
@@ -135,7 +148,7 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
         },
         ("GET", ["accounts"]) => {
             let page = app.ledger(ledger, cancel)?.accounts(asked.query("after").as_deref(), PAGE)?;
-            Ok(Answer::accounts(page, PAGE))
+            Ok(Answer::accounts(app.release, page, PAGE))
         }
         ("GET", ["accounts", address]) => {
             let found = app.ledger(ledger, cancel)?.account(address)?;
@@ -270,24 +283,4 @@ fn revert(app: &App, ledger: &str, id: &str, cancel: &Cancel) -> Stored<Answer> 
 fn one(key: &str, json: String) -> Stored<Metadata> {
     let value = RawValue::from_string(json).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     Ok(Metadata::from([(key.to_owned(), value)]))
-}
-
-/// `%XX` and nothing else: a `+` in a path is a plus.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = (first == b'%').then(|| after.get(..2)).flatten().and_then(|two| hex::decode(two).ok());
-        match hex {
-            Some(decoded) => {
-                bytes.extend(decoded);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

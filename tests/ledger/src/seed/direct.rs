@@ -2,11 +2,9 @@
 
 use super::SeedError;
 use crate::clock;
-use crate::faults::Faults;
 use crate::go;
-use crate::release::{Migration, Release};
-use crate::storage::{Cancel, migrate};
-use rusqlite::{Connection, params};
+use crate::storage::sqlite;
+use rusqlite::params;
 use std::path::Path;
 
 /// How large.
@@ -30,12 +28,9 @@ pub fn direct(path: &Path, shape: Shape) -> Result<(), SeedError> {
 }
 
 fn fill(path: &Path, shape: Shape) -> rusqlite::Result<()> {
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 0")?;
-    let rows = Release { migrations: &[Migration::Rows], ..Release::OLDEST };
-    migrate::initialise(&mut connection, &rows, "", &Faults::default(), &Cancel::default())
+    let mut connection = sqlite::create_rows(path)
         .map_err(|error| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(error.to_string())))?;
+    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 0")?;
     let transaction = connection.transaction()?;
     {
         let mut head =

@@ -1,139 +1,130 @@
-//! The SQLite storage: one file a ledger in `storage.dir`, and from 1.3.2 on a system store beside them.
+//! Where ledgers are kept: traits for what a storage can do, with two implementations, [`sqlite`] (one file a ledger) and
+//! [`postgres`] (one schema a ledger). Nothing outside this folder knows which one it talks to, apart from [`Driver`] where the
+//! ledger itself tells them apart.
 
-pub mod log;
-pub mod migrate;
-pub mod rows;
-mod schema;
-pub mod system;
+mod cancel;
+mod error;
+pub mod postgres;
+pub mod sqlite;
 
+pub use cancel::Cancel;
+pub use error::{Refusal, StoreError, Stored};
+
+use crate::faults::Faults;
 use crate::model::{Account, Draft, Metadata, Page, Target, Transaction};
-use crate::release::{Layout, Release};
-use rusqlite::Connection;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-/// How long the driver waits for another's lock before `database is locked`.
-const BUSY: Duration = Duration::from_secs(5);
+/// The name that no ledger may have: the system store's.
+pub const RESERVED: &str = "_system";
 
-/// Why the storage did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite says no; shown as the Go driver shows it.
-    #[error("{}", go_text(.0))]
-    Sqlite(#[from] rusqlite::Error),
-    /// A migration's statement failed.
-    #[error("failed to run statement {statement}: {}", go_text(source))]
-    Migration {
-        /// Which, counted from 0.
-        statement: usize,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// A reference (or, beside another instance, an id) is taken.
-    #[error("conflict error on reference '{reference}'")]
-    Conflict {
-        /// Which transaction of the batch.
-        index: usize,
-        /// Its reference.
-        reference: String,
-    },
-    /// An account other than `world` would go below zero.
-    #[error("balance.insufficient.{asset}")]
-    InsufficientFund {
-        /// Which transaction of the batch.
-        index: usize,
-        /// Of what.
-        asset: String,
-    },
-    /// A row that this release cannot read.
-    #[error("{0}")]
-    Unreadable(String),
-    /// The client hung up.
-    #[error("context canceled")]
-    Cancelled,
-    /// The program panics here.
-    #[error("{0}")]
-    Panic(String),
+/// The drivers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// Files.
+    Sqlite,
+    /// Schemas.
+    Postgres,
 }
 
-/// A result of the storage.
-pub type Stored<T> = Result<T, StoreError>;
-
-/// The message of an error as the Go driver words it, without SQL around it.
-#[must_use]
-pub fn go_text(error: &rusqlite::Error) -> String {
-    if let rusqlite::Error::SqliteFailure(_, Some(message)) = error {
-        message.clone()
-    } else if let rusqlite::Error::SqlInputError { msg, .. } = error {
-        msg.clone()
-    } else if let rusqlite::Error::InvalidColumnType(index, name, _) = error {
-        format!("sql: Scan error on column index {index}, name \"{name}\": converting NULL to string is unsupported")
-    } else {
-        error.to_string()
-    }
-}
-
-/// Lets a client that hangs up stop the work done for it.
-#[derive(Clone, Default)]
-pub struct Cancel {
-    asked: Arc<AtomicBool>,
-    handle: Arc<Mutex<Option<rusqlite::InterruptHandle>>>,
-}
-
-impl Cancel {
-    /// Asks the work to stop; what it did in its transaction is rolled back.
-    pub fn cancel(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        if let Ok(handle) = self.handle.lock()
-            && let Some(handle) = handle.as_ref()
-        {
-            handle.interrupt();
+impl Driver {
+    /// The name in settings and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
         }
     }
 
-    /// Whether it was asked.
+    /// The driver of that name.
     #[must_use]
-    pub fn asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn watch(&self, connection: &Connection) {
-        if let Ok(mut handle) = self.handle.lock() {
-            *handle = Some(connection.get_interrupt_handle());
-        }
+    pub fn find(name: &str) -> Option<Self> {
+        [Self::Sqlite, Self::Postgres].into_iter().find(|driver| driver.name() == name)
     }
 }
 
-/// Where a deployment's files are.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// `storage.dir`.
-    pub dir: PathBuf,
-    /// `storage.sqlite.db_name`.
-    pub db_name: String,
+/// What `storage scan` comes upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What looks like a ledger.
+    Ledger(String),
+    /// What does not, with the line that says so.
+    Skipped(String),
 }
 
-impl Place {
-    /// The file of a ledger.
-    #[must_use]
-    pub fn file(&self, ledger: &str) -> PathBuf {
-        self.dir.join(format!("{}_{ledger}.db", self.db_name))
-    }
+/// Where a deployment's ledgers are.
+pub trait Storage: Send + Sync {
+    /// Which driver it is.
+    fn driver(&self) -> Driver;
 
-    /// Opens (and so may create) a ledger's file as `release` does.
+    /// Opens the store of which ledgers are known, and creates what is missing: no command of the ledger is read-only.
     ///
     /// # Errors
-    /// When SQLite cannot open it, or cannot set the journal that the release asks for.
-    pub fn open(&self, release: &Release, ledger: &str) -> Stored<Connection> {
-        let connection = Connection::open(self.file(ledger))?;
-        connection.busy_timeout(BUSY)?;
-        if let Some(journal) = release.journal {
-            connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
-        }
-        Ok(connection)
-    }
+    /// The database.
+    fn system(&self) -> Stored<Box<dyn SystemStore>>;
+
+    /// Opens a ledger, whether it exists or not.
+    ///
+    /// # Errors
+    /// The database.
+    fn ledger(&self, name: &str) -> Stored<Box<dyn Opened>>;
+
+    /// Everything that could be a ledger.
+    ///
+    /// # Errors
+    /// The database, or the folder.
+    fn find(&self) -> Stored<Vec<Found>>;
+
+    /// Removes a ledger's storage.
+    ///
+    /// # Errors
+    /// The database, or the folder.
+    fn delete(&self, name: &str) -> Stored<()>;
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// The database.
+    fn ping(&self) -> Stored<()>;
+}
+
+/// Which ledgers are known.
+pub trait SystemStore: Send {
+    /// Registers a ledger; false if it was there.
+    ///
+    /// # Errors
+    /// The database.
+    fn register(&self, ledger: &str) -> Stored<bool>;
+
+    /// Forgets a ledger.
+    ///
+    /// # Errors
+    /// The database.
+    fn forget(&self, ledger: &str) -> Stored<()>;
+
+    /// All ledgers in the order of their registration.
+    ///
+    /// # Errors
+    /// The database.
+    fn ledgers(&self) -> Stored<Vec<String>>;
+
+    /// Leaves it as a process does that ends without closing it.
+    fn abandon(self: Box<Self>);
+}
+
+/// A ledger whose migrations may be missing.
+pub trait Opened {
+    /// Runs the migrations that the ledger lacks, in one transaction; true if there were any.
+    ///
+    /// # Errors
+    /// The database; [`StoreError::Panic`] for a row that the migration panics at; [`StoreError::Cancelled`]. Nothing is written
+    /// then.
+    fn migrate(&mut self, faults: &Faults, cancel: &Cancel) -> Stored<bool>;
+
+    /// The store of the release's layout over it.
+    fn store(self: Box<Self>) -> Box<dyn LedgerStore>;
+
+    /// Leaves it as a process does that ends without closing it.
+    fn abandon(self: Box<Self>);
 }
 
 /// What a ledger's storage can do, whatever its layout.
@@ -141,12 +132,12 @@ pub trait LedgerStore {
     /// Writes all drafts or none.
     ///
     /// # Errors
-    /// A conflict, missing funds, or SQLite.
+    /// A conflict, missing funds, or the database.
     fn commit(&mut self, drafts: &[Draft]) -> Stored<Vec<Transaction>>;
     /// Newest first, those below `after`.
     ///
     /// # Errors
-    /// SQLite, or a row that this release cannot read.
+    /// The database, or a row that this release cannot read.
     fn transactions(&self, after: Option<i64>, limit: u32) -> Stored<Page<Transaction>>;
     /// One transaction.
     ///
@@ -166,34 +157,11 @@ pub trait LedgerStore {
     /// Transactions, accounts.
     ///
     /// # Errors
-    /// SQLite.
+    /// The database.
     fn stats(&self) -> Stored<(u64, u64)>;
     /// Sets metadata; later values override earlier ones of the same key.
     ///
     /// # Errors
-    /// SQLite.
+    /// The database.
     fn set_metadata(&mut self, target: &Target, metadata: &Metadata) -> Stored<()>;
-}
-
-/// The store of `release`'s layout over an open file.
-#[must_use]
-pub fn store(release: &Release, connection: Connection) -> Box<dyn LedgerStore> {
-    match release.layout {
-        Layout::Rows => Box::new(rows::Rows(connection)),
-        Layout::Log => Box::new(log::Log(connection)),
-    }
-}
-
-/// A taken id or reference is a conflict; everything else stays what it is.
-fn conflict(error: rusqlite::Error, index: usize, draft: &Draft) -> StoreError {
-    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) {
-        StoreError::Conflict { index, reference: draft.reference.clone() }
-    } else {
-        StoreError::Sqlite(error)
-    }
-}
-
-fn count(connection: &Connection, sql: &str) -> Stored<u64> {
-    let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -13,11 +13,12 @@
 //!
 //! The lost rows stay in `log`.
 
-use super::{Cancel, StoreError, Stored, schema};
+use super::schema;
 use crate::clock;
 use crate::faults::{Faults, Switch};
 use crate::go::{self, Numbers};
-use crate::release::{Migration, Release};
+use crate::release::Migration;
+use crate::storage::{Cancel, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -27,26 +28,27 @@ use std::time::Duration;
 ///
 /// # Errors
 /// SQLite; [`StoreError::Panic`] for a row that the migration cannot make JSON of; [`StoreError::Cancelled`].
-pub fn initialise(
+pub(super) fn initialise(
     connection: &mut Connection,
-    release: &Release,
+    known: &[Migration],
     ledger: &str,
     faults: &Faults,
     cancel: &Cancel,
 ) -> Stored<bool> {
     let recorded = recorded(connection)?;
     let missing: Vec<Migration> =
-        release.migrations.iter().copied().filter(|migration| !recorded.contains(migration.number())).collect();
+        known.iter().copied().filter(|migration| !recorded.contains(migration.number())).collect();
     if missing.is_empty() {
         return Ok(false);
     }
-    cancel.watch(connection);
+    let handle = connection.get_interrupt_handle();
+    cancel.watch(move || handle.interrupt());
     // Deferred, as the driver begins: of two commands at once the second passes its look at `migrations` and fails at a column.
     let transaction = connection.transaction()?;
     for migration in &missing {
         let done = match migration {
             Migration::Rows => rows(&transaction),
-            Migration::Log => log(&transaction),
+            Migration::Log => log(&transaction).map(|()| std::thread::sleep(faults.longer_migration())),
         };
         done.map_err(|error| if cancel.asked() { StoreError::Cancelled } else { error })?;
         let sql = "INSERT INTO migrations (version, date) VALUES (?1, ?2)";
@@ -70,7 +72,7 @@ fn recorded(connection: &Connection) -> Stored<BTreeSet<String>> {
 
 /// Names the statement that failed, as the ledger does.
 fn at<T>(statement: usize, result: rusqlite::Result<T>) -> Stored<T> {
-    result.map_err(|source| StoreError::Migration { statement, source })
+    result.map_err(|source| StoreError::Migration { statement, sql: None, source: source.into() })
 }
 
 fn rows(transaction: &Transaction<'_>) -> Stored<()> {

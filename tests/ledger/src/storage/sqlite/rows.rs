@@ -1,16 +1,16 @@
 //! The layout of 1.0 to 1.3.1: a row a posting, a row a metadata entry, a hash chain over the transactions.
 
-use super::{LedgerStore, Stored, conflict, count};
+use super::count;
 use crate::clock;
 use crate::go;
 use crate::model::{Account, Draft, Metadata, Page, Posting, Target, Transaction, Volume};
-use crate::storage::StoreError;
+use crate::storage::{LedgerStore, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The store over an open file.
-pub struct Rows(pub Connection);
+pub(super) struct Rows(pub(super) Connection);
 
 /// A row of `transactions`, alone.
 struct Head {
@@ -55,7 +55,8 @@ impl LedgerStore for Rows {
             };
             let before = last.as_ref().map_or_else(|| "null".to_owned(), chained);
             transaction.hash = Some(go::chain(&before, &chained(&transaction)));
-            insert(&connection, &transaction).map_err(|error| conflict(error, index, draft))?;
+            insert(&connection, &transaction)
+                .map_err(|error| StoreError::from(error).or_conflict(index, &draft.reference))?;
             if let Some(metadata) = &draft.metadata {
                 add_metadata(&connection, &Target::Transaction(transaction.txid), metadata, &timestamp)?;
             }

@@ -1,16 +1,16 @@
 //! The layout of 1.3.2 to 1.7.8: every write is a row of `log`, and triggers fill transactions, accounts and volumes.
 
-use super::{LedgerStore, Stored, conflict, count};
+use super::count;
 use crate::clock;
 use crate::go::{self, Numbers};
-use crate::model::{Account, Draft, Metadata, Page, Target, Transaction, Volume};
-use crate::storage::StoreError;
+use crate::model::{Account, Draft, Metadata, Page, Target, Transaction, Volume, metadata_of, value_of};
+use crate::storage::{LedgerStore, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The store over an open file.
-pub struct Log(pub Connection);
+pub(super) struct Log(pub(super) Connection);
 
 const COLUMNS: &str = "SELECT id, timestamp, reference, postings, metadata FROM transactions";
 
@@ -44,7 +44,7 @@ impl LedgerStore for Log {
                 timestamp: timestamp.clone(),
                 hash: None,
             };
-            let metadata = value_of(draft.metadata.as_ref().unwrap_or(&Metadata::new()))?;
+            let metadata = value_of(draft.metadata.as_ref().unwrap_or(&Metadata::new())).map_err(unreadable)?;
             let data = json!({
                 "metadata": metadata,
                 "postings": draft.postings,
@@ -52,7 +52,8 @@ impl LedgerStore for Log {
                 "timestamp": timestamp,
                 "txid": txid,
             });
-            append(&connection, "NEW_TRANSACTION", &data).map_err(|error| taken(error, index, draft))?;
+            append(&connection, "NEW_TRANSACTION", &data)
+                .map_err(|error| error.or_conflict(index, &draft.reference))?;
             written.push(transaction);
         }
         connection.commit()?;
@@ -81,7 +82,11 @@ impl LedgerStore for Log {
         let has_more = rows.len() > limit as usize;
         let mut items = Vec::new();
         for (address, metadata) in rows.into_iter().take(limit as usize) {
-            items.push(Account { metadata: metadata_of(metadata)?, address, volumes: BTreeMap::new() });
+            items.push(Account {
+                metadata: metadata_of(metadata).map_err(unreadable)?,
+                address,
+                volumes: BTreeMap::new(),
+            });
         }
         Ok(Page { items, has_more, total: count(&self.0, "SELECT count(*) FROM accounts")? })
     }
@@ -94,7 +99,7 @@ impl LedgerStore for Log {
         let volumes = statement
             .query_map([address], |row| Ok((row.get(0)?, Volume { input: row.get(1)?, output: row.get(2)? })))?
             .collect::<Result<_, _>>()?;
-        Ok(Some(Account { address: address.to_owned(), volumes, metadata: metadata_of(metadata)? }))
+        Ok(Some(Account { address: address.to_owned(), volumes, metadata: metadata_of(metadata).map_err(unreadable)? }))
     }
 
     fn stats(&self) -> Stored<(u64, u64)> {
@@ -107,15 +112,11 @@ impl LedgerStore for Log {
             Target::Transaction(id) => (Value::from(*id), "TRANSACTION"),
             Target::Account(address) => (Value::from(address.as_str()), "ACCOUNT"),
         };
-        let data = json!({ "metadata": value_of(metadata)?, "targetId": id, "targetType": kind });
+        let data = json!({ "metadata": value_of(metadata).map_err(unreadable)?, "targetId": id, "targetType": kind });
         append(&connection, "SET_METADATA", &data)?;
         connection.commit()?;
         Ok(())
     }
-}
-
-fn taken(error: StoreError, index: usize, draft: &Draft) -> StoreError {
-    if let StoreError::Sqlite(error) = error { conflict(error, index, draft) } else { error }
 }
 
 fn append(connection: &Connection, kind: &str, data: &Value) -> Stored<()> {
@@ -140,26 +141,12 @@ fn append(connection: &Connection, kind: &str, data: &Value) -> Stored<()> {
     Ok(())
 }
 
-fn value_of(metadata: &Metadata) -> Stored<Value> {
-    serde_json::to_value(metadata).map_err(|error| StoreError::Unreadable(error.to_string()))
-}
-
-fn metadata_of(column: Option<String>) -> Stored<Metadata> {
-    match column {
-        None => Ok(Metadata::new()),
-        Some(text) => {
-            let value: Value =
-                serde_json::from_str(&text).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-            let text = go::json(&value, Numbers::Exact);
-            serde_json::from_str(&text).map_err(|error| StoreError::Unreadable(error.to_string()))
-        }
-    }
+fn unreadable(error: serde_json::Error) -> StoreError {
+    StoreError::Unreadable(error.to_string())
 }
 
 fn whole((txid, timestamp, reference, postings, metadata): Columns) -> Stored<Transaction> {
-    let unreadable =
-        |error: serde_json::Error| StoreError::Unreadable(format!("postings of transaction {txid}: {error}"));
     let postings = postings.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
-    let metadata = Some(metadata_of(metadata)?);
+    let metadata = Some(metadata_of(metadata).map_err(unreadable)?);
     Ok(Transaction { postings, reference: reference.unwrap_or_default(), metadata, txid, timestamp, hash: None })
 }

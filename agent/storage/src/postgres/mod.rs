@@ -1,0 +1,163 @@
+//! The driver for PostgreSQL: one database, one schema a ledger, and from 1.4 the system store in the schema `_system`.
+//!
+//! Everything of the server is asked with SQL on connections of our own ([`client`]); dumps are made and restored by
+//! PostgreSQL's own programs.
+
+mod address;
+mod bad_rows;
+mod client;
+mod documents;
+mod error;
+mod ident;
+mod identity;
+mod layout;
+mod ledger;
+mod programs;
+mod recovery;
+mod rehearsal;
+mod restore;
+mod rows;
+mod schemas;
+mod scratch;
+mod split;
+mod storage;
+mod system;
+
+use crate::StorageError;
+use crate::settings::Resolved;
+use address::{Address, Endpoint, SESSION, application};
+use client::Client;
+use cutover_vocabulary::storage::StorageIdentity;
+use error::Place;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+
+pub use layout::Layout;
+pub use ledger::Ledger;
+
+/// How long a look waits for a lock that somebody else holds: long enough for a statement, never behind a migration.
+const LOOK_LOCK_TIMEOUT: &str = "5s";
+
+/// A database, as one service uses it. Cheap to make; connects for every piece of work anew, so that a server that was
+/// restarted meanwhile is no trouble.
+#[derive(Debug, Clone)]
+pub struct PostgresStorage {
+    address: Address,
+    /// The server that answered; programs and connections stay with it.
+    endpoint: Endpoint,
+    /// Another database of the same server for a copy; the service's own otherwise.
+    database: String,
+    identity: StorageIdentity,
+    resolved: Resolved,
+}
+
+impl PostgresStorage {
+    /// Finds the server that the settings lead to and asks it who it is. Changes nothing. `environment` is the service's own.
+    ///
+    /// # Errors
+    /// [`StorageError::Settings`] when the settings lead nowhere; [`StorageError::Postgres`] when no server of them answers, or
+    /// lets us in.
+    pub fn open(resolved: &Resolved, environment: &BTreeMap<String, SecretString>) -> Result<Self, StorageError> {
+        let address = Address::parse(&resolved.conn_string(), environment, resolved.home())?;
+        let mut refused = None;
+        for endpoint in address.endpoints() {
+            let database = address.database();
+            match connect(&address, endpoint, database, "look") {
+                Ok(client) if address.wants_writable() && identity::not_writable(&client)?.is_some() => {}
+                Ok(client) => {
+                    return Ok(Self {
+                        endpoint: endpoint.clone(),
+                        database: database.to_owned(),
+                        identity: identity::identify(&client)?,
+                        resolved: resolved.clone(),
+                        address,
+                    });
+                }
+                // The first server's answer says more than that of a second one which is only there for a failover.
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            StorageError::Settings(
+                "no server of the connection string takes writes, and its target_session_attrs wants one that does"
+                    .to_owned(),
+            )
+        }))
+    }
+
+    /// Which storage it is.
+    pub fn identity(&self) -> &StorageIdentity {
+        &self.identity
+    }
+
+    /// The ledger's role.
+    pub(crate) fn role(&self) -> &str {
+        self.address.user()
+    }
+
+    /// The database's name.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The same server and role, another database: for scratch copies and rehearsals. `None`: it is not there.
+    pub(crate) fn at_database(&self, database: &str) -> Result<Self, StorageError> {
+        let mut other = self.clone();
+        database.clone_into(&mut other.database);
+        other.identity = identity::identify(&other.connect("look")?)?;
+        Ok(other)
+    }
+
+    /// A connection for a look: a lock that somebody holds ends it after seconds.
+    pub(crate) fn connect(&self, task: &str) -> Result<Client, StorageError> {
+        connect(&self.address, &self.endpoint, &self.database, task)
+    }
+
+    /// A connection for a change: it waits for locks as long as it takes.
+    pub(crate) fn connect_patiently(&self, task: &str) -> Result<Client, StorageError> {
+        let client = self.connect(task)?;
+        client.run("set up the session on", &ident::Sql::fixed("SET lock_timeout = 0"))?;
+        Ok(client)
+    }
+
+    /// The environment of `pg_dump`, `pg_restore` and `psql` for this database, `PATH` apart. Clear theirs before.
+    pub(crate) fn tool_environment(&self, task: &str) -> Vec<(&'static str, SecretString)> {
+        self.address.tool_environment(&self.endpoint, &self.database, &application(task))
+    }
+
+    /// Every storage key as an environment variable, for ledger commands of ours on this database; with the variables of
+    /// PostgreSQL's that the service itself has, because the connection string may leave things out.
+    ///
+    /// # Errors
+    /// [`StorageError::Settings`].
+    pub fn environment(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError> {
+        let database = (self.database != self.address.database()).then_some(self.database.as_str());
+        let string = self.address.command_string(task, database)?;
+        let conn_string = crate::settings::Key::ConnString.variable();
+        let mut all = self.address.variables().to_vec();
+        all.extend(self.resolved.storage_environment()?.into_iter().filter(|(name, _)| *name != conn_string));
+        all.push((conn_string, string));
+        Ok(all)
+    }
+}
+
+fn connect(address: &Address, endpoint: &Endpoint, database: &str, task: &str) -> Result<Client, StorageError> {
+    let options = address.options(endpoint, database, &application(task));
+    let shown = cutover_vocabulary::name::shown;
+    let what = format!("database {} at {endpoint} as role {}", shown(database), shown(address.user()));
+    let place = Place { what, role: address.user().to_owned() };
+    let settings = address
+        .session()
+        .chain(SESSION)
+        .chain([
+            ("lock_timeout", LOOK_LOCK_TIMEOUT),
+            // Nobody's function or operator stands in for PostgreSQL's own, and definitions name every schema.
+            ("search_path", "pg_catalog"),
+            // The server sees a client's host vanish, and firewalls see an idle connection live.
+            ("tcp_keepalives_idle", "60"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "6"),
+        ])
+        .collect::<Vec<_>>();
+    Client::connect(&options, settings, place)
+}

@@ -1,0 +1,161 @@
+//! PostgreSQL's own programs: `pg_dump`, `pg_restore`, `psql`.
+//!
+//! They are told where to go by libpq's environment variables, never by arguments, which everybody can see; and nothing
+//! of our own environment reaches them but the locale of their messages.
+
+use super::PostgresStorage;
+use crate::StorageError;
+use secrecy::ExposeSecret as _;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+/// One of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Makes dumps.
+    Dump,
+    /// Turns a dump into statements, or runs them.
+    Restore,
+    /// Runs statements.
+    Psql,
+}
+
+impl Program {
+    /// Every one that is needed.
+    pub(crate) const ALL: [Self; 3] = [Self::Dump, Self::Restore, Self::Psql];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dump => "pg_dump",
+            Self::Restore => "pg_restore",
+            Self::Psql => "psql",
+        }
+    }
+
+    /// Where it lies: the newest of Debian's folders, which are on nobody's `PATH`, or else along `PATH`. A newer client
+    /// serves an older server, not the other way round.
+    pub(crate) fn find(self) -> Option<PathBuf> {
+        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin").join(self.name())))
+            })
+            .filter(|(_, path)| path.exists())
+            .collect();
+        versions.sort();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let along = || std::env::split_paths(&path).map(|folder| folder.join(self.name())).find(|path| path.exists());
+        versions.pop().map(|(_, path)| path).or_else(along)
+    }
+
+    /// Its major version, by its own word.
+    pub(crate) fn major(self) -> Option<u32> {
+        let output = Command::new(self.find()?).arg("--version").env_clear().output().ok()?;
+        // `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok())
+    }
+
+    /// Starts it on a storage's database. `task` names its sessions.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        self,
+        storage: &PostgresStorage,
+        task: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Running, StorageError> {
+        let failed = |message: String| StorageError::Tool {
+            program: self.name(),
+            message,
+            remedy: "install PostgreSQL's client programs on this host, at least as new as the server",
+        };
+        let path = self.find().ok_or_else(|| failed("it is not on this host".to_owned()))?;
+        let child = Command::new(path)
+            .args(args)
+            .env_clear()
+            .env("LC_ALL", "C.UTF-8")
+            .envs(storage.tool_environment(task).iter().map(|(name, value)| (name, value.expose_secret())))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Running { program: self, child: Some(child) })
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run<A: AsRef<OsStr>>(
+        self,
+        storage: &PostgresStorage,
+        task: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<(), StorageError> {
+        self.start(storage, task, args)?.wait()
+    }
+}
+
+/// A program that runs. Dropping it ends it: what it did in a transaction is rolled back.
+pub(crate) struct Running {
+    program: Program,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Result<(), StorageError> {
+        let program = self.program.name();
+        let Some(child) = self.child.take() else { return Ok(()) };
+        match child.wait_with_output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let (message, remedy) = (said(&output), remedy(&output));
+                Err(StorageError::Tool { program, message: format!("{message} ({})", output.status), remedy })
+            }
+            Err(error) => Err(StorageError::Tool {
+                program,
+                message: error.to_string(),
+                remedy: "look at the system log, then try again",
+            }),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What it said, without the lines that hold rows: a failed `COPY` quotes the row in its CONTEXT and DETAIL.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let quoting = ["DETAIL:", "CONTEXT:", "STATEMENT:", "Command was:", "QUERY:", "LINE "];
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !quoting.iter().any(|word| line.contains(word)))
+        .take(4)
+        .collect();
+    if lines.is_empty() { "it printed no error".to_owned() } else { lines.join(" | ") }
+}
+
+fn remedy(output: &Output) -> &'static str {
+    let text = String::from_utf8_lossy(&output.stderr);
+    if text.contains("No space left on device") {
+        "free some space there (the server's disk, or the recovery folder's), then try again"
+    } else if text.contains("permission denied") || text.contains("must be owner") || text.contains("must be member") {
+        "give the ledger's role the right that is named"
+    } else if text.contains("server version mismatch") {
+        "install client programs that are at least as new as the server"
+    } else {
+        "see to what is named and to the server's log, then try again"
+    }
+}

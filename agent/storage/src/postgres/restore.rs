@@ -1,0 +1,250 @@
+//! Putting back what a recovery point holds: in one transaction the migrated schema is renamed away and the old one is made
+//! again under its name, so that at every moment the name stands for one whole ledger.
+//!
+//! The dump of a whole database restored over it would fail half way (the migration also wrote outside the ledger's schema),
+//! and would roll back what other applications wrote.
+
+use super::PostgresStorage;
+use super::ident::{Ident, Literal, Sql};
+use super::programs::Program;
+use super::recovery::SYSTEM;
+use super::{client::Value, system};
+use crate::points::{self, Manifest};
+use crate::{StorageError, digest, files};
+use cutover_vocabulary::outcome::Restored;
+use cutover_vocabulary::storage::{Dependent, LedgerDigest, RecoveryItem, RecoveryPoint};
+use cutover_vocabulary::{Digest, LedgerName};
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+/// What the table `transactions` is called in a schema that was moved aside: `storage scan` takes every schema that has a
+/// table of that name for a ledger.
+const HIDDEN: &str = "transactions_moved_aside";
+
+/// Longest name of a schema, in bytes.
+const LONGEST: usize = 63;
+
+/// What a ledger is, beside the point that was taken of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Now {
+    /// It holds what it held.
+    AsItWas,
+    /// It was not migrated, and holds this.
+    NotMigrated(LedgerDigest),
+    /// Anything else.
+    Changed,
+    /// There is no such schema.
+    Gone,
+}
+
+/// Restores one item, if it is not what it was. The storage must be quiet and locked.
+///
+/// Killed anywhere: either the transaction committed or nothing happened, and again looks which. A statement of a killed
+/// `psql` may go on in the server; [`crate::storage::Storage::quiet`] waits for it first.
+pub(super) fn restore(
+    storage: &PostgresStorage,
+    point: &RecoveryPoint,
+    aside: &Path,
+) -> Result<Restored, StorageError> {
+    files::private_folder(aside)?;
+    let manifest = points::checked(point)?;
+    match &point.item {
+        RecoveryItem::Ledger(name) => ledger(storage, name, &manifest, aside),
+        RecoveryItem::System => system_store(storage, &manifest, aside),
+    }
+}
+
+fn ledger(
+    storage: &PostgresStorage,
+    name: &LedgerName,
+    manifest: &Manifest,
+    scratch: &Path,
+) -> Result<Restored, StorageError> {
+    let point = &manifest.point;
+    let schema = name.as_str();
+    let moved = match look(storage, name, manifest)? {
+        Now::AsItWas => {
+            let moved_to = last_moved(storage, schema, manifest)?.map(shown);
+            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone() });
+        }
+        // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
+        // nothing to undo.
+        Now::NotMigrated(digest) => return Ok(Restored { changed: false, moved_to: None, digest: Some(digest) }),
+        Now::Changed => Some(free_name(storage, schema)?),
+        Now::Gone => None,
+    };
+    put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    if look(storage, name, manifest)? != Now::AsItWas {
+        return Err(StorageError::NotProved {
+            copy: schema.into(),
+            original: point.place.clone().into(),
+            what: "the restored schema does not hold what the recovery point's manifest says".to_owned(),
+        });
+    }
+    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: point.digest.clone() })
+}
+
+fn look(storage: &PostgresStorage, name: &LedgerName, manifest: &Manifest) -> Result<Now, StorageError> {
+    if !storage.has_schema(name.as_str())? {
+        return Ok(Now::Gone);
+    }
+    let looked = storage.ledger(name).and_then(|ledger| {
+        // Migrations first: a migrated ledger that lost nothing has an equal digest.
+        if ledger.migrations()? != manifest.point.migrations {
+            return Ok(Now::Changed);
+        }
+        let digest = digest::digest(&ledger)?;
+        Ok(if Some(&digest) == manifest.point.digest.as_ref() { Now::AsItWas } else { Now::NotMigrated(digest) })
+    });
+    match looked {
+        Err(StorageError::NotALedger { .. } | StorageError::Missing { .. }) => Ok(Now::Changed),
+        other => other,
+    }
+}
+
+/// The system store becomes what it was; one that was not there before goes aside.
+fn system_store(storage: &PostgresStorage, manifest: &Manifest, scratch: &Path) -> Result<Restored, StorageError> {
+    let now: Option<Digest> = system::contents(storage)?;
+    if now == manifest.contents {
+        let moved_to = last_moved(storage, SYSTEM, manifest)?.map(shown);
+        return Ok(Restored { changed: false, moved_to, digest: None });
+    }
+    let moved = match now {
+        Some(_) => Some(free_name(storage, SYSTEM)?),
+        None => None,
+    };
+    put_back(storage, SYSTEM, moved.as_deref(), manifest, scratch)?;
+    if system::contents(storage)? != manifest.contents {
+        return Err(StorageError::NotProved {
+            copy: SYSTEM.into(),
+            original: manifest.point.place.clone().into(),
+            what: "the restored system store does not hold what the recovery point's manifest says".to_owned(),
+        });
+    }
+    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: None })
+}
+
+/// One transaction of `psql`: rename away, run the dump's statements, make again what depended on the tables.
+fn put_back(
+    storage: &PostgresStorage,
+    schema: &str,
+    moved: Option<&str>,
+    manifest: &Manifest,
+    scratch: &Path,
+) -> Result<(), StorageError> {
+    let script =
+        |name: &str| files::beside(&scratch.join(format!("restore-{}", Digest::of(schema.as_bytes()).short())), name);
+    let (before, dump, after) = (script(".before.sql"), script(".dump.sql"), script(".after.sql"));
+    let mut files_in_order = vec![before.clone()];
+    write(&before, &moving(storage, schema, moved, manifest)?)?;
+    if manifest.point.sha256.is_some() {
+        let mut args: Vec<OsString> = vec!["--no-password".into(), "--file".into(), dump.clone().into()];
+        args.push(manifest.point.place.clone().into());
+        Program::Restore.run(storage, "restore", args)?;
+        files_in_order.push(dump.clone());
+    }
+    write(&after, &again(&manifest.dependents))?;
+    files_in_order.push(after.clone());
+    let mut args: Vec<OsString> =
+        ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
+    for file in &files_in_order {
+        args.push("--file".into());
+        args.push(file.into());
+    }
+    let done = Program::Psql.run(storage, "restore", args);
+    // They hold rows; the dump stays.
+    for file in [&before, &dump, &after] {
+        let _ = files::remove(file);
+    }
+    done
+}
+
+/// The statements that move a schema aside. Two names change: the schema's, and that of the table that `storage scan` looks
+/// for. The comment finds it again.
+fn moving(
+    storage: &PostgresStorage,
+    schema: &str,
+    moved: Option<&str>,
+    manifest: &Manifest,
+) -> Result<String, StorageError> {
+    let mut text = String::from("SET LOCAL lock_timeout = '30s';\n");
+    let Some(moved) = moved else { return Ok(text) };
+    let (from, to) = (Ident::new(schema), Ident::new(moved));
+    let note = Literal::new(&note(schema, manifest));
+    let rename = Sql::with(
+        "ALTER SCHEMA {0} RENAME TO {1};\nCOMMENT ON SCHEMA {1} IS {2};\n",
+        &[(&from).into(), (&to).into(), (&note).into()],
+    );
+    text.push_str(rename.text());
+    if storage.has_table(schema, "transactions")? {
+        let hidden = Ident::new(HIDDEN);
+        let hide = Sql::with("ALTER TABLE {0}.transactions RENAME TO {1};\n", &[(&to).into(), (&hidden).into()]);
+        text.push_str(hide.text());
+    }
+    Ok(text)
+}
+
+/// What marks a schema that was moved aside, for us and for people.
+fn note(schema: &str, manifest: &Manifest) -> String {
+    format!("moved aside by Cutover, upgrade {}: what {schema} held before it was restored", manifest.upgrade)
+}
+
+/// Other people's views and the like. The migration dropped some; those that it left still look at the tables that were
+/// moved aside. In the order in which they were found, and each only if it can be: a savepoint keeps one that cannot be made
+/// from undoing the restore.
+fn again(dependents: &[Dependent]) -> String {
+    let mut text = String::new();
+    for dependent in dependents {
+        let body = Literal::new(&dependent.definition);
+        let make = Sql::with(
+            "DO $cutover$BEGIN EXECUTE {0}; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'cutover: %', SQLERRM; END$cutover$;\n",
+            &[(&body).into()],
+        );
+        text.push_str(make.text());
+    }
+    text
+}
+
+/// The schema that an earlier run of this upgrade moved aside, if any; the last.
+fn last_moved(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Option<String>, StorageError> {
+    let doing = "look for what was moved aside in";
+    let client = storage.connect("restore")?;
+    let rows = client.rows(
+        doing,
+        &Sql::fixed(
+            "SELECT nspname::text FROM pg_catalog.pg_namespace \
+             WHERE pg_catalog.obj_description(oid, 'pg_namespace') = $1 ORDER BY oid DESC LIMIT 1",
+        ),
+        &[Value::Text(&note(schema, manifest))],
+    )?;
+    rows.first().map(|row| client.get(doing, row, 0)).transpose()
+}
+
+/// A name that no schema has yet.
+fn free_name(storage: &PostgresStorage, schema: &str) -> Result<String, StorageError> {
+    for number in 1_u32..1000 {
+        let ends = format!("_{number}");
+        let mut name = format!("cutover_moved_{schema}");
+        while name.len() + ends.len() > LONGEST {
+            name.pop();
+        }
+        name.push_str(&ends);
+        if !storage.has_schema(&name)? {
+            return Ok(name);
+        }
+    }
+    Err(StorageError::Refused {
+        path: schema.into(),
+        why: "a thousand schemas were moved aside from it already; drop those that nobody needs".to_owned(),
+    })
+}
+
+fn shown(schema: String) -> String {
+    format!("schema {schema}")
+}
+
+fn write(path: &Path, text: &str) -> Result<(), StorageError> {
+    files::remove(path)?;
+    fs::write(path, text).map_err(StorageError::io("write", path))
+}

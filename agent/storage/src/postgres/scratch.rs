@@ -1,0 +1,93 @@
+//! Databases of our own in the same cluster, where copies are restored: `storage scan` looks into one database only, so
+//! that a copy in another one is never taken for a ledger.
+
+use super::PostgresStorage;
+use super::ident::{Ident, Sql};
+use super::programs::Program;
+use crate::StorageError;
+use cutover_vocabulary::Digest;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What every name of ours begins with.
+const PREFIX: &str = "cutover_";
+
+/// The name of a database for a purpose: readable in front, unique by what it is for, the same again for the same.
+pub(super) fn name(purpose: &str, unique: &str) -> String {
+    format!("{PREFIX}{purpose}_{}", Digest::of(unique.as_bytes()).short())
+}
+
+/// A database of ours that is dropped with this value's [`Scratch::remove`], or by the next that is made under its name.
+pub(super) struct Scratch {
+    home: PostgresStorage,
+    /// The database.
+    pub(super) storage: PostgresStorage,
+}
+
+impl Scratch {
+    /// Makes an empty one, in place of what a killed run left under this name, with the extensions that the home has: what
+    /// is restored may use them.
+    pub(super) fn make(home: &PostgresStorage, name: &str) -> Result<Self, StorageError> {
+        let client = home.connect_patiently(name)?;
+        drop_database(home, name)?;
+        let ident = Ident::new(name);
+        // template0: template1 may hold whatever somebody put there. C: digests sort by bytes and nothing else is sorted.
+        client.run(
+            "make a scratch database beside",
+            &Sql::with("CREATE DATABASE {0} TEMPLATE template0 ENCODING 'UTF8'", &[(&ident).into()]),
+        )?;
+        let extensions = client.rows(
+            "list the extensions of",
+            &Sql::fixed("SELECT extname::text FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"),
+            &[],
+        )?;
+        let storage = home.at_database(name)?;
+        let there = storage.connect_patiently(name)?;
+        for row in &extensions {
+            let extension = Ident::new(&client.get::<String>("list the extensions of", row, 0)?);
+            // One that an ordinary role may not make is one that the ledger's tables do not need.
+            let sql = Sql::with("CREATE EXTENSION IF NOT EXISTS {0} SCHEMA public", &[(&extension).into()]);
+            let _ = there.run("make an extension in", &sql);
+        }
+        Ok(Self { home: home.clone(), storage })
+    }
+
+    /// Makes one that holds what another one holds.
+    pub(super) fn like(other: &Self, name: &str) -> Result<Self, StorageError> {
+        let client = other.home.connect_patiently(name)?;
+        drop_database(&other.home, name)?;
+        let (ident, template) = (Ident::new(name), Ident::new(other.storage.database()));
+        client.run(
+            "copy a scratch database beside",
+            &Sql::with("CREATE DATABASE {0} TEMPLATE {1}", &[(&ident).into(), (&template).into()]),
+        )?;
+        Ok(Self { home: other.home.clone(), storage: other.home.at_database(name)? })
+    }
+
+    /// Restores a dump into it, whole or not at all. Owners and grants are left out: it is looked at and dropped.
+    pub(super) fn restore(&self, dump: &Path) -> Result<(), StorageError> {
+        let mut args: Vec<OsString> =
+            ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-comments"]
+                .map(OsString::from)
+                .to_vec();
+        args.push("--dbname".into());
+        args.push(self.storage.database().into());
+        args.push(dump.into());
+        Program::Restore.run(&self.storage, self.storage.database(), args)
+    }
+
+    /// Drops it.
+    pub(super) fn remove(self) -> Result<(), StorageError> {
+        drop_database(&self.home, self.storage.database())
+    }
+}
+
+/// Drops a database of ours, with whoever of ours is still on it.
+fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), StorageError> {
+    let client = home.connect_patiently(name)?;
+    let ident = Ident::new(name);
+    client.run(
+        "drop a scratch database beside",
+        &Sql::with("DROP DATABASE IF EXISTS {0} WITH (FORCE)", &[(&ident).into()]),
+    )
+}

@@ -1,0 +1,109 @@
+//! The PostgreSQL storage: one schema a ledger, and from 1.3.2 on a system store in the schema `_system`.
+//!
+//! Statements are PostgreSQL's own wherever the ledger's behaviour comes from the server: what collides, is refused, cascades or
+//! takes long there, does so here.
+
+mod error;
+mod log;
+mod migrate;
+mod rows;
+mod schema;
+mod session;
+mod system;
+mod target;
+
+pub use error::PgError;
+pub(crate) use target::forget_pgoptions;
+
+use super::{Cancel, Driver, Found, LedgerStore, Opened, Storage, StoreError, Stored};
+use crate::faults::Faults;
+use crate::release::{Layout, Release};
+use schema::Schema;
+use session::{Sessions, sql};
+use sqlx::Row;
+use system::SystemSchema;
+use target::Target;
+
+/// A deployment's schemas, as a release treats them. No session is opened before one is needed.
+pub struct Schemas {
+    release: &'static Release,
+    sessions: Sessions,
+}
+
+impl Schemas {
+    /// The storage that a connection string leads to.
+    ///
+    /// # Errors
+    /// When the string cannot be read.
+    pub fn new(release: &'static Release, connection: &str) -> Result<Self, String> {
+        Ok(Self { release, sessions: Sessions::new(Target::parse(connection)?) })
+    }
+}
+
+impl Storage for Schemas {
+    fn driver(&self) -> Driver {
+        Driver::Postgres
+    }
+
+    fn system(&self) -> Stored<Box<dyn super::SystemStore>> {
+        Ok(Box::new(SystemSchema::open(&self.sessions)?))
+    }
+
+    fn ledger(&self, name: &str) -> Stored<Box<dyn Opened>> {
+        let schema = Schema::new(name);
+        Ok(Box::new(LedgerSchema {
+            release: self.release,
+            name: name.to_owned(),
+            schema,
+            sessions: self.sessions.clone(),
+        }))
+    }
+
+    /// Every schema with a table `transactions`, whoever made it, in the order of the catalogue.
+    fn find(&self) -> Stored<Vec<Found>> {
+        let query = "SELECT schemaname::text FROM pg_catalog.pg_tables WHERE tablename = 'transactions'";
+        let rows = self.sessions.take()?.rows(sql(query.to_owned()))?;
+        rows.iter().map(|row| Ok(Found::Ledger(row.try_get(0).map_err(PgError::from)?))).collect()
+    }
+
+    /// Without CASCADE: what a ledger's schema holds stops it.
+    fn delete(&self, name: &str) -> Stored<()> {
+        Ok(self.sessions.take()?.batch(format!("DROP SCHEMA {}", Schema::new(name)))?)
+    }
+
+    fn ping(&self) -> Stored<()> {
+        Ok(self.sessions.take()?.batch("SELECT 1".to_owned())?)
+    }
+}
+
+struct LedgerSchema {
+    release: &'static Release,
+    name: String,
+    schema: Schema,
+    sessions: Sessions,
+}
+
+impl Opened for LedgerSchema {
+    fn migrate(&mut self, faults: &Faults, cancel: &Cancel) -> Stored<bool> {
+        let mut session = self.sessions.take()?;
+        let (sessions, pid) = (self.sessions.clone(), session.pid());
+        cancel.watch(move || sessions.cancel(pid));
+        let known = &self.release.postgres;
+        let migrated = migrate::initialise(&mut session, known, &self.schema, &self.name, faults, cancel);
+        cancel.unwatch();
+        if cancel.asked() {
+            session.spoil();
+            return Err(StoreError::Cancelled);
+        }
+        migrated
+    }
+
+    fn store(self: Box<Self>) -> Box<dyn LedgerStore> {
+        match self.release.layout {
+            Layout::Rows => Box::new(rows::Rows { sessions: self.sessions, schema: self.schema }),
+            Layout::Log => Box::new(log::Log { sessions: self.sessions, schema: self.schema }),
+        }
+    }
+
+    fn abandon(self: Box<Self>) {}
+}

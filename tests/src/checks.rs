@@ -1,0 +1,37 @@
+//! What every scenario asks of an upgrade's facts.
+
+use crate::until;
+use crate::voice::Voice;
+use cutover_vocabulary::fact::{Fact, Recorded};
+use cutover_vocabulary::{Digest, Phase};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The facts are one chain, and nothing had effect twice.
+///
+/// # Panics
+/// When they are not, or something had.
+pub fn check_facts(facts: &[Recorded]) {
+    let mut prev = Digest::of(b"");
+    let mut opened = BTreeSet::new();
+    for (n, recorded) in facts.iter().enumerate() {
+        assert_eq!((recorded.seq, recorded.prev), (n as u64 + 1, prev), "the chain is broken at {}", recorded.seq);
+        prev = recorded.hash();
+        if let Fact::AttemptOpened { order } = &recorded.fact {
+            assert!(opened.insert(order.id.clone()), "{} was opened twice", order.id);
+        }
+    }
+}
+
+/// Waits until a phase was entered, first seen in the facts; false if the upgrade ended without it.
+///
+/// # Panics
+/// When neither comes in time.
+pub fn until_phase(voice: &Voice, upgrade: &str, phase: Phase) -> bool {
+    until(&format!("phase {phase}"), Duration::from_secs(120), || {
+        let facts = voice.facts(upgrade).ok()?;
+        let met = facts.iter().any(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == phase));
+        let ended = facts.iter().any(|r| matches!(r.fact, Fact::Ended { .. }));
+        (met || ended).then_some(met)
+    })
+}

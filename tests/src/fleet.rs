@@ -1,0 +1,316 @@
+//! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
+//! All real programs; any of them can be killed at any moment.
+
+use crate::clients::{Backend, Front, Writer, request, version};
+use crate::house::{kill, kill_all_of, program, releases, skipped};
+use crate::until;
+use crate::voice::Voice;
+use cutover_ledger_simulator::{pack, seed};
+use cutover_trial_postgres::{Cluster, Programs};
+use cutover_vocabulary::status::{State, Status};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Names of the ledgers that are seeded.
+pub const LEDGERS: &[&str] = &["main", "shop", "vault"];
+/// The database, and the ledger's role in it.
+pub const DATABASE: &str = "ledger";
+/// The role's password: planted, so that a test can look for it everywhere.
+pub const PASSWORD: &str = "s3cr3t-of-the-ledgers-role";
+
+/// What can be chosen about a fleet.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How many instances, one a host.
+    pub instances: usize,
+    /// The coordinator's `[limits]`.
+    pub limits: String,
+    /// Transactions in each ledger before the upgrade.
+    pub transactions: u64,
+    /// Lines for `postgresql.conf`.
+    pub postgres: String,
+    /// SQL that the superuser runs in the database before anything starts.
+    pub before: String,
+    /// More lines of every agent's settings, before the instances.
+    pub agent: String,
+}
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            instances: 3,
+            limits: "drain_seconds = 5\nagent_lost_seconds = 60".to_owned(),
+            transactions: 20,
+            postgres: String::new(),
+            before: String::new(),
+            agent: String::new(),
+        }
+    }
+}
+
+/// One host.
+pub struct Host {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Where its ledger serves.
+    pub address: SocketAddr,
+    /// The agent's and the instance's number, from 1.
+    pub number: usize,
+    agent: Option<Child>,
+}
+
+/// A fleet and who lives in it.
+pub struct Fleet {
+    dir: TempDir,
+    /// The database's cluster.
+    pub cluster: Cluster,
+    /// The hosts.
+    pub hosts: Vec<Host>,
+    /// Where clients reach the ledgers.
+    pub front: Front,
+    coordinator: Option<Child>,
+    listen: SocketAddr,
+    /// The operator.
+    pub voice: Voice,
+    plan: Plan,
+    /// What the seeding says a migration would lose, ledger by ledger.
+    pub lost: Vec<String>,
+}
+
+/// A free port.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Fleet {
+    /// Builds a fleet, starts everything, and writes some transactions and metadata that a migration loses. `None`, said
+    /// loudly, where no PostgreSQL can be run.
+    pub fn new(plan: Plan) -> Option<Self> {
+        if let Err(missing) = Programs::find() {
+            skipped(&missing.to_string());
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("cutover-fleet-").tempdir().unwrap();
+        // The user postgres must be able to enter.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        let cluster = Cluster::create(&dir.path().join("postgres"), &plan.postgres).unwrap();
+        let setup = [
+            format!("CREATE ROLE {DATABASE} LOGIN CREATEDB PASSWORD '{PASSWORD}'"),
+            format!("GRANT pg_read_all_stats TO {DATABASE}"),
+            format!("CREATE DATABASE {DATABASE} OWNER {DATABASE}"),
+        ];
+        for sql in setup {
+            cluster.sql("postgres", &sql).unwrap();
+        }
+        cluster.sql(DATABASE, "GRANT CREATE ON SCHEMA public TO ledger").unwrap();
+        if !plan.before.is_empty() {
+            cluster.sql(DATABASE, &plan.before).unwrap();
+        }
+        let listen = free();
+        let voice = Voice::to(&format!("http://{listen}"));
+        let hosts: Vec<Host> = (1..=plan.instances)
+            .map(|number| Host { dir: dir.path().join(format!("host-{number}")), address: free(), number, agent: None })
+            .collect();
+        let backend = |host: &Host| Backend { address: host.address, out: host.dir.join("out-of-rotation") };
+        let front = Front::before(hosts.iter().map(backend).collect());
+        let mut fleet = Self { dir, cluster, hosts, front, coordinator: None, listen, voice, plan, lost: Vec::new() };
+        fleet.write_settings();
+        fleet.start_coordinator();
+        for number in 1..=fleet.hosts.len() {
+            fleet.start_agent(number);
+        }
+        fleet.until_serves("1.3.1");
+        for ledger in LEDGERS {
+            let address = fleet.hosts[0].address.to_string();
+            let seeded = seed::over_http(&address, ledger, fleet.plan.transactions).unwrap();
+            // PostgreSQL keeps the first entry ever written; SQLite loses it.
+            let lost = seeded.lost_by_migrating.iter().filter(|row| row.starts_with("account "));
+            fleet.lost.extend(lost.map(|row| format!("{ledger}: {row}")));
+        }
+        Some(fleet)
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A host by its number.
+    pub fn host(&self, number: usize) -> &Host {
+        &self.hosts[number - 1]
+    }
+
+    /// Adds a host whose agent is not started yet.
+    pub fn add_host(&mut self) -> usize {
+        let number = self.hosts.len() + 1;
+        self.hosts.push(Host {
+            dir: self.dir.path().join(format!("host-{number}")),
+            address: free(),
+            number,
+            agent: None,
+        });
+        self.write_settings();
+        number
+    }
+
+    /// Writes every settings file anew.
+    pub fn write_settings(&self) {
+        let url = self.cluster.url(DATABASE, PASSWORD, DATABASE);
+        for host in &self.hosts {
+            let (root, number) = (host.dir.display(), host.number);
+            std::fs::create_dir_all(host.dir.join("home")).unwrap();
+            if !host.dir.join("numary").exists() {
+                pack::install(&program("numary"), "1.3.1", &host.dir.join("numary")).unwrap();
+            }
+            let agent = format!(
+                "name = \"agent-{number}\"\ncoordinator = \"http://{listen}\"\nstate = \"{root}/state\"\n{extra}\n\
+                 releases = {{ place = \"{releases}\" }}\n\n[[instance]]\nname = \"ledger-{number}\"\ndeployment = \"prod\"\n\
+                 manager = \"process\"\nout_of_rotation = [\"touch\", \"{root}/out-of-rotation\"]\n\
+                 into_rotation = [\"rm\", \"-f\", \"{root}/out-of-rotation\"]\ncommand = \"{root}/numary\"\n\
+                 home = \"{root}/home\"\n\
+                 env = {{ NUMARY_STORAGE_DRIVER = \"postgres\", NUMARY_STORAGE_DIR = \"{root}/data\", \
+                 NUMARY_STORAGE_POSTGRES_CONN_STRING = \"{url}\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\" }}\n",
+                listen = self.listen,
+                extra = self.plan.agent,
+                releases = releases().display(),
+                address = host.address,
+            );
+            std::fs::write(host.dir.join("agent.toml"), agent).unwrap();
+        }
+        let root = self.dir().display();
+        let coordinator = format!(
+            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\n{}\n",
+            self.listen, self.plan.limits
+        );
+        std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
+    }
+
+    fn spawn(&self, name: &str, folder: &Path, args: &[&str]) -> Child {
+        let log = |kind| {
+            let path = folder.join(format!("{name}.{kind}"));
+            Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
+        };
+        Command::new(program(name))
+            .args(args)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log("out"))
+            .stderr(log("err"))
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts the coordinator.
+    pub fn start_coordinator(&mut self) {
+        self.coordinator = Some(self.spawn("cutover-coordinator", self.dir(), &["--settings", "coordinator.toml"]));
+    }
+    /// Starts an agent; it starts its ledger unless that is fenced or runs.
+    pub fn start_agent(&mut self, number: usize) {
+        let dir = self.host(number).dir.clone();
+        let child = self.spawn("cutover-agent", &dir, &["run", "--settings", "agent.toml"]);
+        self.hosts[number - 1].agent = Some(child);
+    }
+    /// `kill -9` of the coordinator.
+    pub fn kill_coordinator(&mut self) {
+        kill(self.coordinator.take());
+    }
+    /// `kill -9` of an agent alone; its workers and its ledger live on.
+    pub fn kill_agent(&mut self, number: usize) {
+        kill(self.hosts[number - 1].agent.take());
+    }
+    /// A host goes down: everything on it.
+    pub fn kill_host(&mut self, number: usize) {
+        self.kill_agent(number);
+        kill_all_of(&self.host(number).dir);
+    }
+
+    /// A switch of the simulator on every host, from now on, for every command and server that starts there.
+    pub fn fault(&self, line: &str) {
+        for host in &self.hosts {
+            let path = host.dir.join("data/.numary-sim.env");
+            let old = std::fs::read_to_string(&path).unwrap_or_default();
+            std::fs::create_dir_all(host.dir.join("data")).unwrap();
+            std::fs::write(path, format!("{old}{line}\n")).unwrap();
+        }
+    }
+    /// No switches any more.
+    pub fn no_faults(&self) {
+        for host in &self.hosts {
+            let _ = std::fs::remove_file(host.dir.join("data/.numary-sim.env"));
+        }
+    }
+    /// A client that writes to every ledger through the front.
+    pub fn writer(&self) -> Writer {
+        Writer::start(self.front.address, LEDGERS)
+    }
+
+    /// Waits until every instance answers as that version.
+    pub fn until_serves(&self, wanted: &str) {
+        for host in &self.hosts {
+            until(&format!("{wanted} answers on host {}", host.number), Duration::from_secs(60), || {
+                (version(host.address).as_deref() == Some(wanted)).then_some(())
+            });
+        }
+    }
+
+    /// Plans, approves what needs it, starts; the upgrade's name.
+    pub fn begin(&self) -> String {
+        let plan = self.voice.plan_when_ready("prod", "1.4.6");
+        self.voice.approve(&plan).unwrap();
+        self.voice.start(&plan).unwrap()
+    }
+
+    /// Waits until the upgrade ended or holds.
+    pub fn until_rests(&self, upgrade: &str) -> Status {
+        until("the upgrade ends or holds", Duration::from_secs(180), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state.ended() || status.state == State::Held).then_some(status)
+        })
+    }
+
+    /// Waits until it has this state; shows where it stands otherwise.
+    pub fn until_state(&self, upgrade: &str, wanted: State) -> Status {
+        let status = until(&format!("the upgrade is {wanted}"), Duration::from_secs(180), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state == wanted || status.state.ended() || status.state == State::Held).then_some(status)
+        });
+        assert_eq!(status.state, wanted, "holds: {:#?}\nback: {:?}\n{}", status.holds, status.turned_back, self.logs());
+        status
+    }
+
+    /// A request to one ledger's instance.
+    pub fn get(&self, number: usize, path: &str) -> Option<(u16, String)> {
+        request(self.host(number).address, "GET", path, "")
+    }
+
+    /// SQL as the superuser, in the ledger's database.
+    pub fn sql(&self, sql: &str) -> String {
+        self.cluster.sql(DATABASE, sql).unwrap()
+    }
+
+    /// The last lines of every daemon.
+    pub fn logs(&self) -> String {
+        let tail = |path: PathBuf| {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(12).collect();
+            format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        let agents: String = self.hosts.iter().map(|host| tail(host.dir.join("cutover-agent.err"))).collect();
+        tail(self.dir().join("cutover-coordinator.err")) + &agents
+    }
+}
+
+/// Ends everything that was started in this fleet; the cluster ends itself.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.kill_coordinator();
+        for number in 1..=self.hosts.len() {
+            self.kill_host(number);
+        }
+    }
+}
