@@ -4,7 +4,7 @@ use crate::desk::DeskTask;
 use crate::journal::{FILE, Journal, JournalError};
 use crate::link::{Identity, Link};
 use crate::perform::Perform;
-use crate::settings::{Coordinator, Settings, SettingsError};
+use crate::settings::{Settings, SettingsError};
 use crate::worker::Program;
 use crate::{host, machine};
 use cutover_desk::{Desk, Host};
@@ -85,9 +85,7 @@ pub async fn run(
     let agent = Agent {
         host: Host { agent: settings.name.clone(), instances },
         journal: journal_file(&settings.state),
-        coordinator: match &settings.coordinator {
-            Coordinator::Unix(path) => Endpoint::Unix(path.clone()),
-        },
+        coordinator: settings.coordinator.0.clone(),
         machine: machine::machine_id(),
         boot: machine::boot_id(),
         pace: Pace::default(),

@@ -5,6 +5,8 @@
 //! it appears in no debug output, error or log.
 
 use crate::service::environment::{EnvironmentError, read_env_file};
+
+use cutover_proto::transport::{Endpoint, InvalidEndpoint};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Version};
 use secrecy::SecretString;
@@ -20,7 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Settings {
     /// The agent's name, unique in the fleet. Text; no default.
     pub name: AgentName,
-    /// Where the coordinator listens. `unix:/path/to/socket`; no default.
+    /// Where the coordinator listens. `unix:/path/to/socket` or `http://127.0.0.1:PORT`; no default. Nothing else: other
+    /// hosts can be named once there is TLS.
     pub coordinator: Coordinator,
     /// The agent's own directory: journal, work, releases, fences, recovery points. Absolute path; no default. Created
     /// with mode 0700, and refused when others may enter it.
@@ -51,10 +54,7 @@ pub struct Settings {
 /// Where the coordinator listens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Coordinator {
-    /// A socket on this host.
-    Unix(PathBuf),
-}
+pub struct Coordinator(pub Endpoint);
 
 /// Where releases of the ledger come from.
 #[derive(Debug, Clone, Deserialize)]
@@ -352,12 +352,9 @@ impl ReleasesSettings {
 impl TryFrom<String> for Coordinator {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some(path) if Path::new(path).is_absolute() => Ok(Self::Unix(PathBuf::from(path))),
-            Some(_) | None => Err(format!(
-                "coordinator = {text:?} is no address: write \"unix:\" and the absolute path of the coordinator's socket"
-            )),
-        }
+        text.parse()
+            .map(Self)
+            .map_err(|error: InvalidEndpoint| format!("coordinator = {text:?} is no address: {}", error.why))
     }
 }
 

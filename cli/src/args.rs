@@ -54,8 +54,11 @@ pub enum Command {
     /// Plan, approve, start and follow in one go.
     Upgrade(UpgradeArgs),
     /// Say where upgrades stand.
-    Status(WhichUpgrade),
-    /// Follow an upgrade to its end, through holds and pauses.
+    #[command(after_help = Exit::OF_STATUS)]
+    Status(WhichStatus),
+    /// Follow an upgrade. At a terminal to its end, through holds and pauses, each shown with its commands; elsewhere until
+    /// it ends or waits for a person.
+    #[command(after_help = Exit::OF_STATUS)]
     Watch(WhichUpgrade),
     /// List what happened in an upgrade.
     Facts(WhichUpgrade),
@@ -159,6 +162,13 @@ pub struct UpgradeArgs {
 #[derive(Debug, Args)]
 pub struct WhichUpgrade {
     /// Which upgrade; the newest where none is named.
+    pub upgrade: Option<UpgradeId>,
+}
+
+/// Which upgrade, for `status`.
+#[derive(Debug, Args)]
+pub struct WhichStatus {
+    /// Which upgrade; all, with details of those that have not ended, where none is named.
     pub upgrade: Option<UpgradeId>,
 }
 
@@ -282,15 +292,17 @@ mod all_in_one {
     use super::{Choice, StrategyWord, choice};
     use clap::{Args, Subcommand, ValueEnum};
     use cutover_vocabulary::Version;
+    use serde::{Deserialize, Serialize};
     use std::path::PathBuf;
 
     /// Which storage the sandbox has.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
     pub enum StorageWord {
-        /// Files.
+        /// Files on one host.
         #[default]
         Sqlite,
-        /// A database; comes in a later part.
+        /// An installed PostgreSQL on a data directory in the sandbox's folder; each instance is on a host of its own.
         Postgres,
     }
 
@@ -305,7 +317,7 @@ mod all_in_one {
         #[arg(long, value_enum, default_value_t)]
         pub storage: StorageWord,
         /// How many instances share it.
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
         pub instances: u16,
         /// The version to begin with.
         #[arg(long, value_name = "VERSION", default_value = "1.3.1")]

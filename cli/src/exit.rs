@@ -37,6 +37,15 @@ Exit status:
   5  the upgrade is held or paused: it waits for a person; or one took it over
   6  the upgrade was aborted or rolled back";
 
+    /// The same for commands that show an upgrade.
+    pub const OF_STATUS: &str = "\
+Exit status:
+  0  it goes on, or is completed
+  5  it is held or paused: it waits for a person
+  6  it was aborted or rolled back
+Without UPGRADE, `status` answers 5 where one that has not ended waits for a
+person, 0 elsewhere.";
+
     /// For `std::process::exit`.
     pub fn code(self) -> u8 {
         self as u8
@@ -62,6 +71,16 @@ Exit status:
         }
     }
 
+    /// Of an upgrade that was only looked at: that it still moves is no error.
+    pub fn of_status(status: &Status) -> Self {
+        match status.state {
+            State::Running | State::GoingBack => Self::Done,
+            State::Completed | State::Held | State::Paused | State::Aborted | State::RolledBack => {
+                Self::of_upgrade(status)
+            }
+        }
+    }
+
     /// Of an error.
     pub fn of_trouble(trouble: &Trouble) -> Self {
         match trouble {
@@ -77,5 +96,21 @@ Exit status:
             | Trouble::Broken { .. }
             | Trouble::Failed { .. } => Self::Error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn who_only_looks_learns_that_it_waits_but_not_that_moving_is_an_error() {
+        let mut status = sample::held();
+        assert_eq!(Exit::of_status(&status), Exit::Held);
+        status.state = State::Running;
+        assert_eq!((Exit::of_status(&status), Exit::of_upgrade(&status)), (Exit::Done, Exit::Error));
+        status.state = State::RolledBack;
+        assert_eq!(Exit::of_status(&status), Exit::WentBack);
     }
 }

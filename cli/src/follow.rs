@@ -1,7 +1,10 @@
-//! Follows an upgrade as far as it goes by itself: to its end, to a hold, or to a pause.
+//! Follows an upgrade as far as it goes by itself: to its end, to a hold, or to a pause; and where a person sits at the
+//! terminal, through holds as well.
 
 use crate::client::Client;
-use crate::render::{facts, stages, words};
+use crate::render::next::Next;
+use crate::render::page::Page;
+use crate::render::{facts, stages, status as pages, words};
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_proto::convert::fact::Event;
@@ -17,41 +20,69 @@ const RECONNECTS: u32 = 10;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Whether following has come to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// It ended, holds or is paused.
-    Standstill,
-    /// It ended; holds and pauses are waited through.
-    End,
-}
-
-impl Until {
-    fn reached(self, state: State) -> bool {
-        match state {
-            State::Completed | State::Aborted | State::RolledBack | State::TakenOver => true,
-            State::Held | State::Paused => self == Self::Standstill,
-            State::Running | State::GoingBack => false,
-        }
+/// Whether it goes no further by itself.
+fn stands_still(state: State) -> bool {
+    match state {
+        State::Completed | State::Aborted | State::RolledBack | State::TakenOver | State::Held | State::Paused => true,
+        State::Running | State::GoingBack => false,
     }
 }
 
-/// Follows, showing each event, from fact `after` on. Answers with where it stands then.
+/// Follows to the end where a person sits at the terminal who can decide in another one: each hold is shown with its
+/// commands. Elsewhere to where it stands still, because nobody is there to read. `leaving` says what Ctrl-C does.
+///
+/// # Errors
+/// [`Trouble`], as [`follow`].
+pub async fn through_holds(
+    client: &Client,
+    upgrade: &UpgradeId,
+    mut after: u64,
+    screen: Screen,
+    next: &Next,
+    leaving: &str,
+) -> Result<Status, Trouble> {
+    loop {
+        let status = follow(client, upgrade, after, screen).await?;
+        if status.state.ended() || !screen.attended() {
+            return Ok(status);
+        }
+        let mut page = Page::new(screen.ink);
+        page.raw("");
+        match status.state {
+            State::Held => pages::holds(&mut page, &status, next),
+            State::Paused => {
+                page.paragraph(0, "It is paused, and goes on with");
+                page.command(4, &next.resume(upgrade));
+            }
+            State::Running | State::GoingBack | State::Completed | State::Aborted | State::RolledBack => {}
+        }
+        page.gap();
+        page.paragraph(2, format_args!("Type it in another terminal. Ctrl-C {leaving}."));
+        screen.page(&page.finish());
+        after = status.seq;
+        moved(client, upgrade, after).await?;
+    }
+}
+
+/// Waits until something happens after fact `after`. A connection that is lost meanwhile is made anew by whoever follows.
+async fn moved(client: &Client, upgrade: &UpgradeId, after: u64) -> Result<(), Trouble> {
+    let next = async { client.watch(upgrade, after).await?.next().await.map(|_| ()) };
+    match next.await {
+        Err(trouble) if passing(&trouble) => Ok(()),
+        other @ (Ok(()) | Err(_)) => other,
+    }
+}
+
+/// Follows, showing each event, from fact `after` on, to where it stands still. Answers with where it stands then.
 ///
 /// # Errors
 /// [`Trouble`]; a lost connection only after it was tried anew for a while.
-pub async fn follow(
-    client: &Client,
-    upgrade: &UpgradeId,
-    after: u64,
-    until: Until,
-    screen: Screen,
-) -> Result<Status, Trouble> {
+pub async fn follow(client: &Client, upgrade: &UpgradeId, after: u64, screen: Screen) -> Result<Status, Trouble> {
     let mut seen = after;
     let mut lost = 0;
     let bars = Bars::new(screen);
     loop {
-        match once(client, upgrade, &mut seen, until, screen, &bars).await {
+        match once(client, upgrade, &mut seen, screen, &bars).await {
             Ok(status) => {
                 bars.finish();
                 return Ok(status);
@@ -81,12 +112,11 @@ async fn once(
     client: &Client,
     upgrade: &UpgradeId,
     seen: &mut u64,
-    until: Until,
     screen: Screen,
     bars: &Bars,
 ) -> Result<Status, Trouble> {
     let now = client.status(upgrade).await?;
-    if now.seq <= *seen && until.reached(now.state) {
+    if now.seq <= *seen && stands_still(now.state) {
         return Ok(now);
     }
     let mut events = client.watch(upgrade, *seen).await?;
@@ -96,9 +126,9 @@ async fn once(
         if let Some(status) = event.status {
             bars.update(&status);
             // Facts that the same decision stored may follow; only a fresh look says that nothing does.
-            if until.reached(status.state) {
+            if stands_still(status.state) {
                 let now = client.status(upgrade).await?;
-                if now.seq <= *seen && until.reached(now.state) {
+                if now.seq <= *seen && stands_still(now.state) {
                     return Ok(now);
                 }
             }
@@ -162,7 +192,6 @@ impl Bars {
             let bar = ProgressBar::new(0);
             let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {wide_msg} {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
         Self { bar }
@@ -170,6 +199,8 @@ impl Bars {
 
     fn update(&self, status: &Status) {
         let Some(bar) = &self.bar else { return };
+        // Not before something is known: a bar of nothing looks full.
+        bar.enable_steady_tick(Duration::from_millis(120));
         let done = status.stages.iter().filter(|stage| stage.left.is_some()).count();
         bar.set_length(status.stages.len() as u64);
         bar.set_position(done as u64);

@@ -1,5 +1,5 @@
-//! Coordinator and agent in this process. They meet over a Unix socket with the same API that daemons use, and the
-//! commands talk to them in the same way: there is no short cut.
+//! Coordinator and agents in this process. They meet over a Unix socket, or a loopback port, with the same API that daemons
+//! use, and the commands talk to them in the same way: there is no short cut.
 
 use crate::client::Client;
 use crate::trouble::Trouble;
@@ -23,34 +23,35 @@ const ATTACH: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Coordinator and agent, running. Dropping it stops both; what workers and ledgers do goes on in their own processes.
+/// Coordinator and agents, running. Dropping it stops all; what workers and ledgers do goes on in their own processes.
 #[derive(Debug)]
 pub struct House {
     endpoint: Endpoint,
     shutdown: CancellationToken,
     coordinator: JoinHandle<Result<(), Trouble>>,
-    agent: JoinHandle<Result<(), Trouble>>,
+    agents: Vec<JoinHandle<Result<(), Trouble>>>,
 }
 
 impl House {
-    /// Starts both, and every service whose settings say so. `store` is the folder of the coordinator's store.
+    /// Starts a coordinator, an agent for each of the settings, and every service whose settings say so. The coordinator
+    /// listens where the first settings look for it. `store` is the folder of the coordinator's store.
     ///
     /// # Errors
-    /// [`Trouble`] when a file or the socket cannot be used.
-    pub async fn start(settings: AgentSettings, store: &Path) -> Result<Self, Trouble> {
-        let cutover_agent::settings::Coordinator::Unix(socket) = &settings.coordinator;
-        let endpoint = Endpoint::Unix(socket.clone());
+    /// [`Trouble`] when there are no settings, or a file or the address cannot be used.
+    pub async fn start(settings: Vec<AgentSettings>, store: &Path) -> Result<Self, Trouble> {
+        let first = settings.first().ok_or_else(|| Trouble::usage("there is no agent to start"))?;
+        let endpoint = first.coordinator.0.clone();
         let shutdown = CancellationToken::new();
-        settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
+        for settings in &settings {
+            settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
+        }
         let coordinator = coordinator(&endpoint, store, shutdown.clone()).await?;
-        let agent = match agent(settings, shutdown.clone()).await {
-            Ok(agent) => agent,
-            Err(trouble) => {
-                shutdown.cancel();
-                return Err(trouble);
-            }
-        };
-        Ok(Self { endpoint, shutdown, coordinator, agent })
+        let mut house = Self { endpoint, shutdown, coordinator, agents: Vec::new() };
+        for settings in settings {
+            // What was started ends with the house, which is dropped where one cannot be.
+            house.agents.push(agent(settings, house.shutdown.clone()).await?);
+        }
+        Ok(house)
     }
 
     /// Where the coordinator listens.
@@ -66,9 +67,9 @@ impl House {
         let client = Client::connect(&self.endpoint, operator.clone()).await?;
         let attached = async {
             loop {
-                if self.coordinator.is_finished() || self.agent.is_finished() {
+                if self.coordinator.is_finished() || self.agents.iter().any(JoinHandle::is_finished) {
                     return Err(
-                        Trouble::plain("the coordinator or the agent ended before they met").next("its log says why")
+                        Trouble::plain("the coordinator or an agent ended before they met").next("its log says why")
                     );
                 }
                 let leads = client.leader().await.is_ok_and(|leader| leader.leading);
@@ -83,19 +84,20 @@ impl House {
             Ok(Err(trouble)) => Err(trouble),
             Err(_) => {
                 let seconds = ATTACH.as_secs();
-                Err(Trouble::plain(format!("the agent did not attach to the coordinator within {seconds} s"))
+                Err(Trouble::plain(format!("not every agent attached to the coordinator within {seconds} s"))
                     .next("its log, cutover.log, says why"))
             }
         }
     }
 
-    /// Stops both. What workers and ledgers do goes on.
+    /// Stops all. What workers and ledgers do goes on.
     ///
     /// # Errors
-    /// What either of them could not do.
+    /// What any of them could not do.
     pub async fn stop(mut self) -> Result<(), Trouble> {
         self.shutdown.cancel();
-        for (who, task) in [("agent", &mut self.agent), ("coordinator", &mut self.coordinator)] {
+        let agents = self.agents.iter_mut().map(|agent| ("agent", agent));
+        for (who, task) in agents.chain([("coordinator", &mut self.coordinator)]) {
             match tokio::time::timeout(LAST_WORDS, task).await {
                 Ok(Ok(ended)) => ended?,
                 Ok(Err(panic)) => {

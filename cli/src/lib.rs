@@ -53,7 +53,7 @@ impl Context {
             None => user()?,
         };
         let endpoint = global.coordinator.to_string();
-        let next = Next::at((endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
+        let next = Next::of(&program(), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
         Ok(Self { global, screen, operator, next })
     }
 
@@ -64,6 +64,12 @@ impl Context {
     pub async fn client(&self) -> Result<Client, Trouble> {
         Client::connect(&self.global.coordinator, self.operator.clone()).await
     }
+}
+
+/// This program as it was called, so that a command that it tells its reader to type works from the same place.
+pub fn program() -> String {
+    let called = std::env::args_os().next().map(|word| word.to_string_lossy().into_owned());
+    called.filter(|word| word.contains('/')).map_or_else(|| "cutover".to_owned(), |word| render::words::quoted(&word))
 }
 
 /// The user's name.

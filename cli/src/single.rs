@@ -7,8 +7,9 @@ use crate::args::SingleArgs;
 use crate::client::{Client, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
-use crate::follow::{Until, follow};
+use crate::follow::follow;
 use crate::house::{self, House};
+use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
@@ -29,7 +30,7 @@ pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Troubl
     house::log_to(&settings.state.join("cutover.log"))?;
     let instances: Vec<InstanceName> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
     let store = settings.state.join("coordinator");
-    let house = House::start(settings, &store).await?;
+    let house = House::start(vec![settings], &store).await?;
     let result = inside(context, &house, &deployment, &instances, &args).await;
     let stopped = house.stop().await;
     let exit = result?;
@@ -66,7 +67,12 @@ async fn inside(
 ) -> Result<Exit, Trouble> {
     let client = house.client(&context.operator, instances).await?;
     // Nobody serves the socket once this command has ended: the same command goes on.
-    let again = format!("cutover single --settings {} --to {}", quoted(&args.settings.display().to_string()), args.to);
+    let again = format!(
+        "{} single --settings {} --to {}",
+        crate::program(),
+        quoted(&args.settings.display().to_string()),
+        args.to
+    );
     let context = Context { next: Next::GoOn(again), ..context.clone() };
     if args.close {
         return close(&context, &client, deployment).await;
@@ -83,11 +89,11 @@ async fn inside(
         return follow_on(&context, &client, &upgrade).await;
     }
     let plan = client.plan(deployment, &args.to, None).await?;
-    plans::show(&context, &plan, (!args.yes).then_some(&context.next))?;
+    plans::show(&context, &plan, (!args.yes).then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
             let approval = client.approve(plan.digest(), &args.reason).await?;
-            plans::show_approval(&context, &plan, &approval)?;
+            plans::show_approval(&context, &plan, &approval, Rows::Counted)?;
         }
         Exit::Done => {}
         exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
@@ -102,7 +108,7 @@ async fn inside(
 /// Follows as far as it goes by itself. Ctrl-C stops at the next safe point, because the coordinator ends with it.
 async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result<Exit, Trouble> {
     let status = tokio::select! {
-        status = follow(client, upgrade, 0, Until::Standstill, context.screen) => status?,
+        status = follow(client, upgrade, 0, context.screen) => status?,
         _ = tokio::signal::ctrl_c() => upgrades::pause(context.screen, client, upgrade).await?,
     };
     upgrades::show(context, &status)?;

@@ -2,10 +2,10 @@
 
 use super::upgrade::show;
 use crate::Context;
-use crate::args::WhichUpgrade;
+use crate::args::{WhichStatus, WhichUpgrade};
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::follow::{Until, follow};
+use crate::follow;
 use crate::render::page::Page;
 use crate::render::{facts as lines, fleet as members, status as page};
 use crate::trouble::Trouble;
@@ -16,12 +16,12 @@ use cutover_vocabulary::UpgradeId;
 ///
 /// # Errors
 /// [`Trouble`].
-pub async fn status(context: &Context, args: WhichUpgrade) -> Result<Exit, Trouble> {
+pub async fn status(context: &Context, args: WhichStatus) -> Result<Exit, Trouble> {
     let client = context.client().await?;
     let Some(upgrade) = args.upgrade else { return all(context, &client).await };
     let status = client.status(&upgrade).await?;
     show(context, &status)?;
-    Ok(Exit::Done)
+    Ok(Exit::of_status(&status))
 }
 
 async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
@@ -37,7 +37,8 @@ async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
     }
     let listed: Vec<_> = upgrades.iter().map(summary).collect();
     context.screen.value(&serde_json::json!({ "upgrades": listed, "active": active }))?;
-    Ok(Exit::Done)
+    let waits = active.iter().map(Exit::of_status).any(|exit| exit == Exit::Held);
+    Ok(if waits { Exit::Held } else { Exit::Done })
 }
 
 fn summary(upgrade: &v1::UpgradeSummary) -> serde_json::Value {
@@ -71,7 +72,7 @@ async fn which(client: &Client, named: Option<UpgradeId>) -> Result<UpgradeId, T
     }
 }
 
-/// Follows to the end.
+/// Follows to the end; where nobody sits at a terminal, at most to where it waits for a person.
 ///
 /// # Errors
 /// [`Trouble`].
@@ -79,12 +80,12 @@ pub async fn watch(context: &Context, args: WhichUpgrade) -> Result<Exit, Troubl
     let client = context.client().await?;
     let upgrade = which(&client, args.upgrade).await?;
     tokio::select! {
-        status = follow(&client, &upgrade, 0, Until::End, context.screen) => {
+        status = follow::through_holds(&client, &upgrade, 0, context.screen, &context.next, "ends this following, not the upgrade") => {
             let status = status?;
             show(context, &status)?;
             Ok(Exit::of_upgrade(&status))
         }
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::of_status(&client.status(&upgrade).await?)),
     }
 }
 

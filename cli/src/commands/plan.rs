@@ -3,9 +3,10 @@
 use crate::Context;
 use crate::args::{ApproveArgs, PlanArgs};
 use crate::exit::Exit;
+use crate::render::losses::{self, Rows};
 use crate::render::next::Next;
 use crate::render::page::Page;
-use crate::render::{losses, plan as page};
+use crate::render::plan as page;
 use crate::trouble::Trouble;
 use cutover_vocabulary::plan::{Approval, Plan};
 
@@ -15,16 +16,16 @@ use cutover_vocabulary::plan::{Approval, Plan};
 /// [`Trouble`].
 pub async fn plan(context: &Context, args: PlanArgs) -> Result<Exit, Trouble> {
     let plan = context.client().await?.plan(&args.deployment, &args.to, args.strategy.strategy()).await?;
-    show(context, &plan, Some(&context.next))?;
+    show(context, &plan, Some(&context.next), Rows::Listed)?;
     Ok(Exit::of_plan(&plan))
 }
 
-/// Shows a plan; with `next` also what to type.
+/// Shows a plan; with `next` also what to type. `rows`: whether the rows that would be lost are written out.
 ///
 /// # Errors
 /// [`Trouble`].
-pub fn show(context: &Context, plan: &Plan, next: Option<&Next>) -> Result<(), Trouble> {
-    context.screen.page(&page::page(plan, next, context.screen.ink));
+pub fn show(context: &Context, plan: &Plan, next: Option<&Next>, rows: Rows) -> Result<(), Trouble> {
+    context.screen.page(&page::page(plan, next, rows, context.screen.ink));
     context.screen.value(&serde_json::json!({ "digest": plan.digest(), "plan": plan }))
 }
 
@@ -36,7 +37,7 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Troub
     let client = context.client().await?;
     let plan = client.get_plan(&args.plan).await?;
     let approval = client.approve(plan.digest(), &args.reason).await?;
-    show_approval(context, &plan, &approval)?;
+    show_approval(context, &plan, &approval, Rows::Listed)?;
     let mut page = Page::new(context.screen.ink);
     page.heading("Next");
     page.command(4, &context.next.start(plan.digest()));
@@ -44,12 +45,13 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Troub
     Ok(Exit::Done)
 }
 
-/// Shows to what a person agreed, row by row.
+/// Shows to what a person agreed; `rows`: row by row, or with the number of rows.
 ///
 /// # Errors
 /// [`Trouble`].
-pub fn show_approval(context: &Context, plan: &Plan, approval: &Approval) -> Result<(), Trouble> {
+pub fn show_approval(context: &Context, plan: &Plan, approval: &Approval, rows: Rows) -> Result<(), Trouble> {
     let mut page = Page::new(context.screen.ink);
+    page.raw("");
     page.heading(&format!("{} approved plan {}", approval.by, approval.plan.0.short()));
     if !approval.reason.is_empty() {
         page.entry(2, 8, "Why", &approval.reason);
@@ -59,7 +61,7 @@ pub fn show_approval(context: &Context, plan: &Plan, approval: &Approval) -> Res
     }
     for (ledger, approved) in &approval.losses {
         match plan.observed.losses(ledger) {
-            Some(seen) if seen.sha256 == Some(approved.sha256) => losses::ledger(&mut page, 2, ledger, seen),
+            Some(seen) if seen.sha256 == Some(approved.sha256) => losses::ledger(&mut page, 2, ledger, seen, rows),
             Some(_) | None => page.item(2, format_args!("ledger {ledger}: {} rows", approved.count)),
         }
     }

@@ -5,7 +5,8 @@ use crate::Context;
 use crate::args::{StartArgs, UpgradeArgs};
 use crate::client::{Client, Steer};
 use crate::exit::Exit;
-use crate::follow::{Until, follow};
+use crate::follow::follow;
+use crate::render::losses::Rows;
 use crate::render::page::Page;
 use crate::render::status as page;
 use crate::screen::Screen;
@@ -46,11 +47,11 @@ pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Troub
     let client = context.client().await?;
     let plan = client.plan(&args.plan.deployment, &args.plan.to, args.plan.strategy.strategy()).await?;
     let stops_here = !args.yes || Exit::of_plan(&plan) == Exit::Blocked;
-    plans::show(context, &plan, stops_here.then_some(&context.next))?;
+    plans::show(context, &plan, stops_here.then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
             let approval = client.approve(plan.digest(), &args.reason).await?;
-            plans::show_approval(context, &plan, &approval)?;
+            plans::show_approval(context, &plan, &approval, Rows::Counted)?;
         }
         Exit::Done => {}
         exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
@@ -78,7 +79,7 @@ pub fn started(context: &Context, upgrade: &UpgradeId) -> Result<(), Trouble> {
 /// [`Trouble`].
 pub async fn to_standstill(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result<Exit, Trouble> {
     tokio::select! {
-        status = follow(client, upgrade, 0, Until::Standstill, context.screen) => {
+        status = follow(client, upgrade, 0, context.screen) => {
             let status = status?;
             show(context, &status)?;
             Ok(Exit::of_upgrade(&status))

@@ -12,7 +12,7 @@ pub mod next;
 pub mod page;
 pub mod plan;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod stages;
 pub mod status;
 pub mod words;

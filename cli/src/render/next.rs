@@ -15,12 +15,16 @@ pub enum Next {
 }
 
 impl Next {
-    /// `endpoint` is named in every command unless it is none, the default one.
-    pub fn at(endpoint: Option<&str>) -> Self {
+    /// `endpoint` is named in every command unless it is none, the default one; `program` is how this one was called.
+    pub fn of(program: &str, endpoint: Option<&str>) -> Self {
         Self::Served(match endpoint {
-            Some(endpoint) => format!("cutover --coordinator {}", quoted(endpoint)),
-            None => "cutover".to_owned(),
+            Some(endpoint) => format!("{program} --coordinator {}", quoted(endpoint)),
+            None => program.to_owned(),
         })
+    }
+    /// The same for a program that lies where the shell finds it.
+    pub fn at(endpoint: Option<&str>) -> Self {
+        Self::of("cutover", endpoint)
     }
 
     fn with(&self, served: &str, going_on: &str) -> String {

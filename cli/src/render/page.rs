@@ -1,4 +1,5 @@
-//! A page of text: paragraphs and lists wrapped at 80 columns, commands never wrapped.
+//! A page of text: paragraphs and lists wrapped at 80 columns. A command is never wrapped and a path never broken: both are
+//! there to be copied.
 
 use super::ink::Ink;
 use cutover_vocabulary::name::shown;
@@ -23,7 +24,7 @@ impl Page {
 
     /// An empty line, unless the page is empty or ends in one.
     pub fn gap(&mut self) {
-        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+        if !self.text.is_empty() && self.text != "\n" && !self.text.ends_with("\n\n") {
             self.text.push('\n');
         }
     }
@@ -95,17 +96,19 @@ pub fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Breaks at spaces; a word longer than the line is broken anywhere, because names in a storage have no limit.
+/// Breaks at spaces, but never within backquotes. A word longer than the line is broken anywhere, because names in a storage
+/// have no limit; one with a slash is left whole, because it may be a path.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(20);
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let mut word = word.to_owned();
+    for word in words(text) {
+        let mut word = word;
         if !line.is_empty() && columns(&line) + 1 + columns(&word) > width {
             lines.push(std::mem::take(&mut line));
         }
-        while columns(&word) > width {
+        let whole = word.contains('/') || word.contains('`');
+        while !whole && columns(&word) > width {
             let head: String = word.chars().take(width).collect();
             word = word.chars().skip(width).collect();
             lines.push(head);
@@ -121,9 +124,53 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Words of a text; what stands in backquotes is one.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut open = false;
+    for part in text.split(' ').filter(|part| !part.is_empty()) {
+        match words.last_mut() {
+            Some(last) if open => {
+                last.push(' ');
+                last.push_str(part);
+            }
+            Some(_) | None => words.push(part.to_owned()),
+        }
+        if part.matches('`').count() % 2 == 1 {
+            open = !open;
+        }
+    }
+    match words.last() {
+        // A backquote without its pair stands for itself.
+        Some(last) if open && last.contains(' ') => {
+            let parts: Vec<String> = last.split(' ').map(str::to_owned).collect();
+            words.pop();
+            words.extend(parts);
+        }
+        Some(_) | None => {}
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_and_a_command_in_a_sentence_stay_whole() {
+        let path = format!("/var/lib/{}/ledger-main.db", "deep/".repeat(20));
+        let command = format!("`cutover sandbox clean --dir {path}`");
+        let mut page = Page::new(Ink::PLAIN);
+        page.paragraph(4, format_args!("the recovery point of ledger main lies at {path}, and restores"));
+        page.entry(0, 10, "22:29:06", format_args!("remove it with {command} once it is not needed any more"));
+        page.paragraph(0, format_args!("one ` alone {}", "word ".repeat(30)));
+        let text = page.finish();
+        let has = |wanted: &str| text.lines().any(|line| line.contains(wanted));
+        assert!(has(&path) && has(&command), "{text}");
+        for line in text.lines().filter(|line| !line.contains(&path)) {
+            assert!(columns(line) <= WIDTH, "{line:?}");
+        }
+    }
 
     #[test]
     fn no_line_is_wider_than_80_columns_but_a_command() {

@@ -2,7 +2,7 @@
 //! which order, and what to type next.
 
 use super::ink::Ink;
-use super::losses;
+use super::losses::{self, Rows};
 use super::next::Next;
 use super::page::Page;
 use super::words;
@@ -10,14 +10,15 @@ use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::phase::{Phase, Stage};
 use cutover_vocabulary::plan::{Binding, Plan};
 
-/// The whole page; without `next` it says nothing of what to type, for callers who know better.
-pub fn page(plan: &Plan, next: Option<&Next>, ink: Ink) -> String {
+/// The whole page; without `next` it says nothing of what to type, for callers who know better. `rows`: whether the rows that
+/// would be lost are written out.
+pub fn page(plan: &Plan, next: Option<&Next>, rows: Rows, ink: Ink) -> String {
     let mut page = Page::new(ink);
     head(&mut page, plan);
     for level in [Level::Block, Level::Approve, Level::Info] {
         findings(&mut page, plan, level);
         if level == Level::Approve {
-            lost_rows(&mut page, plan);
+            lost_rows(&mut page, plan, rows);
         }
     }
     ledgers(&mut page, plan);
@@ -98,7 +99,7 @@ fn groups<'a>(findings: &[&'a Finding]) -> Vec<Vec<&'a Finding>> {
     groups
 }
 
-fn lost_rows(page: &mut Page, plan: &Plan) {
+fn lost_rows(page: &mut Page, plan: &Plan, rows: Rows) {
     if !plan.binding.lossy {
         return;
     }
@@ -112,7 +113,7 @@ fn lost_rows(page: &mut Page, plan: &Plan) {
     page.raw(&heading);
     page.paragraph(2, "They stay visible in the ledger's `log`, and their values are kept beside the recovery point.");
     for survey in losing {
-        losses::ledger(page, 2, &survey.name, &survey.losses);
+        losses::ledger(page, 2, &survey.name, &survey.losses, rows);
     }
 }
 
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
 
     fn shown(plan: &Plan) -> String {
-        page(plan, Some(&Next::at(None)), Ink::PLAIN)
+        page(plan, Some(&Next::at(None)), Rows::Listed, Ink::PLAIN)
     }
 
     #[test]

@@ -73,6 +73,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
             },
             ledgers: BTreeMap::from([(ledger(name), Migrations(Some(vec![0, 1, 2])))]),
             lossy: losses.count > 0,
+            collides: false,
             stages: vec![
                 Stage::of(Phase::Preflight),
                 Stage::of(Phase::Drain),
@@ -111,18 +112,18 @@ fn finding(code: &str, level: Level, subject: FindingSubject, source: Source) ->
     }
 }
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let lossy = finding("lossy-migration", Level::Approve, FindingSubject::Ledger(ledger("main")), Source::Measured);
     with(vec![lossy], "main", losses())
 }
 
-pub(super) fn blocked() -> Plan {
+pub(crate) fn blocked() -> Plan {
     let block = finding("bad-rows", Level::Block, FindingSubject::Ledger(ledger("main")), Source::ThisStorage);
     let info = finding("downtime-required", Level::Info, FindingSubject::Path, Source::Manual);
     with(vec![info, block], "main", Losses::default())
 }
 
-pub(super) fn hostile() -> Plan {
+pub(crate) fn hostile() -> Plan {
     let name = format!("a\u{1b}[2J{}", "x".repeat(120));
     let mut found = finding("bad-rows", Level::Approve, FindingSubject::Ledger(ledger(&name)), Source::ThisStorage);
     found.evidence = format!("\u{1b}]0;owned\u{7} {}", "y".repeat(200));
@@ -132,7 +133,7 @@ pub(super) fn hostile() -> Plan {
     with(vec![found], &name, lost)
 }
 
-pub(super) fn hold() -> Hold {
+pub(crate) fn hold() -> Hold {
     let order = OrderId {
         upgrade: UpgradeId::new("u-1").unwrap(),
         step: StepId { stage: 7, run: 1, subject: Subject::Ledger(ledger("main")) },
@@ -221,10 +222,10 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
     }
 }
 
-pub(super) fn held() -> Status {
+pub(crate) fn held() -> Status {
     status(State::Held, vec![hold()])
 }
 
-pub(super) fn completed() -> Status {
+pub(crate) fn completed() -> Status {
     status(State::Completed, Vec::new())
 }

@@ -30,8 +30,12 @@ pub fn write(page: &mut Page, status: &Status) {
     let present = present(status).map(|stage| stage.number);
     for stage in &status.stages {
         let (done, total) = stage.steps;
+        // What was turned back from stays as it was left; nothing of an upgrade that has ended goes on.
+        let over = status.state.ended() || present.is_some_and(|present| stage.number < present);
         let state = match (took(stage), stage.entered) {
             (Some(took), _) => format!("done in {took}, {done} of {total} steps"),
+            (None, Some(_)) if over => format!("not finished: {done} of {total} steps"),
+            (None, None) if over => "not reached".to_owned(),
             (None, Some(at)) => format!("since {}, {done} of {total} steps", words::clock(at)),
             (None, None) => "ahead".to_owned(),
         };

@@ -2,7 +2,6 @@
 
 use super::hold;
 use super::ink::Ink;
-use super::losses;
 use super::next::Next;
 use super::page::Page;
 use super::stages;
@@ -52,6 +51,17 @@ fn head(page: &mut Page, status: &Status) {
     if let Some(waiting) = &status.waiting_for {
         page.entry(2, 11, "Waits for", waiting);
     }
+    if status.paused && status.state == State::Held {
+        page.entry(2, 11, "Paused", "yes: once the hold is decided it stays where it is until it is resumed");
+    }
+    if let Some(closed) = status.closed {
+        page.entry(
+            2,
+            11,
+            "Closed",
+            format_args!("{}: its recovery points are not needed any more", words::moment(closed)),
+        );
+    }
     if let Some(why) = &status.turned_back {
         page.entry(2, 11, "Went back", why);
     }
@@ -93,18 +103,25 @@ fn ledgers(page: &mut Page, status: &Status) {
 }
 
 fn closing(page: &mut Page, status: &Status, next: &Next) {
-    for hold in &status.holds {
-        hold::write(page, &status.id, hold, next);
+    holds(page, status, next);
+    if status.state == State::Held {
+        return;
     }
     page.heading("Next");
     match status.state {
         State::Running | State::GoingBack => page.command(4, &next.watch(&status.id)),
         State::Paused => page.command(4, &next.resume(&status.id)),
-        State::Held => page.paragraph(2, "Choose one of the commands above."),
+        State::Held => {}
         State::Completed => {
             recovery_points(page, status);
-            page.paragraph(2, "Once the recovery points are not needed any more:");
-            page.command(4, &next.close(&status.id));
+            match status.closed {
+                None => {
+                    page.paragraph(2, "Once the recovery points are not needed any more:");
+                    page.command(4, &next.close(&status.id));
+                }
+                Some(_) => page
+                    .paragraph(2, "Nothing. Cutover removes no recovery point: remove them where you want the room."),
+            }
         }
         State::Aborted | State::RolledBack | State::TakenOver => {
             page.paragraph(2, "See what happened, then plan again:");
@@ -113,6 +130,21 @@ fn closing(page: &mut Page, status: &Status, next: &Next) {
                 page.command(4, &facts);
             }
             page.command(4, &plan);
+        }
+    }
+}
+
+/// What a person must decide, with the commands; nothing where nothing is held.
+pub fn holds(page: &mut Page, status: &Status, next: &Next) {
+    for hold in &status.holds {
+        hold::write(page, &status.id, hold, next);
+    }
+    if status.state == State::Held {
+        page.heading("Next");
+        page.paragraph(2, "Choose one of the commands above.");
+        if status.paused {
+            page.paragraph(2, "It is paused as well: after that it goes on only with");
+            page.command(4, &next.resume(&status.id));
         }
     }
 }
@@ -129,13 +161,6 @@ pub fn recovery_points(page: &mut Page, status: &Status) {
             }
             None => page.paragraph(4, "it did not exist before the upgrade"),
         }
-    }
-}
-
-/// What an upgrade lost, ledger by ledger; nothing when nothing was lost.
-pub fn lost(page: &mut Page, status: &Status) {
-    for ledger in status.ledgers.iter().filter(|ledger| ledger.lost.count > 0) {
-        losses::ledger(page, 2, &ledger.name, &ledger.lost);
     }
 }
 
@@ -177,6 +202,37 @@ mod tests {
         for line in text.lines().filter(|line| !line.contains("cutover ")) {
             assert!(columns(line) <= WIDTH, "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_held_upgrade_that_is_paused_says_that_a_decision_is_not_enough() {
+        let mut status = sample::held();
+        status.paused = true;
+        let text = page(&status, &Next::at(None), Ink::PLAIN);
+        assert!(text.contains("  Paused     yes: once the hold is decided it stays"), "{text}");
+        assert!(text.ends_with("goes on only with\n    cutover resume u-1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_closed_upgrade_says_so_and_asks_for_nothing_more() {
+        let mut status = sample::completed();
+        status.closed = status.ended;
+        let text = page(&status, &Next::at(None), Ink::PLAIN);
+        assert!(text.contains("  Closed     2026-11-23 14:03:10Z"), "{text}");
+        assert!(!text.contains("cutover close"), "{text}");
+    }
+
+    #[test]
+    fn nothing_of_an_ended_upgrade_looks_as_if_it_ran() {
+        let mut status = sample::completed();
+        (status.state, status.stages[1].left) = (State::RolledBack, None);
+        let mut ahead = status.stages[0].clone();
+        (ahead.entered, ahead.left, ahead.number) = (None, None, 2);
+        status.stages.push(ahead);
+        let text = page(&status, &Next::at(None), Ink::PLAIN);
+        assert!(text.contains("   2  Migrate           not finished: 1 of 2 steps"), "{text}");
+        assert!(text.contains("   3  Preflight         not reached"), "{text}");
+        assert!(!text.contains("since 14:03:08,") && !text.contains("ahead"), "{text}");
     }
 
     #[test]

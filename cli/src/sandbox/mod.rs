@@ -1,11 +1,15 @@
-//! The sandbox: an upgrade from end to end in a folder of its own, with a client that writes all the time.
+//! The sandbox: an upgrade from end to end in a folder of its own, with clients that write all the time.
 //!
 //! - `place`: the folder, what is remembered, who uses it.
+//! - `hosts`: one agent each, with its ledger services; `database`: the PostgreSQL that they share.
 //! - `releases`, `seed`, `http`: the ledger that is upgraded, and what it holds.
-//! - `writer`: the client, and what it saw.
+//! - `balancer`, `writer`: the clients, and how they reach an instance; `tally`: what they saw.
 //! - `run`: from the plan to the summary.
 //! - `processes`: nothing is left behind.
 
+mod balancer;
+mod database;
+mod hosts;
 mod http;
 mod place;
 mod processes;
@@ -13,6 +17,7 @@ mod releases;
 mod run;
 mod seed;
 mod summary;
+mod tally;
 mod writer;
 
 use crate::Context;
@@ -38,19 +43,17 @@ pub async fn command(context: &Context, args: SandboxArgs) -> Result<Exit, Troub
 async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
     match args.storage {
         StorageWord::Sqlite => {}
-        StorageWord::Postgres => {
-            return Err(
-                Trouble::usage("a sandbox on PostgreSQL comes in a later part of Cutover").next("use --storage sqlite")
-            );
-        }
+        StorageWord::Postgres => database::installed()?,
     }
     let dir = place::make(&args)?;
     let made = set_up(&args, &dir).await;
     let sandbox = match made {
         Ok(sandbox) => sandbox,
         Err(trouble) => {
-            // Nothing ran yet: what was made is of no use to anybody.
-            let _ = std::fs::remove_dir_all(&dir);
+            // Nothing was tried yet: what was made is of no use to anybody.
+            let _ = database::end(&dir).and_then(|_| {
+                std::fs::remove_dir_all(&dir).map_err(|error| Trouble::failed("cannot remove the sandbox", error))
+            });
             return Err(trouble);
         }
     };
@@ -71,18 +74,23 @@ async fn set_up(args: &SandboxArgs, dir: &Path) -> Result<Sandbox, Trouble> {
     let state = State {
         from: args.from.clone(),
         to: args.to.clone(),
+        storage: args.storage,
+        coordinator: place::endpoint(args.storage, dir)?,
         simulated: false,
         archives: [former.digest(), target.digest()],
         releases: place,
         addresses: place::free_addresses(args.instances)?,
         seeded: None,
-        before: None,
+        before: Vec::new(),
         plan: None,
         upgrade: None,
     };
     let mut sandbox = Sandbox::create(dir.to_owned(), state)?;
-    sandbox.state.simulated = former.unpack(&sandbox.binary())?;
+    for host in &sandbox.hosts {
+        sandbox.state.simulated = former.unpack(&host.binary())?;
+    }
     sandbox.save()?;
+    sandbox.make_database()?;
     Ok(sandbox)
 }
 
@@ -136,9 +144,10 @@ async fn clean(context: &Context, args: CleanArgs) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-/// Ends every process of a sandbox and removes its folder. Answers with how many processes there were.
+/// Ends every process of a sandbox, its database last, and removes its folder. Answers with how many processes there were.
 async fn remove(dir: &Path) -> Result<usize, Trouble> {
-    let ended = processes::end(dir).await;
+    let mut ended = processes::end(dir).await;
+    ended += usize::from(database::end(dir)?);
     std::fs::remove_dir_all(dir)
         .map_err(|error| Trouble::failed(format!("cannot remove the sandbox {}", dir.display()), error))?;
     Ok(ended)

@@ -1,15 +1,20 @@
 //! The sandbox's folder: what lies in it, who uses it, and what is remembered from one run to the next.
 
+use super::balancer::Balancer;
+use super::database;
+use super::hosts::{self, Host, Instance};
 use super::http::Ledger;
-use crate::args::SandboxArgs;
+use crate::args::{SandboxArgs, StorageWord};
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
+use cutover_trial_postgres::Cluster;
 use cutover_vocabulary::plan::PlanDigest;
 use cutover_vocabulary::{DeploymentName, Digest, InstanceName, UpgradeId, Version};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// How temporary sandboxes are named, so that `resume` and `clean` find them.
@@ -24,6 +29,10 @@ pub(super) struct State {
     pub(super) from: Version,
     /// To which version.
     pub(super) to: Version,
+    /// On which storage.
+    pub(super) storage: StorageWord,
+    /// Where the coordinator listens.
+    pub(super) coordinator: String,
     /// Whether the releases are the simulator.
     pub(super) simulated: bool,
     /// SHA-256 of the archives, former and target.
@@ -34,8 +43,8 @@ pub(super) struct State {
     pub(super) addresses: Vec<String>,
     /// Transactions of each ledger before the client began; none before that.
     pub(super) seeded: Option<Vec<(String, u64)>>,
-    /// The version that answered before.
-    pub(super) before: Option<String>,
+    /// The versions that answered before, instance by instance.
+    pub(super) before: Vec<String>,
     /// The plan, once made.
     pub(super) plan: Option<PlanDigest>,
     /// The upgrade, once started.
@@ -49,6 +58,10 @@ pub(super) struct Sandbox {
     pub(super) dir: PathBuf,
     /// What is remembered.
     pub(super) state: State,
+    /// Its hosts.
+    pub(super) hosts: Vec<Host>,
+    /// Its PostgreSQL, while it runs for this process. Ended when it is dropped.
+    pub(super) database: Option<Cluster>,
     _lock: File,
 }
 
@@ -66,7 +79,8 @@ pub(super) fn make(args: &SandboxArgs) -> Result<PathBuf, Trouble> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             return Err(Trouble::usage(format!("the folder {shown} is not empty")).next(format!(
-                "name another one; or go on with the sandbox in it: cutover sandbox resume --dir {shown}"
+                "name another one; or go on with the sandbox in it: `{} sandbox resume --dir {shown}`",
+                crate::program()
             )));
         }
         Ok(false) => {}
@@ -114,14 +128,52 @@ impl Sandbox {
     /// When it cannot be written.
     pub(super) fn create(dir: PathBuf, state: State) -> Result<Self, Trouble> {
         let lock = lock(&dir)?;
-        let sandbox = Self { dir, state, _lock: lock };
-        for folder in [sandbox.home(), sandbox.data()] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(|error| Trouble::failed(format!("cannot make the folder {}", folder.display()), error))?;
+        let hosts = hosts::of(&dir, state.storage, &state.addresses)?;
+        let sandbox = Self { dir, state, hosts, database: None, _lock: lock };
+        let rotation = sandbox.dir.join("rotation");
+        let made = fs::DirBuilder::new().mode(0o700).create(&rotation);
+        made.map_err(|error| Trouble::failed(format!("cannot make the folder {}", rotation.display()), error))?;
+        for host in &sandbox.hosts {
+            host.make()?;
+            write(&host.settings(), host.settings_text(&sandbox).as_bytes())?;
         }
-        sandbox.write(&sandbox.settings(), sandbox.settings_text().as_bytes())?;
         sandbox.save()?;
         Ok(sandbox)
+    }
+
+    /// Makes the database that it wants, and tells every host's services how to reach it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn make_database(&mut self) -> Result<(), Trouble> {
+        match self.state.storage {
+            StorageWord::Sqlite => Ok(()),
+            StorageWord::Postgres => {
+                let (cluster, url) = database::create(&self.dir)?;
+                self.database = Some(cluster);
+                let line = format!("NUMARY_STORAGE_POSTGRES_CONN_STRING={url}\n");
+                self.hosts.iter().try_for_each(|host| write(&host.secrets(), line.as_bytes()))
+            }
+        }
+    }
+
+    /// Starts the database that it has, unless it runs for this process already.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_database(&mut self) -> Result<(), Trouble> {
+        match self.state.storage {
+            StorageWord::Postgres if self.database.is_none() => self.database = Some(database::open(&self.dir)?),
+            StorageWord::Postgres | StorageWord::Sqlite => {}
+        }
+        Ok(())
+    }
+
+    /// Lets the database go on without this process.
+    pub(super) fn leave_database(&mut self) {
+        if let Some(mut cluster) = self.database.take() {
+            cluster.leave_running();
+        }
     }
 
     /// One that an earlier run left.
@@ -135,10 +187,12 @@ impl Sandbox {
             what: format!("there is no sandbox in {}: {error}", dir.display()),
             next: Some("begin one with `cutover sandbox`".to_owned()),
         })?;
-        let state = serde_json::from_slice(&text)
+        let state: State = serde_json::from_slice(&text)
             .map_err(|error| Trouble::failed(format!("cannot read {}", file.display()), error))?;
+        let State { storage, addresses, .. } = &state;
+        let hosts = hosts::of(&dir, *storage, addresses)?;
         let lock = lock(&dir)?;
-        Ok(Self { dir, state, _lock: lock })
+        Ok(Self { dir, state, hosts, database: None, _lock: lock })
     }
 
     /// Remembers its state.
@@ -149,35 +203,19 @@ impl Sandbox {
         let text = serde_json::to_vec_pretty(&self.state)
             .map_err(|error| Trouble::failed("cannot write the sandbox's state as JSON", error))?;
         let (new, file) = (self.dir.join("sandbox.json.new"), self.dir.join("sandbox.json"));
-        self.write(&new, &text)?;
+        write(&new, &text)?;
         fs::rename(&new, &file).map_err(|error| Trouble::failed(format!("cannot write {}", file.display()), error))
     }
 
-    fn write(&self, file: &Path, text: &[u8]) -> Result<(), Trouble> {
-        fs::write(file, text).map_err(|error| Trouble::failed(format!("cannot write {}", file.display()), error))
-    }
-
-    /// The binary that the service starts.
-    pub(super) fn binary(&self) -> PathBuf {
-        self.dir.join("host/numary")
-    }
-    /// The service's HOME.
-    pub(super) fn home(&self) -> PathBuf {
-        self.dir.join("host/home")
-    }
-    /// The storage.
-    pub(super) fn data(&self) -> PathBuf {
-        self.dir.join("host/data")
-    }
-    /// The agent's settings.
-    pub(super) fn settings(&self) -> PathBuf {
-        self.dir.join("agent.toml")
-    }
     /// The coordinator's folder, where `cutover single` has it too: an agent refuses a coordinator that forgot it.
-    pub(super) fn store(&self) -> PathBuf {
-        self.dir.join("agent/coordinator")
+    ///
+    /// # Errors
+    /// None in practice: there is at least one host.
+    pub(super) fn store(&self) -> Result<PathBuf, Trouble> {
+        let host = self.hosts.first().ok_or_else(|| Trouble::usage("the sandbox has no instance"))?;
+        Ok(host.state().join("coordinator"))
     }
-    /// Where the client's writes are noted.
+    /// Where the clients' writes are noted.
     pub(super) fn writes(&self) -> PathBuf {
         self.dir.join("writes.jsonl")
     }
@@ -187,15 +225,48 @@ impl Sandbox {
     }
     /// The command that goes on with it.
     pub(super) fn resume(&self) -> String {
-        format!("cutover sandbox resume --dir {}", quoted(&self.dir.display().to_string()))
+        format!("{} sandbox resume --dir {}", crate::program(), quoted(&self.dir.display().to_string()))
     }
     /// The command that removes it.
     pub(super) fn clean(&self) -> String {
-        format!("cutover sandbox clean --dir {}", quoted(&self.dir.display().to_string()))
+        format!("{} sandbox clean --dir {}", crate::program(), quoted(&self.dir.display().to_string()))
     }
-    /// The instance that the client talks to.
-    pub(super) fn ledger(&self) -> Ledger {
-        Ledger { address: self.state.addresses.first().cloned().unwrap_or_default() }
+    /// Every instance, in order.
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.hosts.iter().flat_map(|host| &host.instances)
+    }
+    /// Their names.
+    pub(super) fn names(&self) -> Vec<InstanceName> {
+        self.instances().map(|instance| instance.name.clone()).collect()
+    }
+    /// What clients write through.
+    pub(super) fn balancer(&self) -> Balancer {
+        Balancer::over(self.instances().cloned().collect())
+    }
+    /// The instance that fills the ledgers.
+    ///
+    /// # Errors
+    /// None in practice: there is at least one instance.
+    pub(super) fn first(&self) -> Result<&Ledger, Trouble> {
+        let first = self.instances().next().ok_or_else(|| Trouble::usage("the sandbox has no instance"))?;
+        Ok(&first.ledger)
+    }
+    /// The storage, for people.
+    pub(super) fn storage(&self) -> String {
+        match self.state.storage {
+            StorageWord::Sqlite => {
+                let data = self.hosts.first().map(Host::data).unwrap_or_default();
+                format!("SQLite, the files {}", data.join("numary_*.db").display())
+            }
+            StorageWord::Postgres => {
+                let at = match &self.database {
+                    Some(cluster) => format!(" at 127.0.0.1:{}", cluster.port()),
+                    None => String::new(),
+                };
+                let data = database::folder(&self.dir).join("data");
+                format!("PostgreSQL{at}, database {}, its data directory {}", database::DATABASE, data.display())
+            }
+        }
     }
 
     /// The deployment's name.
@@ -205,42 +276,13 @@ impl Sandbox {
     pub(super) fn deployment(&self) -> Result<DeploymentName, Trouble> {
         DeploymentName::new(DEPLOYMENT).map_err(|error| Trouble::usage(error.to_string()))
     }
+}
 
-    /// The instances' names.
-    ///
-    /// # Errors
-    /// None in practice: they are made here.
-    pub(super) fn instances(&self) -> Result<Vec<InstanceName>, Trouble> {
-        (1..=self.state.addresses.len())
-            .map(|number| {
-                InstanceName::new(format!("ledger-{number}")).map_err(|error| Trouble::usage(error.to_string()))
-            })
-            .collect()
-    }
-
-    /// The agent's settings, as a person would write them.
-    fn settings_text(&self) -> String {
-        let text = |path: PathBuf| serde_json::Value::String(path.display().to_string()).to_string();
-        let mut toml = format!(
-            "# The agent of this sandbox.\nname = \"sandbox-host\"\ncoordinator = {}\nstate = {}\n\n[releases]\nplace = {}\n",
-            serde_json::Value::String(format!("unix:{}", self.dir.join("coordinator.sock").display())),
-            text(self.dir.join("agent")),
-            text(self.state.releases.clone())
-        );
-        for (number, address) in self.state.addresses.iter().enumerate() {
-            toml.push_str(&format!(
-                "\n[[instance]]\nname = \"ledger-{}\"\ndeployment = \"{DEPLOYMENT}\"\nmanager = \"process\"\ncommand = {}\n\
-                 home = {}\n[instance.env]\nNUMARY_STORAGE_DRIVER = \"sqlite\"\nNUMARY_STORAGE_DIR = {}\n\
-                 NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"\nNUMARY_SEGMENT_ENABLED = \"false\"\n\
-                 NUMARY_TELEMETRY_ENABLED = \"false\"\n",
-                number + 1,
-                text(self.binary()),
-                text(self.home()),
-                text(self.data())
-            ));
-        }
-        toml
-    }
+/// Writes a file that others may not read.
+fn write(file: &Path, text: &[u8]) -> Result<(), Trouble> {
+    let opened = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(file);
+    let written = opened.and_then(|mut opened| opened.write_all(text));
+    written.map_err(|error| Trouble::failed(format!("cannot write {}", file.display()), error))
 }
 
 fn lock(dir: &Path) -> Result<File, Trouble> {
@@ -254,6 +296,17 @@ fn lock(dir: &Path) -> Result<File, Trouble> {
                 .next("stop it with Ctrl-C first, or wait until it has ended"))
         }
         Err(fs::TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
+/// Where the coordinator of a new sandbox listens: on a socket in it, or, where there are hosts to reach it from, on a port.
+///
+/// # Errors
+/// When there is no free port.
+pub(super) fn endpoint(storage: StorageWord, dir: &Path) -> Result<String, Trouble> {
+    match storage {
+        StorageWord::Sqlite => Ok(format!("unix:{}", dir.join("coordinator.sock").display())),
+        StorageWord::Postgres => Ok(format!("http://{}", free_addresses(1)?.concat())),
     }
 }
 

@@ -8,11 +8,13 @@ use crate::Context;
 use crate::client::{Client, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
-use crate::follow::{Until, follow};
+use crate::follow;
 use crate::house::{self, House};
+use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::page::Page;
 use crate::render::status as pages;
+use crate::render::words::quoted;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
@@ -49,8 +51,9 @@ enum End {
 
 /// Runs it to its end. Leaves no process behind, unless Ctrl-C ended it.
 pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Result<Exit, Trouble> {
-    headline(context.screen, &sandbox);
     house::log_to(&sandbox.log())?;
+    sandbox.start_database()?;
+    headline(context.screen, &sandbox);
     let keep = ask.keep;
     let ended = tokio::select! {
         ended = walk(context, &mut sandbox, ask) => ended,
@@ -60,12 +63,15 @@ pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Re
         Ok(End::Ended { exit, to_do }) => {
             if keep || to_do {
                 processes::end(&sandbox.dir).await;
+                sandbox.database = None;
             } else {
                 remove(&sandbox.dir).await?;
+                sandbox.leave_database();
             }
             Ok(exit)
         }
         Ok(End::Interrupted) => {
+            sandbox.leave_database();
             interrupted(context.screen, &sandbox);
             Ok(Exit::Held)
         }
@@ -97,7 +103,11 @@ fn headline(screen: Screen, sandbox: &Sandbox) {
     };
     page.paragraph(0, explanation);
     page.entry(2, 11, "Sandbox", sandbox.dir.display());
-    page.entry(2, 11, "Instances", state.addresses.join(", "));
+    let instances = sandbox.hosts.iter().flat_map(|host| {
+        host.instances.iter().map(|it| format!("{} at {} (agent {})", it.name, it.ledger.address, host.name))
+    });
+    page.entry(2, 11, "Instances", instances.collect::<Vec<_>>().join(", "));
+    page.entry(2, 11, "Storage", sandbox.storage());
     page.raw("");
     screen.page(&page.finish());
 }
@@ -115,9 +125,11 @@ fn interrupted(screen: Screen, sandbox: &Sandbox) {
 }
 
 async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End, Trouble> {
-    let settings = Settings::load(&sandbox.settings())
+    let settings = sandbox.hosts.iter().map(|host| Settings::load(&host.settings()));
+    let settings = settings
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
-    let house = House::start(settings, &sandbox.store()).await?;
+    let house = House::start(settings, &sandbox.store()?).await?;
     let result = inside(context, sandbox, &house, ask).await;
     let stopped = house.stop().await;
     let end = result?;
@@ -127,8 +139,8 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
 
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
     let screen = context.screen;
-    let client = house.client(&context.operator, &sandbox.instances()?).await?;
-    let context = Context { next: Next::at(Some(&house.endpoint().to_string())), ..context.clone() };
+    let client = house.client(&context.operator, &sandbox.names()).await?;
+    let context = Context { next: Next::of(&crate::program(), Some(&house.endpoint().to_string())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
         // A kill right after the start: the coordinator knows of an upgrade that was not written down here.
         if let Some(newest) = client.list().await?.first() {
@@ -144,7 +156,7 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
             return Ok(End::Interrupted);
         }
     }
-    let writer = Writer::begin(sandbox.ledger(), &sandbox.writes())?;
+    let writer = Writer::begin(sandbox.balancer(), &sandbox.writes())?;
     let result = upgrade(&context, sandbox, &client, &writer, &ask).await;
     let ended = writer.end().await;
     let (status, interrupted) = match result? {
@@ -183,7 +195,7 @@ fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End
         }
         (Exit::NeedsApproval, false) => {
             page.paragraph(2, "The sandbox is removed now. To approve exactly what is said above:");
-            page.command(4, "cutover sandbox --yes");
+            page.command(4, &again());
         }
         (Exit::Blocked | Exit::Done | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack, true) => {
             page.paragraph(2, "The sandbox stays, without its processes. Remove it:");
@@ -197,10 +209,17 @@ fn not_started(screen: Screen, sandbox: &Sandbox, exit: Exit, keep: bool) -> End
     End::Ended { exit, to_do: false }
 }
 
+/// The command that was typed, with the approval.
+fn again() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once(crate::program()).chain(words).chain(["--yes".to_owned()]).collect::<Vec<_>>().join(" ")
+}
+
 /// Waits for every instance to answer, and fills the ledgers once.
 async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Result<(), Trouble> {
-    for address in &sandbox.state.addresses {
-        let ledger = super::http::Ledger { address: address.clone() };
+    let mut before = Vec::new();
+    for instance in sandbox.instances() {
+        let ledger = &instance.ledger;
         let answers = async {
             loop {
                 if let Some(version) = ledger.version().await {
@@ -210,17 +229,29 @@ async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Re
             }
         };
         let version = tokio::time::timeout(ANSWER, answers).await.map_err(|_| {
-            Trouble::plain(format!("the instance at {address} did not answer within {} s", ANSWER.as_secs()))
-                .next(format!("its output lies in {}", sandbox.dir.join("agent/instances").display()))
+            Trouble::plain(format!(
+                "{} at {} did not answer within {} s",
+                instance.name,
+                ledger.address,
+                ANSWER.as_secs()
+            ))
+            .next(format!(
+                "the output of each lies in the folder instances of its agent, below {}",
+                sandbox.dir.display()
+            ))
         })?;
-        sandbox.state.before = Some(version);
+        before.push(version);
     }
+    sandbox.state.before = before;
     if sandbox.state.seeded.is_none() {
-        let filled = seed::fill(&sandbox.ledger(), transactions).await?;
+        let filled = seed::fill(sandbox.first()?, transactions).await?;
         let said: Vec<String> = filled.iter().map(|(ledger, count)| format!("{ledger} {count}")).collect();
         let mut page = Page::new(screen.ink);
         page.paragraph(0, format_args!("Filled through the old instance, transactions: {}.", said.join(", ")));
-        page.paragraph(0, "A client writes to ledger main from now on, all the time.");
+        page.paragraph(
+            0,
+            "Clients write to ledger main from now on, all the time, through a load balancer's stand-in.",
+        );
         screen.page(&page.finish());
         screen.page("\n");
         sandbox.state.seeded = Some(filled);
@@ -249,7 +280,7 @@ async fn upgrade(
         }
         None => {
             if !writer.goes_on(10, WRITES).await {
-                return Err(Trouble::plain("the sandbox's client cannot write to the old instance"));
+                return Err(Trouble::plain("the sandbox's clients cannot write to the old version"));
             }
             match planned(context, sandbox, client, ask).await? {
                 Ok(upgrade) => (upgrade, 0),
@@ -257,8 +288,10 @@ async fn upgrade(
             }
         }
     };
+    let leaving = "stops the sandbox here, to go on later";
     let status = tokio::select! {
-        status = standstill(context, client, &upgrade, seen) => status?,
+        // The commands that decide a hold work from another terminal as long as this process serves the socket.
+        status = follow::through_holds(client, &upgrade, seen, context.screen, &context.next, leaving) => status?,
         _ = tokio::signal::ctrl_c() => {
             return Ok(Step::Interrupted(Box::new(upgrades::pause(context.screen, client, &upgrade).await?)));
         }
@@ -280,7 +313,9 @@ async fn planned(
     let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, ask.strategy).await?;
     let quiet = Context { screen: Screen { json: false, ..context.screen }, ..context.clone() };
     if !context.screen.json {
-        plans::show(&quiet, &plan, None)?;
+        // With --yes nobody reads them here: the summary lists them.
+        let rows = if ask.yes { Rows::Counted } else { Rows::Listed };
+        plans::show(&quiet, &plan, None, rows)?;
     }
     sandbox.state.plan = Some(plan.digest());
     sandbox.save()?;
@@ -288,7 +323,7 @@ async fn planned(
         Exit::NeedsApproval if ask.yes => {
             let approval = client.approve(plan.digest(), "approved with --yes in the sandbox").await?;
             if !context.screen.json {
-                plans::show_approval(&quiet, &plan, &approval)?;
+                plans::show_approval(&quiet, &plan, &approval, Rows::Counted)?;
             }
         }
         Exit::Done => {}
@@ -316,25 +351,6 @@ async fn go_on(client: &Client, upgrade: &UpgradeId, ask: &Ask) -> Result<Status
         status = client.steer(upgrade, Steer::Resume, "the sandbox was resumed").await?;
     }
     Ok(status)
-}
-
-/// Follows until nothing moves by itself. Where a person sits at the terminal, a hold is waited through: the commands
-/// that decide it work from another terminal as long as this process serves the socket.
-async fn standstill(context: &Context, client: &Client, upgrade: &UpgradeId, mut seen: u64) -> Result<Status, Trouble> {
-    let silent = Screen { bars: context.screen.bars, ..context.screen };
-    loop {
-        let status = follow(client, upgrade, seen, Until::Standstill, silent).await?;
-        if status.state != State::Held || !context.screen.attended() {
-            return Ok(status);
-        }
-        context.screen.page("\n");
-        context.screen.page(&pages::page(&status, &context.next, context.screen.ink));
-        context.screen.line("  Type one of these in another terminal; Ctrl-C stops here, to go on later.");
-        seen = status.seq;
-        while client.status(upgrade).await?.seq == seen {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
 }
 
 /// Comes with the second Ctrl-C.

@@ -1,21 +1,27 @@
 //! What a sandbox's run came to: told from what the API says and what its client saw, nothing assumed.
 
+use super::hosts::Host;
+use super::http::Ledger;
 use super::place::Sandbox;
-use super::writer::{self, Tally, Write};
+use super::tally::{self, Tally};
+use super::writer::{self, Write};
+use crate::args::StorageWord;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::render::ink::Ink;
+use crate::render::losses::{self, Rows};
 use crate::render::page::Page;
 use crate::render::words::{self, quoted};
-use crate::render::{losses, stages, status as pages};
+use crate::render::{stages, status as pages};
 use crate::trouble::Trouble;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::plan::Approval;
 use cutover_vocabulary::status::{State, Status};
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
-use cutover_vocabulary::{Digest, Elapsed, LedgerName};
+use cutover_vocabulary::{Digest, Elapsed, InstanceName, LedgerName};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Everything that a summary says.
@@ -29,10 +35,14 @@ pub(super) struct Summary {
     pub(super) dir: String,
     /// Whether it stays.
     pub(super) kept: bool,
-    /// The version that answered over HTTP before.
+    /// The storage, for people.
+    pub(super) storage: String,
+    /// The versions that answered over HTTP before.
     pub(super) version_before: Option<String>,
-    /// The version that answers over HTTP now; none when none answers.
+    /// The versions that answer over HTTP now; none when none answers.
     pub(super) version_after: Option<String>,
+    /// Instance by instance.
+    pub(super) instances: Vec<InstanceSummary>,
     /// How long the client got no answer; none when that was not seen in one run.
     pub(super) downtime: Option<Elapsed>,
     /// The stages between stop and answer, with how long each took.
@@ -45,6 +55,19 @@ pub(super) struct Summary {
     pub(super) approval: Option<Approval>,
     /// Where the upgrade stands.
     pub(super) status: Status,
+}
+
+/// One instance, asked over HTTP.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct InstanceSummary {
+    /// Its name.
+    pub(super) name: InstanceName,
+    /// Where it answers.
+    pub(super) address: String,
+    /// The version that answered before.
+    pub(super) before: Option<String>,
+    /// The version that answers now; none when it does not.
+    pub(super) after: Option<String>,
 }
 
 /// One ledger.
@@ -90,10 +113,22 @@ pub(super) async fn gather(sandbox: &Sandbox, client: &Client, status: Status, k
         | Fact::Closed => None,
     });
     let writes = writer::read(&sandbox.writes())?;
-    let ledger = sandbox.ledger();
-    let version_after = ledger.version().await;
-    let tally = match version_after {
-        Some(_) => Some(look_up(sandbox, &writes).await?),
+    let mut instances = Vec::new();
+    let mut answering = None;
+    for (number, instance) in sandbox.instances().enumerate() {
+        let after = instance.ledger.version().await;
+        if after.is_some() {
+            answering = answering.or(Some(&instance.ledger));
+        }
+        instances.push(InstanceSummary {
+            name: instance.name.clone(),
+            address: instance.ledger.address.clone(),
+            before: sandbox.state.before.get(number).cloned(),
+            after,
+        });
+    }
+    let tally = match answering {
+        Some(ledger) => Some(look_up(sandbox, ledger, &writes).await?),
         None => None,
     };
     let ledgers = status.ledgers.iter().map(|ledger| LedgerSummary {
@@ -107,9 +142,11 @@ pub(super) async fn gather(sandbox: &Sandbox, client: &Client, status: Status, k
         archives: sandbox.state.archives,
         dir: sandbox.dir.display().to_string(),
         kept,
-        version_before: sandbox.state.before.clone(),
-        version_after,
-        downtime: writer::downtime(&writes),
+        storage: sandbox.storage(),
+        version_before: each_once(instances.iter().map(|instance| instance.before.as_deref())),
+        version_after: each_once(instances.iter().map(|instance| instance.after.as_deref())),
+        instances,
+        downtime: tally::downtime(&writes),
         critical_path: critical_path(&status),
         writes: tally,
         ledgers: ledgers.collect(),
@@ -118,9 +155,15 @@ pub(super) async fn gather(sandbox: &Sandbox, client: &Client, status: Status, k
     })
 }
 
-async fn look_up(sandbox: &Sandbox, writes: &[Write]) -> Result<Tally, Trouble> {
+/// Versions, each once.
+fn each_once<'a>(versions: impl Iterator<Item = Option<&'a str>>) -> Option<String> {
+    let versions: BTreeSet<&str> = versions.flatten().collect();
+    (!versions.is_empty()).then(|| versions.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+async fn look_up(sandbox: &Sandbox, at: &Ledger, writes: &[Write]) -> Result<Tally, Trouble> {
     let first = sandbox.state.seeded.as_ref().and_then(|seeded| seeded.first()).map_or(0, |(_, count)| *count);
-    Ok(Tally::of(writes, &writer::there(&sandbox.ledger(), first).await?))
+    Ok(Tally::of(writes, &writer::there(at, first).await?))
 }
 
 /// Every stage from the first stop to the last answer.
@@ -145,16 +188,12 @@ impl Summary {
         let title = format!("Summary: the upgrade is {}", pages::state(self.status.state, ink));
         page.raw(&title);
         let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "does not answer".to_owned());
-        page.entry(
-            2,
-            11,
-            "Version",
-            format_args!(
-                "{} before, {} now, asked over HTTP",
-                version(&self.version_before),
-                version(&self.version_after)
-            ),
-        );
+        page.entry(2, 11, "Storage", &self.storage);
+        for (number, instance) in self.instances.iter().enumerate() {
+            let (before, after) = (version(&instance.before), version(&instance.after));
+            let text = format!("{}: {before} before, {after} now, asked over HTTP", instance.name);
+            page.entry(2, 11, if number == 0 { "Instances" } else { "" }, text);
+        }
         self.writes(&mut page);
         self.downtime(&mut page);
         self.digests(&mut page);
@@ -172,13 +211,23 @@ impl Summary {
             return;
         };
         let text = format!(
-            "{} acknowledged, {} without an answer ({} of these exist), {} refused",
+            "{} acknowledged, {} without an answer ({} of these exist), {} refused, {} turned away while no instance was in \
+             rotation",
             words::grouped(tally.acknowledged),
             words::grouped(tally.unanswered),
             words::grouped(tally.unanswered_but_there),
-            words::grouped(tally.refused)
+            words::grouped(tally.refused),
+            words::grouped(tally.turned_away)
         );
         page.entry(2, 11, "Writes", text);
+        if tally.lock_conflicts > 0 {
+            let text = format!(
+                "{} more answers were 409 and the write was tried again: without a common lock instances refuse each other's \
+                 parallel writes, upgrade or not",
+                words::grouped(tally.lock_conflicts)
+            );
+            page.entry(2, 11, "", text);
+        }
         if tally.right() {
             page.entry(2, 11, "", "every acknowledged write exists exactly once");
         } else {
@@ -198,7 +247,12 @@ impl Summary {
         }
         let sum = self.critical_path.iter().fold(Elapsed(0), |sum, (_, took)| sum.plus(*took));
         let seen = match self.downtime {
-            Some(downtime) => format!("{downtime} as the client saw it; its critical path is {sum}:"),
+            Some(downtime) if self.status.state == State::Completed => {
+                format!("{downtime} as the clients saw it; its critical path is {sum}:")
+            }
+            Some(downtime) => {
+                format!("{downtime} as the clients saw it; the stages that came to their end in it took {sum}:")
+            }
             None if self.version_after.is_none() => format!("not over yet; its critical path so far is {sum}:"),
             None => format!("not measured, because the sandbox was stopped meanwhile; its critical path is {sum}:"),
         };
@@ -216,8 +270,16 @@ impl Summary {
         let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
         for ledger in &self.ledgers {
             let restored = self.status.ledgers.iter().any(|status| status.name == ledger.name && status.restored);
+            let went_back = match self.status.state {
+                State::Aborted | State::RolledBack => true,
+                State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => false,
+            };
+            if restored || went_back {
+                let what = if restored { "restored to this, and compared" } else { "was not changed" };
+                page.entry(2, 11, ledger.name.as_str(), format_args!("{} before: {what}", short(ledger.before)));
+                continue;
+            }
             let verdict = match (ledger.before, ledger.expected, ledger.after) {
-                _ if restored => "restored to what it held before, and compared",
                 (_, _, None) => "not proved",
                 (Some(before), _, Some(after)) if before == after => "the same",
                 (_, Some(expected), Some(after)) if expected == after => "differs by exactly the rows listed below",
@@ -246,7 +308,7 @@ impl Summary {
             page.entry(2, 11, "Approved", text);
         }
         for ledger in self.status.ledgers.iter().filter(|ledger| ledger.lost.count > 0) {
-            losses::ledger(page, 2, &ledger.name, &ledger.lost);
+            losses::ledger(page, 2, &ledger.name, &ledger.lost, Rows::Listed);
         }
     }
 
@@ -258,10 +320,24 @@ impl Summary {
             page.paragraph(2, "They are removed with the sandbox now; --keep keeps both.");
             return;
         }
+        match self.status.state {
+            State::Aborted | State::RolledBack => return,
+            State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => {}
+        }
+        match sandbox.state.storage {
+            StorageWord::Sqlite => self.restore_by_hand(page, sandbox),
+            StorageWord::Postgres => {
+                page.paragraph(2, "How to restore each by hand is said in its manifest, beside it.");
+            }
+        }
+    }
+
+    fn restore_by_hand(&self, page: &mut Page, sandbox: &Sandbox) {
+        let Some(data) = sandbox.hosts.first().map(Host::data) else { return };
         page.paragraph(2, "To restore by hand, while no instance runs, and then start the former version (what was written since is lost):");
         let points = self.status.ledgers.iter().filter_map(|ledger| ledger.point.as_ref());
         for point in points.chain(&self.status.system) {
-            for command in restore(point, &sandbox.data()) {
+            for command in restore(point, &data) {
                 page.command(4, &command);
             }
         }
@@ -274,7 +350,7 @@ impl Summary {
                 2,
                 "The sandbox and its processes are removed now. Look closer with --keep, or try real releases:",
             );
-            page.command(4, "cutover sandbox --yes --keep --releases DIR");
+            page.command(4, &format!("{} sandbox --yes --keep --releases DIR", crate::program()));
             return;
         }
         match self.status.state {

@@ -137,6 +137,25 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Ends the server of a cluster that an earlier process made in `folder`, at once, if one runs. Answers whether one did.
+    /// Where there is no cluster nothing is done, and PostgreSQL need not be installed.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn end(folder: &Path) -> Result<bool, ClusterError> {
+        let data = folder.join("data");
+        // Written by the server when it starts, removed when it ends.
+        if !data.join("postmaster.pid").exists() {
+            return Ok(false);
+        }
+        let cluster = Self { programs: Programs::find()?, data, port: 0, owned: false };
+        let runs = cluster.runs();
+        if runs {
+            cluster.stop(Stop::Immediate)?;
+        }
+        Ok(runs)
+    }
+
     /// Starts the server and waits until it answers.
     ///
     /// # Errors
@@ -197,7 +216,7 @@ impl Cluster {
     }
 
     /// Runs SQL as the superuser with `psql`, one statement a transaction, and gives what it printed: unaligned, without
-    /// headers.
+    /// headers. The SQL may hold a secret: it is in no command line.
     ///
     /// # Errors
     /// [`ClusterError::Failed`] with the server's message.
@@ -215,8 +234,8 @@ impl Cluster {
             "-U",
             SUPERUSER,
         ]);
-        command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
-        let output = self.programs.run("psql", &mut command)?;
+        command.args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);
+        let output = self.programs.run_with("psql", &mut command, sql)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 

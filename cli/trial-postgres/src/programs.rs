@@ -2,6 +2,7 @@
 
 use crate::{ClusterError, said};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -59,13 +60,30 @@ impl Programs {
     }
 
     pub(crate) fn run(&self, program: &'static str, command: &mut Command) -> Result<Output, ClusterError> {
+        self.run_with(program, command, "")
+    }
+
+    /// The same with something to read: what is in a command line everybody on the host may read.
+    pub(crate) fn run_with(
+        &self,
+        program: &'static str,
+        command: &mut Command,
+        input: &str,
+    ) -> Result<Output, ClusterError> {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
         // A server that is started here must not keep our pipes open: pg_ctl gives it a log file and nothing else.
         let (out, err) =
             if program == "pg_ctl" { (Stdio::null(), Stdio::null()) } else { (Stdio::piped(), Stdio::piped()) };
-        let output = command.stdin(Stdio::null()).stdout(out).stderr(err).current_dir("/").output();
+        command.stdin(Stdio::piped()).stdout(out).stderr(err).current_dir("/");
+        let output = command.spawn().and_then(|mut child| {
+            // Dropped once it is written, so that the program sees its end. One that ended before it read is told by its status.
+            if let Some(mut stdin) = child.stdin.take() {
+                let _ = stdin.write_all(input.as_bytes());
+            }
+            child.wait_with_output()
+        });
         match output {
             Ok(output) if output.status.success() => Ok(output),
             Ok(output) => Err(ClusterError::Failed { program, said: format!("{} {}", output.status, said(&output)) }),

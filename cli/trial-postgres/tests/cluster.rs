@@ -24,6 +24,12 @@ fn a_cluster_keeps_its_rows_over_a_crash_and_ends_with_its_owner() {
     assert_eq!(cluster.sql("postgres", "SELECT n FROM kept").unwrap(), "7");
     assert!(cluster.sql("postgres", "SELECT nothing").unwrap_err().to_string().contains("does not exist"));
     drop(cluster);
+    assert!(!Cluster::end(&folder).unwrap(), "its owner ended it");
     let again = Cluster::open(&folder).unwrap();
     assert_eq!(again.sql("postgres", "SELECT n FROM kept").unwrap(), "7");
+    let mut left = again;
+    left.leave_running();
+    drop(left);
+    assert!(Cluster::end(&folder).unwrap(), "a server that was left is found and ended");
+    assert!(!Cluster::end(&folder).unwrap());
 }

@@ -1,6 +1,8 @@
 //! Every rule of `plan/findings` fires on a case made for it, and no other rule does.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "findings/postgres.rs"]
+mod postgres;
 mod support;
 
 use cutover_core::catalogue;
@@ -28,7 +30,7 @@ impl World {
     fn healthy() -> Self {
         Self::of(&Seen { ledgers: vec![("main", 0)], ..Seen::default() })
     }
-    /// Two instances on one PostgreSQL; that driver's own finding is all there is to notice.
+    /// Two instances on one PostgreSQL: nothing to notice either.
     fn two() -> Self {
         let mut world = Self::of(&Seen { instances: vec!["a", "b"], ledgers: vec![("main", 0)], ..Seen::default() });
         let postgres = StorageIdentity::Postgres {
@@ -138,6 +140,7 @@ fn cases() -> Vec<Made> {
     let mut cases = about_instances();
     cases.extend(about_paths());
     cases.extend(about_storages());
+    cases.extend(postgres::cases());
     cases.push(made(
         "rolling-not-supported",
         Level::Block,
@@ -172,7 +175,7 @@ fn cases() -> Vec<Made> {
         FindingSubject::Path,
         "different files for 1.4.6",
         "one and the same archive on every host",
-        &["driver-not-supported"],
+        &[],
         World::two().with(|w| w.surveys[1].target.as_mut().unwrap().archive = Digest::of(b"another")),
     ));
     cases
@@ -190,7 +193,7 @@ fn about_instances() -> Vec<Made> {
             about("b"),
             "agent host-b did not answer",
             "start the agent on its host",
-            &["driver-not-supported"],
+            &[],
             World::two().with(|w| w.surveys.truncate(1)),
         ),
         unreadable(
@@ -224,7 +227,7 @@ fn about_instances() -> Vec<Made> {
             of_deployment(),
             "1.3.0, 1.3.1",
             "find out why",
-            &["driver-not-supported"],
+            &[],
             World::two().with(|w| w.runs(1, (1, 3, 0))),
         ),
         made(
@@ -274,7 +277,7 @@ fn about_paths() -> Vec<Made> {
             Level::Block,
             "instance b runs 1.5.0 already",
             older,
-            &["mixed-versions", "driver-not-supported"],
+            &["mixed-versions"],
             World::two().with(|w| w.runs(1, (1, 5, 0))),
         ),
         path(
@@ -357,23 +360,13 @@ fn about_storages() -> Vec<Made> {
         db_name: db_name.to_owned(),
     };
     vec![
-        storage(
-            "driver-not-supported",
-            Level::Block,
-            "PostgreSQL",
-            "use a later version",
-            World::two().with(|w| {
-                w.surveys.truncate(1);
-                w.registered.retain(|name, _| name.as_str() == "a");
-            }),
-        ),
         Made {
             also: &["sqlite-shared"],
             ..made(
                 "several-storages",
                 Level::Block,
                 of_deployment(),
-                "2 storages: sqlite /var/lib/numary/numary_*.db; sqlite /srv/other/numary_*.db",
+                "2 storages: sqlite /var/lib/numary/numary_*.db by a; sqlite /srv/other/numary_*.db by b",
                 "one deployment for each",
                 World::two().with(|w| {
                     w.each_storage(|storage| storage.identity = support::storage());
@@ -468,8 +461,7 @@ fn about_storages() -> Vec<Made> {
 #[test]
 fn a_healthy_deployment_has_no_findings() {
     assert_eq!(World::healthy().findings(), []);
-    let two: Vec<_> = World::two().findings().iter().map(|finding| finding.code.to_string()).collect();
-    assert_eq!(two, ["driver-not-supported"]);
+    assert_eq!(World::two().findings(), []);
 }
 
 #[test]
@@ -554,5 +546,5 @@ fn losses_of_ledgers_that_were_migrated_before_are_none() {
 fn an_instance_at_the_target_does_not_block_the_others() {
     let world = World::two().with(|w| w.runs(1, NEW));
     let codes: Vec<_> = world.findings().iter().map(|finding| finding.code.to_string()).collect();
-    assert_eq!(codes, ["driver-not-supported", "mixed-versions"]);
+    assert_eq!(codes, ["mixed-versions"]);
 }

@@ -428,6 +428,17 @@ fn the_same_request_again_changes_nothing() {
 }
 
 #[test]
+fn a_held_upgrade_that_is_paused_says_both() {
+    let mut play = play();
+    let order = play.until_phase(Phase::Drain);
+    play.outcome(&order, failure(FailureKind::Unclean));
+    assert!(!play.upgrade.status(now(play.millis)).paused);
+    play.ask(1, Ask::Pause);
+    let status = play.upgrade.status(now(play.millis));
+    assert!(status.paused && status.state == status::State::Held, "{:?}", status.state);
+}
+
+#[test]
 fn a_decision_names_an_open_hold_and_an_offered_choice() {
     let mut play = play();
     let order = play.until_phase(Phase::Drain);
@@ -523,7 +534,9 @@ fn closing_comes_after_the_end_and_once() {
     let mut play = play();
     assert_eq!(play.ask(1, Ask::Close { reason: String::new() }).rejected, vec![Some(Rejected::NotEnded)]);
     play.until_end();
+    assert_eq!(play.upgrade.status(now(play.millis)).closed, None);
     assert_eq!(play.ask(2, Ask::Close { reason: String::new() }).rejected, vec![None]);
+    assert_eq!(play.upgrade.status(now(play.millis)).closed, Some(now(play.millis).wall));
     let again = play.ask(3, Ask::Close { reason: String::new() });
     assert!(again.facts.is_empty() && again.rejected == vec![None], "closing what is closed is no error");
 }

@@ -20,8 +20,12 @@ pub struct Catalogue {
     pub bad_releases: Vec<BadRelease>,
     /// Releases of which only one instance may write.
     pub single_writers: Vec<SingleWriter>,
+    /// Releases whose migrations of two ledgers at once can collide, measured.
+    pub lane_collisions: Vec<LaneCollision>,
     /// What migrations lose, measured.
     pub losses: Vec<Loss>,
+    /// What migrations do to what others built on a ledger's tables.
+    pub dependents: Vec<DependentFate>,
     /// What makes a migration faster, measured.
     pub accelerators: Vec<Accelerator>,
 }
@@ -135,6 +139,18 @@ pub struct SingleWriter {
     pub unless: Option<String>,
 }
 
+/// Releases whose migrations of two ledgers at once can make each other fail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneCollision {
+    /// Which.
+    pub versions: VersionReq,
+    /// On which driver.
+    pub driver: Driver,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a migration loses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +174,33 @@ impl Loss {
             .into_iter()
             .find(|class| class.code() == self.code)
     }
+}
+
+/// What a migration does to what others built on a ledger's tables. PostgreSQL only.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DependentFate {
+    /// On which tables or columns, as `table` or `table.column`.
+    pub on: Vec<String>,
+    /// By which migration.
+    pub migration: u32,
+    /// What becomes of it.
+    pub effect: DependentEffect,
+    /// Whether it holds of views alone; of anything that depends otherwise.
+    #[serde(default)]
+    pub views_only: bool,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// What becomes of something that depends on a ledger's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DependentEffect {
+    /// It vanishes; the migration ends well.
+    Dropped,
+    /// The migration fails.
+    Stops,
 }
 
 /// What makes a migration faster.
@@ -198,8 +241,11 @@ struct File {
     bad_release: Vec<BadRelease>,
     #[serde(default)]
     single_writer: Vec<SingleWriter>,
+    lane_collision: Vec<LaneCollision>,
     #[serde(default)]
     loss: Vec<Loss>,
+    #[serde(default)]
+    dependent: Vec<DependentFate>,
     #[serde(default)]
     accelerator: Vec<Accelerator>,
 }
@@ -215,7 +261,9 @@ impl Catalogue {
             broken_upgrades: file.broken_upgrade,
             bad_releases: file.bad_release,
             single_writers: file.single_writer,
+            lane_collisions: file.lane_collision,
             losses: file.loss,
+            dependents: file.dependent,
             accelerators: file.accelerator,
         })
     }
@@ -232,6 +280,7 @@ mod tests {
         assert_eq!(catalogue.paths.len(), 17);
         assert_eq!(catalogue.side_by_side.len(), 40);
         assert!(catalogue.losses.iter().filter_map(Loss::class).count() == 2);
+        assert_eq!(catalogue.dependents.len(), 4);
     }
 
     #[test]

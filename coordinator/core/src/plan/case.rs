@@ -6,7 +6,7 @@ use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, S
 use cutover_vocabulary::storage::Driver;
 use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey};
 use cutover_vocabulary::{AgentName, InstanceName, Version};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a plan is made from.
 #[derive(Debug)]
@@ -26,19 +26,27 @@ impl<'a> Case<'a> {
     pub fn instances(&self) -> impl Iterator<Item = (&'a AgentName, &'a InstanceSurvey)> {
         self.surveys.iter().flat_map(|host| host.instances.iter().map(move |instance| (&host.agent, instance)))
     }
-    /// The storages as the instances show them; equal ones once.
+    /// The storages as the instances show them; equal ones once, as the first instance by name sees them. That is the
+    /// runner's: the room for recovery points, the tools and the rights that count are those on its host.
     pub fn storages(&self) -> Vec<&'a StorageSurvey> {
+        let mut instances: Vec<_> = self.instances().map(|(_, survey)| survey).collect();
+        instances.sort_by_key(|survey| &survey.instance);
         let mut storages: Vec<&StorageSurvey> = Vec::new();
-        for survey in self.instances().filter_map(|(_, instance)| instance.storage.as_ref().ok()) {
+        for survey in instances.into_iter().filter_map(|instance| instance.storage.as_ref().ok()) {
             if !storages.iter().any(|known| known.identity == survey.identity) {
                 storages.push(survey);
             }
         }
         storages
     }
+    /// Every version that answers, the lowest first, each once.
+    pub fn running(&self) -> Vec<&'a Version> {
+        let running = self.instances().filter_map(|(_, instance)| instance.inspection.as_ref().ok()?.running.as_ref());
+        running.collect::<BTreeSet<_>>().into_iter().collect()
+    }
     /// The lowest version that answers.
     pub fn from(&self) -> Option<&'a Version> {
-        self.instances().filter_map(|(_, instance)| instance.inspection.as_ref().ok()?.running.as_ref()).min()
+        self.running().first().copied()
     }
     /// The instance that answers with the highest version.
     pub fn newest(&self) -> Option<(&'a InstanceName, &'a Version)> {

@@ -1,23 +1,46 @@
-//! Instances of one deployment that run different versions.
+//! Instances of one deployment that run different versions. The manual's downtime strategies stop all of them, so it is no
+//! obstacle; but on one storage some pairs destroy what clients write, and then it is urgent.
 
+use crate::catalogue::SideBySideResult;
 use crate::plan::case::{Case, finding};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let mut versions: Vec<_> =
-        case.instances().filter_map(|(_, survey)| survey.inspection.as_ref().ok()?.running.as_ref()).collect();
-    versions.sort();
-    versions.dedup();
+    let versions = case.running();
     if versions.len() < 2 {
         return Vec::new();
     }
-    let list: Vec<String> = versions.iter().map(|version| version.to_string()).collect();
+    let list: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    let mut evidence = format!("its instances run {}", list.join(", "));
+    let mut source = Source::ThisHost;
+    for (at, old) in versions.iter().enumerate() {
+        for new in &versions[at + 1..] {
+            if let Some(harm) = case.catalogue.side_by_side(old, new).and_then(harm) {
+                evidence.push_str(&format!("; {old} beside {new} was measured: {harm}"));
+                source = Source::Measured;
+            }
+        }
+    }
     vec![finding(
         "mixed-versions",
         Level::Approve,
         FindingSubject::Deployment(case.ask.deployment.clone()),
-        Source::ThisHost,
-        format!("its instances run {}", list.join(", ")),
+        source,
+        evidence,
         "find out why; going back would bring each instance to the version it runs now",
     )]
+}
+
+fn harm(result: SideBySideResult) -> Option<&'static str> {
+    match result {
+        SideBySideResult::Works => None,
+        SideBySideResult::OldDead => Some("the old one answers 503 on migrated ledgers"),
+        SideBySideResult::OldLosesWrites => {
+            Some("the old one answers 200 and its transactions reach nothing but `log`: take it out of rotation NOW")
+        }
+        SideBySideResult::AddressFiltersMissAccounts => {
+            Some("accounts first used through the old one are missing from address filters for good")
+        }
+        SideBySideResult::Conflict => Some("each refuses the other's writes with 409 for good"),
+    }
 }

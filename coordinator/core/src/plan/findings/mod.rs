@@ -6,18 +6,22 @@ mod bad_release;
 mod bad_rows;
 mod broken_upgrade;
 mod db_name;
+mod dependents;
 mod disk_and_running_differ;
 mod disk_space;
+mod foreign_schema;
 mod inconsistent;
 mod instance_unreadable;
 mod losses;
 mod manager;
 mod mixed_versions;
 mod not_yet;
+mod obstacles;
 mod one_storage;
 mod path;
 mod registered_ledgers;
 mod release;
+mod sessions;
 mod shared_sqlite;
 mod skipped;
 mod storage_access;
@@ -42,16 +46,23 @@ const RULES: &[Rule] = &[
     Rule { codes: &["unknown-release", "target-without-storage-commands"], check: unknown_release::check },
     Rule { codes: &["bad-release"], check: bad_release::check },
     Rule { codes: &["broken-upgrade"], check: broken_upgrade::check },
-    Rule { codes: &["driver-not-supported", "rolling-not-supported"], check: not_yet::check },
+    Rule { codes: &["rolling-not-supported"], check: not_yet::check },
     Rule { codes: &["several-storages"], check: one_storage::check },
     Rule { codes: &["sqlite-shared"], check: shared_sqlite::check },
     Rule { codes: &["mixed-versions"], check: mixed_versions::check },
     Rule { codes: &["disk-and-running-differ"], check: disk_and_running_differ::check },
     Rule { codes: &["storage-read-only", "storage-held-by-others"], check: storage_access::check },
+    Rule {
+        codes: &["missing-grant", "missing-tool", "storage-not-writable", "missing-extension"],
+        check: obstacles::check,
+    },
+    Rule { codes: &["sessions-on-the-storage"], check: sessions::check },
     Rule { codes: &["db-name-with-underscore"], check: db_name::check },
     Rule { codes: &["file-skipped"], check: skipped::check },
+    Rule { codes: &["foreign-schema"], check: foreign_schema::check },
     Rule { codes: &["ledger-only-registered"], check: registered_ledgers::check },
     Rule { codes: &["bad-rows"], check: bad_rows::check },
+    Rule { codes: &["dependents-dropped", "dependents-stop-the-migration"], check: dependents::check },
     Rule { codes: &["storage-inconsistent"], check: inconsistent::check },
     Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], check: losses::check },
     Rule { codes: &["disk-space"], check: disk_space::check },
@@ -77,4 +88,17 @@ pub fn all(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = RULES.iter().flat_map(noticed).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
+}
+
+/// How many of several things an evidence names; the plan has all of them.
+const NAMED: usize = 10;
+
+/// Several things as one text, no longer than a person reads.
+fn listed(things: impl ExactSizeIterator<Item = String>) -> String {
+    let more = things.len().saturating_sub(NAMED);
+    let named: Vec<String> = things.take(NAMED).collect();
+    match more {
+        0 => named.join("; "),
+        _ => format!("{}; and {more} more", named.join("; ")),
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         )),
         Some(_) => {}
     }
-    if let Some(from) = case.from().filter(|from| case.catalogue.release(from).is_none()) {
+    for from in case.running().into_iter().filter(|from| case.catalogue.release(from).is_none()) {
         findings.push(about(
             "unknown-release",
             format!("nothing is known of {from}, which runs now"),
