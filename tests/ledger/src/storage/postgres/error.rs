@@ -41,10 +41,11 @@ impl PgError {
         }
     }
 
-    /// Whether the session is of no more use.
+    /// Whether the session is of no more use. 0A000 is a prepared statement whose table was replaced by another of its name (a
+    /// restored schema): it would fail for ever.
     pub(super) fn ends_the_session(&self) -> bool {
         match self {
-            Self::Server { severity, .. } => *severity != "ERROR",
+            Self::Server { severity, code, .. } => *severity != "ERROR" || code == "0A000",
             Self::Scan(_) => false,
             Self::Connect { .. } | Self::Broken(_) => true,
         }
