@@ -84,17 +84,16 @@ impl From<sqlx::Error> for PgError {
 
 /// Why a session could not be had, as pgx says it.
 pub(super) fn connect_error(error: sqlx::Error, target: &str, dialled: &str) -> PgError {
-    let why = match error {
-        sqlx::Error::Io(error) => {
-            let text = error.to_string();
-            let lower = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-            if text.contains("failed to lookup address") {
-                format!("hostname resolving error ({lower})")
-            } else {
-                format!("dial error (dial {dialled}: connect: {lower})")
-            }
+    let why = if let sqlx::Error::Io(error) = &error {
+        let text = error.to_string();
+        let lower = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        if text.contains("failed to lookup address") {
+            format!("hostname resolving error ({lower})")
+        } else {
+            format!("dial error (dial {dialled}: connect: {lower})")
         }
-        other => format!("server error ({})", PgError::from(other)),
+    } else {
+        format!("server error ({})", PgError::from(error))
     };
     PgError::Connect { target: target.to_owned(), why }
 }
