@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::plan::Strategy;
-use cutover_vocabulary::{DeploymentName, OperatorName, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, InstanceName, OperatorName, UpgradeId, Version};
 
 /// Where a coordinator listens when nothing else is said.
 pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
@@ -72,10 +72,17 @@ pub enum Command {
     Pause(SteerArgs),
     /// Let a paused upgrade go on.
     Resume(SteerArgs),
-    /// Say that the recovery points of an ended upgrade are not needed any more.
+    /// Say that the recovery points of an ended upgrade are not needed any more; or end one that a person took over on
+    /// a host, which frees its deployment and needs a reason.
     Close(SteerArgs),
     /// Say who is there, and who leads.
     Fleet,
+    /// Declare a deployment and the instances that must exist, or show one.
+    #[command(subcommand)]
+    Deployment(DeploymentCommand),
+    /// Let an instance go that is gone for good.
+    #[command(subcommand)]
+    Member(MemberCommand),
     /// A worker process: do what lies in a folder. For the agent alone.
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
@@ -218,6 +225,52 @@ pub struct SteerArgs {
     /// Why; stored.
     #[arg(long, default_value = "")]
     pub reason: String,
+}
+
+/// About deployments.
+#[derive(Debug, Subcommand)]
+pub enum DeploymentCommand {
+    /// Declare a deployment and the instances that must exist: a plan blocks on each that no agent has ever spoken for.
+    Create(CreateDeploymentArgs),
+    /// Show a deployment: its instances, which are missing, and who wrongly claims one.
+    Show {
+        /// Which.
+        name: DeploymentName,
+    },
+}
+
+/// Arguments of `deployment create`.
+#[derive(Debug, Args)]
+pub struct CreateDeploymentArgs {
+    /// Its name.
+    pub name: DeploymentName,
+    /// An instance that must exist, besides those declared before; may be repeated.
+    #[arg(long = "instance", value_name = "NAME")]
+    pub instances: Vec<InstanceName>,
+}
+
+/// About members.
+#[derive(Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Let an instance go that is gone for good. In an upgrade that has not ended, what its agent was asked about it
+    /// counts as settled by this, so somebody must have seen that nothing of it is at work on the storage.
+    Excuse(ExcuseArgs),
+}
+
+/// Arguments of `member excuse`.
+#[derive(Debug, Args)]
+pub struct ExcuseArgs {
+    /// Of which deployment.
+    pub deployment: DeploymentName,
+    /// Which instance.
+    pub instance: InstanceName,
+    /// Why; stored.
+    #[arg(long)]
+    pub reason: String,
+    /// What shows that nothing of it is at work on the storage, like: its host is off, and pg_stat_activity has no session
+    /// from its address; stored.
+    #[arg(long)]
+    pub evidence: String,
 }
 
 fn hold_id(text: &str) -> Result<HoldId, String> {

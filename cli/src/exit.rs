@@ -34,7 +34,7 @@ Exit status:
   2  usage: the command line, or a value in it, makes no sense
   3  the plan needs approval
   4  the plan is blocked
-  5  the upgrade is held or paused: it waits for a person
+  5  the upgrade is held or paused: it waits for a person; or one took it over
   6  the upgrade was aborted or rolled back";
 
     /// The same for commands that show an upgrade.
@@ -64,7 +64,8 @@ person, 0 elsewhere.";
     pub fn of_upgrade(status: &Status) -> Self {
         match status.state {
             State::Completed => Self::Done,
-            State::Held | State::Paused => Self::Held,
+            // What became of a taken-over one, only that person knows.
+            State::Held | State::Paused | State::TakenOver => Self::Held,
             State::Aborted | State::RolledBack => Self::WentBack,
             State::Running | State::GoingBack => Self::Error,
         }

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Whether it goes no further by itself.
 fn stands_still(state: State) -> bool {
     match state {
-        State::Completed | State::Aborted | State::RolledBack | State::Held | State::Paused => true,
+        State::Completed | State::Aborted | State::RolledBack | State::TakenOver | State::Held | State::Paused => true,
         State::Running | State::GoingBack => false,
     }
 }
@@ -170,6 +170,9 @@ fn matters(fact: &Fact) -> bool {
         | Fact::HoldDecided { .. }
         | Fact::HoldLifted { .. }
         | Fact::ProofVoided { .. }
+        | Fact::MemberJoined { .. }
+        | Fact::MemberExcused { .. }
+        | Fact::RunnerChosen { .. }
         | Fact::TurnedBack { .. }
         | Fact::Paused
         | Fact::Resumed

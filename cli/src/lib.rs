@@ -108,6 +108,8 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         Command::Watch(args) => commands::look::watch(&context, args).await,
         Command::Facts(args) => commands::look::facts(&context, args).await,
         Command::Fleet => commands::look::fleet(&context).await,
+        Command::Deployment(command) => commands::members::deployment(&context, command).await,
+        Command::Member(command) => commands::members::member(&context, command).await,
         Command::Decide(args) => commands::steer::decide(&context, args).await,
         Command::Abort(args) => commands::steer::abort(&context, args).await,
         Command::Rollback(args) => commands::steer::rollback(&context, args).await,

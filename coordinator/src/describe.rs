@@ -63,6 +63,16 @@ pub fn describe(recorded: &Recorded) -> String {
         Fact::ProofVoided { instance, seen } => {
             format!("instance {instance} does not count as down any more: {}", shown(seen))
         }
+        Fact::MemberJoined { instance, member } => {
+            format!("instance {instance} of agent {} takes part from here on; it ran {}", member.agent, member.version)
+        }
+        Fact::MemberExcused { instance, reason, evidence } => format!(
+            "instance {instance} takes no part any more{}: {}; shown by: {}",
+            by(&recorded.by),
+            shown(reason),
+            shown(evidence)
+        ),
+        Fact::RunnerChosen { agent } => format!("agent {agent} touches the storage from here on"),
         Fact::TurnedBack { why, stages } => {
             let way = match stages.as_slice() {
                 [] => "no instance was stopped, so nothing is to be done".to_owned(),
@@ -72,11 +82,19 @@ pub fn describe(recorded: &Recorded) -> String {
         }
         Fact::Paused => format!("paused{}: no new orders until it is resumed", by(&recorded.by)),
         Fact::Resumed => format!("resumed{}", by(&recorded.by)),
-        Fact::Ended { ending } => match ending {
+        Fact::Ended { ending, reason } => match ending {
             Ending::Completed => "completed: all instances answer on the new version".to_owned(),
             Ending::Aborted => "aborted: the former version serves, no data was touched".to_owned(),
             Ending::RolledBack => {
                 "rolled back: the ledgers are what they were, the former version serves, no write was lost".to_owned()
+            }
+            Ending::TakenOver => {
+                let reason = reason.as_deref().unwrap_or("a person took it over");
+                format!(
+                    "ended by hand{}, what was asked of agents counts as settled: {}",
+                    by(&recorded.by),
+                    shown(reason)
+                )
             }
         },
         Fact::Closed => format!("closed{}: the recovery points are not needed any more", by(&recorded.by)),
@@ -252,11 +270,15 @@ fn held(hold: &Hold) -> String {
         HoldReason::Inconsistent { ledger, what } => {
             format!("ledger {ledger} contradicts itself: {}", what.join("; "))
         }
-        HoldReason::AgentLost { agent, orders } => {
-            format!("agent {agent} is silent and has {}", count(orders.len(), "order"))
+        HoldReason::AgentLost { agent, orders, heard, .. } => {
+            let since = heard.map_or_else(String::new, |heard| format!(" since {heard}"));
+            format!("agent {agent} is silent{since} and has {}", count(orders.len(), "order"))
         }
         HoldReason::Overdue { order } => format!("{} takes longer than expected; nothing was stopped", step(order)),
         HoldReason::ProofVoided { instance, seen } => format!("instance {instance} was down, and now {}", shown(seen)),
+        HoldReason::InstanceAppeared { instance, agent, seen } => {
+            format!("instance {instance} of agent {agent} is no member and was seen: {}", shown(seen))
+        }
         HoldReason::TakenOver { agent, note } => {
             format!("a person took it over on the host of agent {agent}: {}", shown(note))
         }

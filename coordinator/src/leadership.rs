@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::links::Links;
+use crate::links::{Claim, Links};
 use crate::registry::{Deployment, Registered, Registry, RegistryError, keys};
 use crate::settings::Settings;
 use crate::surveys::Surveys;
@@ -61,6 +61,7 @@ pub(crate) struct Leadership {
     elected: Elapsed,
     upgrades: Mutex<BTreeMap<UpgradeId, Entry>>,
     members: Mutex<BTreeMap<InstanceName, Registered>>,
+    pub(crate) claims: Mutex<BTreeMap<InstanceName, Claim>>,
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -92,6 +93,7 @@ impl Leadership {
             elected: means.clock.boot(),
             upgrades: Mutex::default(),
             members: Mutex::default(),
+            claims: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         }
     }
@@ -223,7 +225,11 @@ impl Leadership {
 
     /// Keeps what the registry holds at hand.
     pub(crate) fn remember(&self, member: Registered) {
-        self.registered().insert(member.instance.clone(), member);
+        if member.gone {
+            self.registered().remove(&member.instance);
+        } else {
+            self.registered().insert(member.instance.clone(), member);
+        }
     }
 
     /// Every registered instance.

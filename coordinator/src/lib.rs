@@ -16,6 +16,7 @@ mod election;
 pub mod faults;
 mod leadership;
 mod links;
+mod members;
 mod plans;
 mod registry;
 mod run;

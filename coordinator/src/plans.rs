@@ -97,7 +97,10 @@ impl Leadership {
         strategy: StrategyAsk,
     ) -> Result<Plan, Refused> {
         let registered = self.members_of(deployment);
-        if registered.is_empty() {
+        let key = keys::deployment(deployment).map_err(|error| self.refuse(error.into()))?;
+        let (_, document) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
+        let declared = document.unwrap_or_default().declared;
+        if registered.is_empty() && declared.is_empty() {
             return Err(Refused::new(
                 Code::NoSuchDeployment,
                 format!("no instance of a deployment {deployment} is registered"),
@@ -111,11 +114,13 @@ impl Leadership {
             target: target.clone(),
             strategy,
             limits: self.settings.limits.clone(),
+            declared,
         };
         plan::make(&ask, &registered, &surveys, self.now().wall).map_err(|CannotPlan { findings }| {
             let seen: BTreeSet<_> = surveys.iter().map(|survey| &survey.agent).collect();
             let unseen: BTreeSet<_> = registered.values().filter(|agent| !seen.contains(agent)).collect();
-            let code = if unseen.is_empty() { Code::Blocked } else { Code::AgentNotSeen };
+            let never = ask.declared.iter().any(|name| !registered.contains_key(name));
+            let code = if unseen.is_empty() && !never { Code::Blocked } else { Code::AgentNotSeen };
             let agents = unseen.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let refused = refuse_findings(code, "there is no plan yet", &findings);
             if agents.is_empty() { refused } else { refused.with("agents", agents) }
@@ -312,7 +317,7 @@ impl Leadership {
     }
 
     /// Writes a document from what it is now; again where another call changed it meanwhile.
-    async fn replace<T: Serialize + serde::de::DeserializeOwned>(
+    pub(crate) async fn replace<T: Serialize + serde::de::DeserializeOwned>(
         &self,
         key: impl Fn() -> Result<cutover_store::Key, RegistryError>,
         change: impl Fn(Option<T>) -> T,

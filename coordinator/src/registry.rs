@@ -9,6 +9,7 @@ use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::{AgentName, DeploymentName, Digest, Epoch, InstanceName, RequestId, UpgradeId, Version};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Documents under one leadership.
@@ -24,6 +25,9 @@ pub(crate) struct Registered {
     pub(crate) instance: InstanceName,
     pub(crate) agent: AgentName,
     pub(crate) machine: String,
+    /// It was let go: its name is free for whoever speaks for it next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
 }
 
 /// One deployment.
@@ -38,6 +42,9 @@ pub(crate) struct Deployment {
     /// The storage that the latest survey found.
     #[serde(default)]
     pub(crate) storage: Option<StorageIdentity>,
+    /// Instances that must exist, by the word of whoever declared it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) declared: BTreeSet<InstanceName>,
 }
 
 /// A deployment's latest upgrade.
@@ -96,9 +103,13 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    Plan { chunks: Vec<Digest> },
+    Plan {
+        chunks: Vec<Digest>,
+    },
     Approval(Approval),
     Upgrade(UpgradeId),
+    /// An instance was let go; with the upgrade that it took part in.
+    Excused(Option<UpgradeId>),
 }
 
 /// The registry could not be read or written.

@@ -84,6 +84,8 @@ codes! {
     RequestReused => "REQUEST_REUSED", AlreadyExists;
     /// Another agent is connected under this name; `machine` says from where.
     AgentNameTaken => "AGENT_NAME_TAKEN", AlreadyExists;
+    /// The instance's agent is connected, so it is not gone; `agent` says which.
+    AgentConnected => "AGENT_CONNECTED", FailedPrecondition;
     /// An agent that is needed for this was not seen; `agents` says which.
     AgentNotSeen => "AGENT_NOT_SEEN", Unavailable;
     /// This coordinator does not lead; `leader` says who does, if anybody.

@@ -9,8 +9,9 @@ use cutover_proto::transport::{
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::fleet_server::{Fleet, FleetServer};
 use cutover_proto::v1::{
-    Deployment, GetLeaderRequest, Leader, ListDeploymentsRequest, ListDeploymentsResponse, ListInstancesRequest,
-    ListInstancesResponse,
+    CreateDeploymentRequest, Deployment, DeploymentDetails, ExcuseMemberRequest, ExcuseMemberResponse,
+    GetDeploymentRequest, GetLeaderRequest, Leader, ListDeploymentsRequest, ListDeploymentsResponse,
+    ListInstancesRequest, ListInstancesResponse,
 };
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -41,6 +42,18 @@ impl Fleet for Probe {
     async fn get_leader(&self, request: Request<GetLeaderRequest>) -> Result<Response<Leader>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
         Ok(Response::new(Leader { this_coordinator: format!("{caller:?}"), ..Default::default() }))
+    }
+    async fn create_deployment(
+        &self,
+        _: Request<CreateDeploymentRequest>,
+    ) -> Result<Response<DeploymentDetails>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+    async fn get_deployment(&self, _: Request<GetDeploymentRequest>) -> Result<Response<DeploymentDetails>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+    async fn excuse_member(&self, _: Request<ExcuseMemberRequest>) -> Result<Response<ExcuseMemberResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
     }
 }
 

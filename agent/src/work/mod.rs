@@ -148,7 +148,7 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
         Work::Register { target, ledgers, storage } => {
             Evidence::Registered { ledgers: register::register(bench, target, ledgers, storage).await? }
         }
-        Work::Migrate { target, storage, expected } => {
+        Work::Migrate { target, storage, expected, mark: _ } => {
             Evidence::Migrated(migrate::migrate(bench, target, storage, expected).await?)
         }
         Work::Prove { point, expected } => Evidence::Proved(prove::prove(bench, point, expected)?),

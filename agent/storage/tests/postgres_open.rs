@@ -4,7 +4,7 @@
 #[path = "support/postgres.rs"]
 mod support;
 
-use cutover_storage::StorageError;
+use cutover_storage::{Storage as _, StorageError};
 use cutover_vocabulary::storage::StorageIdentity;
 use secrecy::ExposeSecret as _;
 use support::{PASSWORD, ROLE};
@@ -88,4 +88,15 @@ fn ledger_commands_get_the_database_explicitly_recognisable_and_without_time_lim
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), format!("cutover:order/7|{database}"));
     assert!(url.ends_with("&statement_timeout=0&lock_timeout=0&idle_in_transaction_session_timeout=0&timezone=UTC"));
+}
+
+#[test]
+fn a_storage_may_be_dropped_inside_a_runtime() {
+    let Some(cluster) = support::cluster() else { return };
+    let storage = support::open(cluster, &support::database(cluster));
+    let lock = storage.lock(None, "cutover:test").unwrap();
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
+        drop(lock);
+        drop(storage);
+    });
 }

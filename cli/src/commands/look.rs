@@ -138,7 +138,8 @@ pub async fn fleet(context: &Context) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-fn instance(instance: &v1::Instance) -> serde_json::Value {
+/// An instance of the fleet.
+pub(super) fn instance(instance: &v1::Instance) -> serde_json::Value {
     let report =
         instance.report.clone().and_then(|report| cutover_vocabulary::instance::InstanceReport::try_from(report).ok());
     serde_json::json!({

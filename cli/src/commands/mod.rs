@@ -1,6 +1,7 @@
 //! The operator's commands, one file a group.
 
 pub mod look;
+pub mod members;
 pub mod plan;
 pub mod steer;
 pub mod upgrade;

@@ -30,6 +30,28 @@ pub fn page(leader: &v1::Leader, deployments: &[v1::Deployment], instances: &[v1
     page.finish()
 }
 
+/// One deployment: who is there, who is missing, and who was refused.
+pub fn deployment(details: &v1::DeploymentDetails, ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    let deployment = details.deployment.clone().unwrap_or_default();
+    page.heading(&format!("Deployment {}", deployment.name));
+    if let Some(upgrade) = &deployment.upgrade {
+        page.entry(2, 16, "Upgrade", format_args!("{upgrade}, not ended"));
+    }
+    for instance in &details.instances {
+        page.entry(2, 16, &instance.name, line(instance));
+    }
+    for missing in &details.missing {
+        page.entry(2, 16, missing, "MISSING: declared, and no agent has ever spoken for it; a plan blocks on it");
+    }
+    for claim in &details.claims {
+        let text = format_args!("REFUSED: agent {} on machine {} claims it: {}", claim.agent, claim.machine, claim.why)
+            .to_string();
+        page.entry(2, 16, &claim.instance, cutover_vocabulary::name::shown(&text).to_string());
+    }
+    page.finish()
+}
+
 fn line(instance: &v1::Instance) -> String {
     let heard = match moment("last_heard", instance.last_heard) {
         Ok(at) => format!("last heard {}", words::moment(at)),

@@ -61,6 +61,7 @@ fn evidence(page: &mut Page, reason: &HoldReason) {
         HoldReason::LossesChanged { .. }
         | HoldReason::Overdue { .. }
         | HoldReason::ProofVoided { .. }
+        | HoldReason::InstanceAppeared { .. }
         | HoldReason::TakenOver { .. } => {}
     }
 }

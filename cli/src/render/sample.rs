@@ -178,6 +178,7 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
         migrations: Migrations(Some(vec![0])),
         taken: at(0),
         restore_took: Elapsed(120),
+        mark: None,
     };
     Status {
         id: UpgradeId::new("u-1").unwrap(),

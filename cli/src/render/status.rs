@@ -26,7 +26,7 @@ pub fn state(state: State, ink: Ink) -> String {
     match state {
         State::Completed => ink.good(&word),
         State::Held | State::Paused => ink.heed(&word),
-        State::GoingBack | State::Aborted | State::RolledBack => ink.stop(&word),
+        State::GoingBack | State::Aborted | State::RolledBack | State::TakenOver => ink.stop(&word),
         State::Running => ink.strong(&word),
     }
 }
@@ -123,7 +123,7 @@ fn closing(page: &mut Page, status: &Status, next: &Next) {
                     .paragraph(2, "Nothing. Cutover removes no recovery point: remove them where you want the room."),
             }
         }
-        State::Aborted | State::RolledBack => {
+        State::Aborted | State::RolledBack | State::TakenOver => {
             page.paragraph(2, "See what happened, then plan again:");
             let (facts, plan) = (next.facts(&status.id), next.plan(&status.deployment, &status.target));
             if facts != plan {

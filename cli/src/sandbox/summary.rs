@@ -103,6 +103,9 @@ pub(super) async fn gather(sandbox: &Sandbox, client: &Client, status: Status, k
         | Fact::HoldDecided { .. }
         | Fact::HoldLifted { .. }
         | Fact::ProofVoided { .. }
+        | Fact::MemberJoined { .. }
+        | Fact::MemberExcused { .. }
+        | Fact::RunnerChosen { .. }
         | Fact::TurnedBack { .. }
         | Fact::Paused
         | Fact::Resumed
@@ -295,6 +298,7 @@ impl Summary {
                     "Whether the migration lost anything is not known before it is proved."
                 }
                 State::Completed | State::Aborted | State::RolledBack => "No row was lost.",
+                State::TakenOver => "What became of the rows, whoever took it over knows.",
             });
             return;
         }
@@ -354,7 +358,7 @@ impl Summary {
                 page.paragraph(2, "Go on with it:");
                 page.command(4, &sandbox.resume());
             }
-            State::Completed | State::Aborted | State::RolledBack => {}
+            State::Completed | State::Aborted | State::RolledBack | State::TakenOver => {}
         }
         page.paragraph(2, "The sandbox stays, without its processes. Its log, and how to remove it:");
         page.command(4, &sandbox.log().display().to_string());

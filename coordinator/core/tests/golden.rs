@@ -8,7 +8,7 @@
 mod support;
 
 use cutover_core::upgrade::Ask;
-use cutover_vocabulary::fact::{Fact, Recorded, Settlement};
+use cutover_vocabulary::fact::{Ending, Fact, Recorded, Settlement};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::phase::*;
@@ -66,9 +66,14 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
         HoldReason::LossesChanged { ledger: ledger("main"), approved: 1, now: 2, sha256: Some(Digest::of(b"rows")) },
         HoldReason::UnexplainedDifferences { ledger: ledger("main"), differences: vec![difference], count: 1 },
         HoldReason::Inconsistent { ledger: ledger("main"), what: vec!["volumes differ".to_owned()] },
-        HoldReason::AgentLost { agent: agent("host-a"), orders: vec![order.id.clone()] },
+        HoldReason::AgentLost { agent: agent("host-a"), orders: vec![order.id.clone()], heard: None, members: vec![] },
         HoldReason::Overdue { order: order.id.clone() },
         HoldReason::ProofVoided { instance: instance("a"), seen: "it runs".to_owned() },
+        HoldReason::InstanceAppeared {
+            instance: instance("d"),
+            agent: agent("host-d"),
+            seen: "it is running (pid 7), and answers as 1.3.1".to_owned(),
+        },
         HoldReason::TakenOver { agent: agent("host-a"), note: "by hand".to_owned() },
     ];
     let held = reasons.into_iter().enumerate().map(|(n, reason)| {
@@ -87,6 +92,17 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
         Fact::LateOutcome { order: order.id.clone(), outcome: Outcome::Failed(failed) },
         Fact::HoldLifted { hold: HoldId(3) },
         Fact::ProofVoided { instance: instance("a"), seen: "it runs".to_owned() },
+        Fact::MemberJoined {
+            instance: instance("d"),
+            member: Seen::default().plan().binding.members[&instance("a")].clone(),
+        },
+        Fact::MemberExcused {
+            instance: instance("d"),
+            reason: "its host burnt down".to_owned(),
+            evidence: "pg_stat_activity shows no session from its address".to_owned(),
+        },
+        Fact::RunnerChosen { agent: agent("host-b") },
+        Fact::Ended { ending: Ending::TakenOver, reason: Some("restored by hand".to_owned()) },
         Fact::Paused,
         Fact::Resumed,
         Fact::Closed,
@@ -101,7 +117,7 @@ fn name(fact: &Fact) -> String {
         Fact::StepSucceeded { evidence, .. } => Some(word(evidence)),
         Fact::Held { hold } => Some(word(&hold.reason)),
         Fact::BorderCrossed { border } => Some(border.to_string()),
-        Fact::Ended { ending } => Some(word(ending)),
+        Fact::Ended { ending, .. } => Some(word(ending)),
         Fact::Started { .. }
         | Fact::StageEntered { .. }
         | Fact::EvidenceRefused { .. }
@@ -112,6 +128,9 @@ fn name(fact: &Fact) -> String {
         | Fact::HoldDecided { .. }
         | Fact::HoldLifted { .. }
         | Fact::ProofVoided { .. }
+        | Fact::MemberJoined { .. }
+        | Fact::MemberExcused { .. }
+        | Fact::RunnerChosen { .. }
         | Fact::TurnedBack { .. }
         | Fact::Paused
         | Fact::Resumed

@@ -276,7 +276,10 @@ fn a_report_of_another_agent_voids_nothing() {
 fn silence_settles_nothing_and_the_hold_lifts_when_the_agent_is_back() {
     let mut play = play();
     let order = play.until_phase(Phase::Drain);
-    play.hear(&[Input::Silent { agent: agent("host-a") }, Input::Silent { agent: agent("host-a") }]);
+    play.hear(&[
+        Input::Silent { agent: agent("host-a"), heard: None },
+        Input::Silent { agent: agent("host-a"), heard: None },
+    ]);
     assert_eq!(play.upgrade.holds().count(), 1);
     assert_eq!(play.orders(), vec![(order, Want::Do)]);
     play.hear(&[Input::Heard { agent: agent("host-a") }]);
@@ -529,11 +532,12 @@ fn storage_is_attested_after_all_members_and_the_barrier_waits_for_every_one() {
 #[test]
 fn closing_comes_after_the_end_and_once() {
     let mut play = play();
-    assert_eq!(play.ask(1, Ask::Close).rejected, vec![Some(Rejected::NotEnded)]);
+    assert_eq!(play.ask(1, Ask::Close { reason: String::new() }).rejected, vec![Some(Rejected::NotEnded)]);
     play.until_end();
+    let close = || Ask::Close { reason: String::new() };
     assert_eq!(play.upgrade.status(now(play.millis)).closed, None);
-    assert_eq!(play.ask(2, Ask::Close).rejected, vec![None]);
+    assert_eq!(play.ask(2, close()).rejected, vec![None]);
     assert_eq!(play.upgrade.status(now(play.millis)).closed, Some(now(play.millis).wall));
-    let again = play.ask(3, Ask::Close);
+    let again = play.ask(3, close());
     assert!(again.facts.is_empty() && again.rejected == vec![None], "closing what is closed is no error");
 }

@@ -128,6 +128,8 @@ async fn converse(
     }
     info!(machine = hello.machine, in_hand = hello.in_hand.len(), "an agent attached");
     let agent = hello.agent.clone();
+    // Not to be dropped like other telemetry: an agent says hello once.
+    appeared(leadership, &agent, &hello.instances).await;
     observed(leadership, &agent, hello.instances);
     for (order, content) in &hello.in_hand {
         if !is_content(leadership, order, content) {
@@ -279,12 +281,37 @@ async fn refused(leadership: &Arc<Leadership>, agent: AgentName, order: OrderId,
 /// Telemetry: may be dropped, so it never waits.
 fn observed(leadership: &Leadership, agent: &AgentName, reports: Vec<InstanceReport>) {
     leadership.links.heard(agent, leadership.moment(), &reports);
-    let concerned: Vec<Handle> = leadership.led().into_iter().filter(|handle| handle.concerns(agent)).collect();
-    for handle in concerned {
+    for handle in leadership.led() {
         for report in &reports {
-            let observed = Input::Observed { agent: agent.clone(), report: report.clone() };
-            if handle.commands.try_send(Command::Learnt(observed)).is_err() {
+            let Some(input) = concerning(&handle, agent, report) else { continue };
+            if handle.commands.try_send(Command::Learnt(input)).is_err() {
                 debug!(upgrade = %handle.id, "dropped a report: the upgrade is busy");
+            }
+        }
+    }
+}
+
+/// What a report says to an upgrade: of a member that it was seen, of an instance of the same deployment that is no member
+/// that it appeared, of any other nothing.
+fn concerning(handle: &Handle, agent: &AgentName, report: &InstanceReport) -> Option<Input> {
+    let published = handle.now();
+    let upgrade = &published.upgrade;
+    let (agent, report) = (agent.clone(), report.clone());
+    if upgrade.finished() || report.deployment != upgrade.plan().binding.deployment {
+        None
+    } else if upgrade.members().contains_key(&report.instance) {
+        Some(Input::Observed { agent, report })
+    } else {
+        Some(Input::Appeared { agent, report })
+    }
+}
+
+/// Instances that an agent speaks for and that are no members of an upgrade of their deployment.
+async fn appeared(leadership: &Leadership, agent: &AgentName, reports: &[InstanceReport]) {
+    for handle in leadership.led() {
+        for report in reports {
+            if let Some(input @ Input::Appeared { .. }) = concerning(&handle, agent, report) {
+                deliver(&handle, input).await;
             }
         }
     }

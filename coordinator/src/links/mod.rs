@@ -9,6 +9,7 @@ mod register;
 
 pub(crate) use attach::Attach;
 pub(crate) use outbox::{Next, Outbox};
+pub(crate) use register::Claim;
 
 use crate::upgrade_loop::Standing;
 use cutover_vocabulary::instance::InstanceReport;
@@ -90,6 +91,8 @@ impl Links {
             over: token.child_token(),
         };
         peer.session = Some(session.clone());
+        // Its hello names the instances that it speaks for now.
+        peer.reports.clear();
         Ok(session)
     }
 
@@ -115,6 +118,12 @@ impl Links {
 
     pub(crate) fn is_connected(&self, agent: &AgentName) -> bool {
         self.state().peers.get(agent).is_some_and(|peer| peer.session.is_some())
+    }
+
+    /// Whether the agent is connected and speaks for this instance.
+    pub(crate) fn speaks_for(&self, agent: &AgentName, instance: &InstanceName) -> bool {
+        let state = self.state();
+        state.peers.get(agent).is_some_and(|peer| peer.session.is_some() && peer.reports.contains_key(instance))
     }
 
     /// When it was last heard, as a length of this leadership.

@@ -3,22 +3,26 @@
 use crate::leadership::Leadership;
 use crate::registry::{Registered, RegistryError, keys};
 use cutover_proto::{Code, Refused};
-use cutover_vocabulary::AgentName;
 use cutover_vocabulary::link::Hello;
+use cutover_vocabulary::{AgentName, InstanceName, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
 use tracing::{info, warn};
 
 impl Leadership {
     /// Registers the instances of a hello.
     ///
-    /// An instance that another agent speaks for is taken over only where that agent is gone and no upgrade counts on it:
-    /// two hosts with one instance name are a mistake in settings more often than a move.
+    /// An instance that another agent speaks for is refused, and the claim is shown with its deployment: two hosts with one
+    /// instance name are a mistake in settings more often than a move. One that has moved is let go first, by a person.
     pub(crate) async fn register(&self, hello: &Hello) -> Result<(), Refused> {
+        self.claims().retain(|_, claim| claim.agent != hello.agent);
         for report in &hello.instances {
             let wanted = Registered {
                 deployment: report.deployment.clone(),
                 instance: report.instance.clone(),
                 agent: hello.agent.clone(),
                 machine: hello.machine.clone(),
+                gone: false,
             };
             // Several agents that come at once change different documents; one that lost a race reads again.
             loop {
@@ -41,7 +45,7 @@ impl Leadership {
         }
         if present.as_ref() != Some(wanted) {
             self.registry.write(&key, revision, wanted).await?;
-            let Registered { deployment, instance, agent, machine } = wanted;
+            let Registered { deployment, instance, agent, machine, .. } = wanted;
             info!(%deployment, %instance, %agent, %machine, before = ?present, "registered an instance");
         }
         self.remember(wanted.clone());
@@ -49,21 +53,20 @@ impl Leadership {
     }
 
     fn may_replace(&self, present: &Registered, wanted: &Registered) -> Result<(), RegisterError> {
-        if present.agent == wanted.agent && present.machine == wanted.machine && present.deployment == wanted.deployment
-        {
+        let same = present.agent == wanted.agent
+            && present.machine == wanted.machine
+            && present.deployment == wanted.deployment;
+        if same || present.gone {
             return Ok(());
         }
         let refuse = |why: String, remedy: &str| {
             warn!(instance = %wanted.instance, agent = %wanted.agent, why, "refused an agent");
+            let (agent, machine) = (wanted.agent.clone(), wanted.machine.clone());
+            let claim = Claim { agent, machine, at: self.now().wall, why: why.clone() };
+            self.claims().insert(wanted.instance.clone(), claim);
             let refused = Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &present.machine);
             Err(RegisterError::Refused(Box::new(refused)))
         };
-        if present.agent != wanted.agent && self.links.is_connected(&present.agent) {
-            return refuse(
-                format!("instance {} is registered with agent {}, which is connected", wanted.instance, present.agent),
-                "give each instance of the fleet its own name in the agents' settings",
-            );
-        }
         if self.counts_on(&present.agent) {
             return refuse(
                 format!(
@@ -73,13 +76,36 @@ impl Leadership {
                 "end the upgrade first, or bring the former agent back",
             );
         }
+        if present.agent != wanted.agent {
+            return refuse(
+                format!(
+                    "instance {} is registered with agent {} on machine {}",
+                    wanted.instance, present.agent, present.machine
+                ),
+                "give each instance of the fleet its own name in the agents' settings; if this one has moved, let it go on its \
+                 former host first: `cutover member excuse`",
+            );
+        }
         Ok(())
+    }
+
+    pub(crate) fn claims(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an upgrade that has not ended has this agent among its members.
     fn counts_on(&self, agent: &AgentName) -> bool {
         self.led().iter().any(|handle| !handle.now().upgrade.finished() && handle.concerns(agent))
     }
+}
+
+/// An agent said that it speaks for an instance, and was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) agent: AgentName,
+    pub(crate) machine: String,
+    pub(crate) at: Timestamp,
+    pub(crate) why: String,
 }
 
 enum RegisterError {

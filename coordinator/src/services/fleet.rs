@@ -1,10 +1,15 @@
 //! The fleet: who is registered, what was heard last, and who leads.
 
-use super::upgrades::unreadable;
+use super::upgrades::{read, unreadable};
+use super::{caller, words as reason};
 use crate::election::Shared;
+use crate::leadership::Leadership;
+use crate::members::{Details, Excuse};
 use crate::registry::{Deployment, Registered, keys};
 use cutover_proto::convert::to_wire;
+use cutover_proto::malformed::{text, texts};
 use cutover_proto::v1 as pb;
+use cutover_vocabulary::InstanceName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -23,18 +28,8 @@ impl pb::fleet_server::Fleet for Fleet {
         let leadership = self.shared.leading().await?;
         let wanted = request.into_inner().deployment;
         let mine = |member: &Registered| wanted.as_deref().is_none_or(|wanted| member.deployment.as_str() == wanted);
-        let instance = |member: Registered| {
-            let mut seen = leadership.links.seen(&member.agent);
-            pb::Instance {
-                report: seen.reports.remove(&member.instance).map(Into::into),
-                name: member.instance.into(),
-                deployment: member.deployment.into(),
-                agent: member.agent.into(),
-                connected: seen.connected,
-                last_heard: seen.heard.map(to_wire),
-            }
-        };
-        let instances = leadership.fleet().into_iter().filter(mine).map(instance).collect();
+        let instances =
+            leadership.fleet().into_iter().filter(mine).map(|member| instance(&leadership, member)).collect();
         Ok(Response::new(pb::ListInstancesResponse { instances }))
     }
 
@@ -53,7 +48,12 @@ impl pb::fleet_server::Fleet for Fleet {
         let documents = leadership.registry.list::<Deployment>(keys::DEPLOYMENTS).await;
         for (key, document) in documents.map_err(|error| leadership.refuse(error))? {
             let name = key.as_str().trim_start_matches(keys::DEPLOYMENTS);
-            let Some(deployment) = deployments.get_mut(name) else { continue };
+            let declared = !document.declared.is_empty() || document.latest.is_some();
+            if !declared && !deployments.contains_key(name) {
+                continue;
+            }
+            let fresh = || pb::Deployment { name: name.to_owned(), ..Default::default() };
+            let deployment = deployments.entry(name.to_owned()).or_insert_with(fresh);
             deployment.storage = document.storage.map(Into::into);
             let unfinished = |id: &cutover_vocabulary::UpgradeId| {
                 leadership.led().iter().any(|handle| handle.id == *id && !handle.now().upgrade.finished())
@@ -61,6 +61,46 @@ impl pb::fleet_server::Fleet for Fleet {
             deployment.upgrade = document.latest.map(|latest| latest.id).filter(unfinished).map(Into::into);
         }
         Ok(Response::new(pb::ListDeploymentsResponse { deployments: deployments.into_values().collect() }))
+    }
+
+    async fn create_deployment(
+        &self,
+        request: Request<pb::CreateDeploymentRequest>,
+    ) -> Result<Response<pb::DeploymentDetails>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let name = read(text("name", &asked.name))?;
+        let instances: Vec<InstanceName> = read(texts("instances", &asked.instances))?;
+        let details = leadership.declare(&name, &instances.into_iter().collect(), &by, &id).await?;
+        Ok(Response::new(shown(&leadership, details)))
+    }
+
+    async fn get_deployment(
+        &self,
+        request: Request<pb::GetDeploymentRequest>,
+    ) -> Result<Response<pb::DeploymentDetails>, Status> {
+        let leadership = self.shared.leading().await?;
+        let name = read(text("name", &request.into_inner().name))?;
+        let details = leadership.details(&name).await?;
+        Ok(Response::new(shown(&leadership, details)))
+    }
+
+    async fn excuse_member(
+        &self,
+        request: Request<pb::ExcuseMemberRequest>,
+    ) -> Result<Response<pb::ExcuseMemberResponse>, Status> {
+        let asked = request.into_inner();
+        let leadership = self.shared.leading().await?;
+        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let excuse = Excuse {
+            deployment: read(text("deployment", &asked.deployment))?,
+            instance: read(text("instance", &asked.instance))?,
+            reason: reason("reason", asked.reason)?,
+            evidence: reason("evidence", asked.evidence)?,
+        };
+        let upgrade = leadership.excuse(&excuse, by, &id).await?;
+        Ok(Response::new(pb::ExcuseMemberResponse { upgrade: upgrade.map(Into::into) }))
     }
 
     async fn get_leader(&self, _: Request<pb::GetLeaderRequest>) -> Result<Response<pb::Leader>, Status> {
@@ -72,5 +112,46 @@ impl pb::fleet_server::Fleet for Fleet {
             this_coordinator: self.shared.name.to_string(),
             leading: self.shared.leading().await.is_ok(),
         }))
+    }
+}
+
+/// A registered instance with what its agent last said.
+fn instance(leadership: &Leadership, member: Registered) -> pb::Instance {
+    let mut seen = leadership.links.seen(&member.agent);
+    pb::Instance {
+        report: seen.reports.remove(&member.instance).map(Into::into),
+        name: member.instance.into(),
+        deployment: member.deployment.into(),
+        agent: member.agent.into(),
+        connected: seen.connected,
+        last_heard: seen.heard.map(to_wire),
+    }
+}
+
+fn shown(leadership: &Leadership, details: Details) -> pb::DeploymentDetails {
+    let Details { name, document, instances, missing, upgrade } = details;
+    let claims = leadership.claims();
+    let ours = |instance: &InstanceName| {
+        missing.contains(instance) || instances.iter().any(|member| member.instance == *instance)
+    };
+    let claims = claims.iter().filter(|(instance, _)| ours(instance)).map(|(instance, claim)| pb::RefusedClaim {
+        instance: instance.as_str().to_owned(),
+        agent: claim.agent.as_str().to_owned(),
+        machine: claim.machine.clone(),
+        at: Some(to_wire(claim.at)),
+        why: claim.why.clone(),
+    });
+    let claims = claims.collect();
+    let deployment = pb::Deployment {
+        name: name.into(),
+        instances: instances.iter().map(|member| member.instance.as_str().to_owned()).collect(),
+        storage: document.storage.map(Into::into),
+        upgrade: upgrade.map(Into::into),
+    };
+    pb::DeploymentDetails {
+        deployment: Some(deployment),
+        instances: instances.into_iter().map(|member| instance(leadership, member)).collect(),
+        missing: missing.into_iter().map(Into::into).collect(),
+        claims,
     }
 }

@@ -16,6 +16,7 @@ use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use upgrades::Upgrades;
+pub(crate) use upgrades::refuse;
 
 /// Every service, ready to be served; and what tells the health service who leads.
 pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
@@ -59,11 +60,16 @@ fn caller(operator: &str, request: &str) -> Result<(OperatorName, RequestId), Re
     Ok((malformed::text("operator", operator)?, malformed::text("request_id", request)?))
 }
 
-/// A person's words.
+/// A person's reason.
 fn reason(text: String) -> Result<String, Refused> {
+    words("reason", text)
+}
+
+/// A person's words in a field of a request.
+fn words(field: &str, text: String) -> Result<String, Refused> {
     if text.len() > LONGEST_REASON {
         let why = format!("it has {} bytes and may have {LONGEST_REASON}", text.len());
-        return Err(malformed::Malformed::at("reason", why).into());
+        return Err(malformed::Malformed::at(field, why).into());
     }
     Ok(text)
 }

@@ -3,7 +3,7 @@
 use super::{caller, reason, watch};
 use crate::election::Shared;
 use crate::leadership::{Entry, Leadership};
-use crate::upgrade_loop::{Command, Handle};
+use crate::upgrade_loop::Handle;
 use cutover_core::plan::{Approve, StrategyAsk};
 use cutover_core::upgrade::{Ask, Input, Rejected, Upgrade, what_if};
 use cutover_proto::convert::to_wire;
@@ -16,7 +16,6 @@ use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::status::{Status as UpgradeStatus, WhatIf};
 use cutover_vocabulary::{OperatorName, RequestId, UpgradeId};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 /// Most facts of a page, and how many where the caller does not say.
@@ -159,7 +158,8 @@ impl pb::upgrades_server::Upgrades for Upgrades {
 
     async fn close(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
         let asked = request.into_inner();
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Close).await
+        let ask = Ask::Close { reason: reason(asked.reason)? };
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 }
 
@@ -208,19 +208,15 @@ async fn carry_out(
     if revision == cutover_store::Revision::NONE {
         leadership.remember_call(&request, revision, &call).await?;
     }
-    let (answer, waiting) = oneshot::channel();
-    let input = Input::Asked { by, request, ask };
-    // A loop that is gone went with its leadership; whether it took the call, the same request id tells the next leader.
-    let _ = handle.commands.send(Command::Asked { input, answer }).await;
-    match waiting.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(rejected)) => Err(refuse(&handle.now().upgrade, rejected)),
-        Err(_) => Err(Refused::not_leader(None)),
+    match handle.ask(Input::Asked { by, request, ask }).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(rejected)) => Err(refuse(&handle.now().upgrade, rejected)),
+        None => Err(Refused::not_leader(None)),
     }
 }
 
 /// Why the core did not take a call, as an answer.
-fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
+pub(crate) fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
     let text = rejected.to_string();
     let look = "`cutover status` shows where it stands";
     let refused = match rejected {
@@ -247,6 +243,23 @@ fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
         Rejected::OrdersOut(_) => {
             Refused::new(Code::UpgradeActive, text, "wait until they are settled, then ask again")
         }
+        Rejected::NoEvidence(_) => Refused::new(
+            Code::InvalidArgument,
+            text,
+            "say what was looked at: that the host is off, and that no session of it is on the database",
+        )
+        .with("field", "evidence"),
+        Rejected::NoReason => {
+            Refused::new(Code::InvalidArgument, text, "repeat it with `--reason`").with("field", "reason")
+        }
+        Rejected::NoSuchMember(_) => Refused::new(Code::InvalidArgument, text, look).with("field", "instance"),
+        Rejected::LastMember(_) => Refused::new(Code::TooLate, text, "abort the upgrade, or bring its agent back"),
+        Rejected::RunnerNeeded { .. } => Refused::new(
+            Code::TooLate,
+            text,
+            "bring its agent back; where that cannot be, a person finishes by hand: `cutover-agent local takeover` on any \
+             member's host freezes the upgrade, and `cutover close` then ends it",
+        ),
         Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
         Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } => {
             Refused::new(Code::Internal, text, "look at the coordinator's log")
@@ -315,7 +328,7 @@ fn meant(what_if: WhatIf) -> pb::WhatIf {
 }
 
 /// Field readers name the field; a `Status` is made of that here.
-fn read<T>(field: Result<T, Malformed>) -> Result<T, Refused> {
+pub(super) fn read<T>(field: Result<T, Malformed>) -> Result<T, Refused> {
     field.map_err(Refused::from)
 }
 

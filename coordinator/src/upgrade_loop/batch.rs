@@ -108,6 +108,7 @@ pub(crate) fn stand_in(input: &Input) -> Option<Input> {
         Input::Asked { .. }
         | Input::Refused { .. }
         | Input::Observed { .. }
+        | Input::Appeared { .. }
         | Input::Silent { .. }
         | Input::Heard { .. }
         | Input::TakenOver { .. }

@@ -13,7 +13,7 @@ use cutover_core::upgrade::{Input, Rejected, Upgrade, Want};
 use cutover_store::{Appended, Batch, Nonce};
 use cutover_vocabulary::{AgentName, Digest, Elapsed, Order, OrderId, Recorded, UpgradeId};
 use load::{CannotLoad, Loaded};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,11 +65,16 @@ impl Handle {
     pub(crate) fn now(&self) -> Published {
         self.published.borrow().clone()
     }
-    /// Whether this agent speaks for one of its members.
+    /// Has the loop carry out a call, and waits until that is stored. None: the loop is gone with its leadership; whether it
+    /// took the call, the same request id tells the next leader.
+    pub(crate) async fn ask(&self, input: Input) -> Option<Result<(), Rejected>> {
+        let (answer, waiting) = oneshot::channel();
+        let _ = self.commands.send(Command::Asked { input, answer }).await;
+        waiting.await.ok()
+    }
+    /// Whether this agent takes part in it.
     pub(crate) fn concerns(&self, agent: &AgentName) -> bool {
-        let published = self.published.borrow();
-        let binding = &published.upgrade.plan().binding;
-        binding.runner == *agent || binding.members.values().any(|member| member.agent == *agent)
+        self.published.borrow().upgrade.concerns(agent)
     }
 }
 
@@ -84,7 +89,8 @@ pub(crate) struct Driver {
     /// One for each input.
     answers: VecDeque<Option<oneshot::Sender<Result<(), Rejected>>>>,
     publish: watch::Sender<Published>,
-    told_silent: BTreeSet<AgentName>,
+    /// Which agents were told to be silent, each with what it was asked by then.
+    told_silent: BTreeMap<AgentName, silence::Asked>,
     /// When it last decided, as a length of this leadership.
     decided: Elapsed,
     /// It goes on by itself.
@@ -117,7 +123,7 @@ pub(crate) fn prepare(
         inputs: VecDeque::new(),
         answers: VecDeque::new(),
         publish,
-        told_silent: BTreeSet::new(),
+        told_silent: BTreeMap::new(),
         decided: Elapsed(0),
         due: true,
     };
@@ -351,6 +357,9 @@ fn order_of(fact: &Recorded) -> Option<&OrderId> {
         | Fact::HoldDecided { .. }
         | Fact::HoldLifted { .. }
         | Fact::ProofVoided { .. }
+        | Fact::MemberJoined { .. }
+        | Fact::MemberExcused { .. }
+        | Fact::RunnerChosen { .. }
         | Fact::TurnedBack { .. }
         | Fact::Paused
         | Fact::Resumed

@@ -2,15 +2,32 @@
 //! asks a person.
 
 use super::Driver;
-use cutover_core::upgrade::Input;
+use cutover_core::upgrade::{Input, Upgrade};
 use cutover_vocabulary::hold::HoldReason;
-use cutover_vocabulary::{AgentName, Elapsed};
+use cutover_vocabulary::{AgentName, Elapsed, OrderId, Phase};
+use std::collections::BTreeSet;
 
 /// Whether an agent counts as lost. `heard` is when it was last heard under this leadership. An open link counts as
 /// hearing: its keep-alive probes are answered by the agent's process.
 pub(crate) fn is_lost(now: Elapsed, heard: Option<Elapsed>, limit: Elapsed) -> bool {
     // One that was not heard yet gets a grace to find the new leader.
     now >= heard.unwrap_or(limit).plus(limit)
+}
+
+/// What an agent is asked at a moment. A person who chose to wait is asked again when it is asked something else; when the
+/// upgrade turns back, too, because that question went with the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    orders: BTreeSet<OrderId>,
+    phase: Option<Phase>,
+    going_back: bool,
+}
+
+impl Asked {
+    fn of(upgrade: &Upgrade, agent: &AgentName) -> Self {
+        let orders = upgrade.orders_of(agent).into_iter().cloned().collect();
+        Self { orders, phase: upgrade.phase(), going_back: upgrade.going_back() }
+    }
 }
 
 impl Driver {
@@ -37,13 +54,17 @@ impl Driver {
                 | HoldReason::Inconsistent { .. }
                 | HoldReason::Overdue { .. }
                 | HoldReason::ProofVoided { .. }
+                | HoldReason::InstanceAppeared { .. }
                 | HoldReason::TakenOver { .. } => None,
             })
             .collect();
-        self.told_silent.retain(|agent| silent.contains(agent));
+        self.told_silent.retain(|agent, _| silent.contains(agent));
         for agent in silent {
-            if self.told_silent.insert(agent.clone()) {
-                self.take(Input::Silent { agent }, None);
+            let asked = Asked::of(&self.upgrade, &agent);
+            if self.told_silent.get(&agent) != Some(&asked) {
+                self.told_silent.insert(agent.clone(), asked);
+                let heard = self.leadership.links.seen(&agent).heard;
+                self.take(Input::Silent { agent, heard }, None);
             }
         }
         for agent in heard {

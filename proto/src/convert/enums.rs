@@ -42,7 +42,7 @@ enums! {
     Level = words::finding::Level { Info, Approve, Block } refuses { Unspecified: "it is not said" }
     Source = words::finding::Source { Manual, Measured, ThisStorage, ThisHost } refuses { Unspecified: "it is not said" }
     State = words::status::State {
-        Running, Paused, Held, GoingBack, Completed, Aborted, RolledBack
+        Running, Paused, Held, GoingBack, Completed, Aborted, RolledBack, TakenOver
     } refuses { Unspecified: "it is not said" }
     Choice = words::hold::Choice { Retry, Accept, Wait, Abort, Rollback } refuses { Unspecified: "it is not said" }
 }

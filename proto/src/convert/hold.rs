@@ -6,6 +6,7 @@ use crate::v1 as pb;
 use cutover_vocabulary::hold::{Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::storage::{Difference, Opener};
+use cutover_vocabulary::{AgentName, InstanceName, Timestamp};
 use std::collections::BTreeMap;
 
 impl From<HoldReason> for pb::HoldReason {
@@ -153,12 +154,14 @@ fn summary(reason: &HoldReason) -> Summary {
             format!("ledger {ledger} does not agree with itself: {}", listed(what)),
             vec![("ledger", ledger.to_string()), ("what", what.join("\n"))],
         ),
-        HoldReason::AgentLost { agent, orders } => (
+        HoldReason::AgentLost { agent, orders, heard, members } => (
             "agent-lost",
-            format!("agent {agent} was not heard for a while and has {} order(s)", orders.len()),
+            lost(agent, orders.len(), *heard, members),
             vec![
                 ("agent", agent.to_string()),
                 ("orders", orders.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+                ("heard", heard.map(|at| at.to_string()).unwrap_or_default()),
+                ("members", members.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
             ],
         ),
         HoldReason::Overdue { order } => (
@@ -171,11 +174,35 @@ fn summary(reason: &HoldReason) -> Summary {
             format!("{instance} was proved down, and was then seen: {}", shown(seen)),
             vec![("instance", instance.to_string()), ("seen", seen.clone())],
         ),
+        HoldReason::InstanceAppeared { instance, agent, seen } => (
+            "instance-appeared",
+            format!(
+                "{instance} of agent {agent} is on this deployment's storage and no member of the upgrade: {}",
+                shown(seen)
+            ),
+            vec![("instance", instance.to_string()), ("agent", agent.to_string()), ("seen", seen.clone())],
+        ),
         HoldReason::TakenOver { agent, note } => (
             "taken-over",
             format!("a person took the upgrade over on the host of agent {agent}: {}", shown(note)),
             vec![("agent", agent.to_string()), ("note", note.clone())],
         ),
+    }
+}
+
+/// Who is lost, since when, and what waits for it.
+fn lost(agent: &AgentName, orders: usize, heard: Option<Timestamp>, members: &[InstanceName]) -> String {
+    let since = match heard {
+        Some(heard) => format!("was last heard at {heard}"),
+        None => "was not heard for a while".to_owned(),
+    };
+    let speaks = match members {
+        [] => String::new(),
+        members => format!(", speaks for {}", members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    match orders {
+        0 => format!("agent {agent} {since}{speaks} and is asked next"),
+        orders => format!("agent {agent} {since}{speaks} and has {orders} order(s)"),
     }
 }
 

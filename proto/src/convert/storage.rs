@@ -150,8 +150,19 @@ impl TryFrom<pb::Losses> for Losses {
 
 impl From<RecoveryPoint> for pb::RecoveryPoint {
     fn from(point: RecoveryPoint) -> Self {
-        let RecoveryPoint { item, place, sha256, bytes, digest, expected, losses, migrations, taken, restore_took } =
-            point;
+        let RecoveryPoint {
+            item,
+            place,
+            sha256,
+            bytes,
+            digest,
+            expected,
+            losses,
+            migrations,
+            taken,
+            restore_took,
+            mark,
+        } = point;
         let item = match item {
             RecoveryItem::Ledger(name) => pb::recovery_point::Item::Ledger(name.into()),
             RecoveryItem::System => pb::recovery_point::Item::System(pb::SystemStore {}),
@@ -167,6 +178,7 @@ impl From<RecoveryPoint> for pb::RecoveryPoint {
             migrations: Some(migrations.into()),
             taken: Some(to_wire(taken)),
             restore_took_ms: millis(restore_took),
+            mark,
         }
     }
 }
@@ -188,6 +200,7 @@ impl TryFrom<pb::RecoveryPoint> for RecoveryPoint {
             migrations: wanted("migrations", wire.migrations)?,
             taken: moment("taken", wire.taken)?,
             restore_took: length("restore_took_ms", wire.restore_took_ms)?,
+            mark: wire.mark,
         })
     }
 }

@@ -24,7 +24,13 @@ pub fn hold_reason() -> impl Strategy<Value = HoldReason> {
             HoldReason::UnexplainedDifferences { ledger, differences, count }
         }),
         (ledger(), texts()).prop_map(|(ledger, what)| HoldReason::Inconsistent { ledger, what }),
-        (agent(), vec(order_id(), 0..3)).prop_map(|(agent, orders)| HoldReason::AgentLost { agent, orders }),
+        (agent(), vec(order_id(), 0..3), option::of(moment()), vec(instance(), 0..3))
+            .prop_map(|(agent, orders, heard, members)| HoldReason::AgentLost { agent, orders, heard, members }),
+        (instance(), agent(), text()).prop_map(|(instance, agent, seen)| HoldReason::InstanceAppeared {
+            instance,
+            agent,
+            seen
+        }),
         order_id().prop_map(|order| HoldReason::Overdue { order }),
         (instance(), text()).prop_map(|(instance, seen)| HoldReason::ProofVoided { instance, seen }),
         (agent(), text()).prop_map(|(agent, note)| HoldReason::TakenOver { agent, note }),
@@ -87,6 +93,7 @@ pub fn status() -> impl Strategy<Value = Status> {
             State::Completed,
             State::Aborted,
             State::RolledBack,
+            State::TakenOver,
         ][..],
     );
     let instance = (instance(), agent(), option::of(moment()), option::of((moment(), version())))

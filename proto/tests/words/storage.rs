@@ -85,18 +85,21 @@ pub fn item() -> impl Strategy<Value = RecoveryItem> {
 pub fn point() -> impl Strategy<Value = RecoveryPoint> {
     let copy = (text(), option::of(digest()), any::<u64>());
     let digests = (option::of(ledger_digest()), option::of(ledger_digest()));
-    (item(), copy, digests, losses(), migrations(), moment(), elapsed()).prop_map(
-        |(item, (place, sha256, bytes), (digest, expected), losses, migrations, taken, restore_took)| RecoveryPoint {
-            item,
-            place,
-            sha256,
-            bytes,
-            digest,
-            expected,
-            losses,
-            migrations,
-            taken,
-            restore_took,
+    (item(), copy, digests, losses(), migrations(), moment(), (elapsed(), option::of(text()))).prop_map(
+        |(item, (place, sha256, bytes), (digest, expected), losses, migrations, taken, (restore_took, mark))| {
+            RecoveryPoint {
+                item,
+                place,
+                sha256,
+                bytes,
+                digest,
+                expected,
+                losses,
+                migrations,
+                taken,
+                restore_took,
+                mark,
+            }
         },
     )
 }

@@ -39,11 +39,8 @@ pub fn work() -> impl Strategy<Value = Work> {
             ledgers,
             storage
         }),
-        (staged(), storage(), migrations()).prop_map(|(target, storage, expected)| Work::Migrate {
-            target,
-            storage,
-            expected
-        }),
+        (staged(), storage(), migrations(), option::of(text()))
+            .prop_map(|(target, storage, expected, mark)| Work::Migrate { target, storage, expected, mark }),
         (boxed(), migrations()).prop_map(|(point, expected)| Work::Prove { point, expected }),
         staged().prop_map(|to| Work::Switch { to }),
         version().prop_map(|to| Work::SwitchBack { to }),
@@ -223,7 +220,14 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
         order().prop_map(|order| Fact::AttemptOpened { order: std::sync::Arc::new(order) }),
         (order_id(), outcome()).prop_map(|(order, outcome)| Fact::LateOutcome { order, outcome }),
         hold().prop_map(|hold| Fact::Held { hold: Box::new(hold) }),
-        select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack][..]).prop_map(|ending| Fact::Ended { ending }),
+        (select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack, Ending::TakenOver][..]), option::of(text()))
+            .prop_map(|(ending, reason)| Fact::Ended { ending, reason }),
+        (instance(), text(), text()).prop_map(|(instance, reason, evidence)| Fact::MemberExcused {
+            instance,
+            reason,
+            evidence
+        }),
+        agent().prop_map(|agent| Fact::RunnerChosen { agent }),
         Just(Fact::Closed),
     ];
     let by = prop_oneof![

@@ -6,9 +6,10 @@
 use crate::hold::{Choice, Hold, HoldId};
 use crate::order::{Epoch, StepId};
 use crate::phase::{Border, Stage};
-use crate::plan::{Approval, Plan};
+use crate::plan::{Approval, Member, Plan};
 use crate::{
-    Digest, Elapsed, Evidence, Failure, InstanceName, OperatorName, Order, OrderId, Outcome, RequestId, Timestamp,
+    AgentName, Digest, Elapsed, Evidence, Failure, InstanceName, OperatorName, Order, OrderId, Outcome, RequestId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub enum Cause {
         request: RequestId,
     },
     /// An agent's message.
-    Agent(crate::AgentName),
+    Agent(AgentName),
     /// The machine itself: a barrier was reached, a deadline passed.
     Machine,
 }
@@ -127,6 +128,29 @@ pub enum Fact {
         /// What was seen.
         seen: String,
     },
+    /// An instance that appeared while the upgrade ran takes part from here on.
+    MemberJoined {
+        /// Which instance.
+        instance: InstanceName,
+        /// What its inspection showed: what a way back makes of it again.
+        member: Member,
+    },
+    /// An instance takes no part any more. The only way for one to leave. Its agent's unsettled orders about it are settled
+    /// by this: a person declared, with evidence from the storage's side, that nobody works on them any more.
+    MemberExcused {
+        /// Which instance.
+        instance: InstanceName,
+        /// Why, in the operator's words; who it was is in the envelope.
+        reason: String,
+        /// What shows that nobody of it is at work on the storage, in their words.
+        evidence: String,
+    },
+    /// The runner was excused: another agent touches the storage from here on. Recovery points that lie on the former
+    /// runner's host are none any more.
+    RunnerChosen {
+        /// Which agent.
+        agent: AgentName,
+    },
     /// From here the upgrade goes back: by the stages given.
     TurnedBack {
         /// Why, for people.
@@ -142,6 +166,9 @@ pub enum Fact {
     Ended {
         /// Which.
         ending: Ending,
+        /// An operator's words, where one ended it. Orders that were not settled are settled by this: they declared it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// An operator said that the recovery points are not needed any more. The last fact of an upgrade.
     Closed,
@@ -165,6 +192,9 @@ impl Fact {
             Self::HoldDecided { .. } => "hold-decided",
             Self::HoldLifted { .. } => "hold-lifted",
             Self::ProofVoided { .. } => "proof-voided",
+            Self::MemberJoined { .. } => "member-joined",
+            Self::MemberExcused { .. } => "member-excused",
+            Self::RunnerChosen { .. } => "runner-chosen",
             Self::TurnedBack { .. } => "turned-back",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
@@ -196,6 +226,8 @@ pub enum Ending {
     Aborted,
     /// It went back by restoring.
     RolledBack,
+    /// A person took it over on a host, and another closed it: what became of it is theirs to know.
+    TakenOver,
 }
 
 /// A fact as it is stored.
@@ -242,6 +274,9 @@ impl Recorded {
             | Fact::HoldDecided { .. }
             | Fact::HoldLifted { .. }
             | Fact::ProofVoided { .. }
+            | Fact::MemberJoined { .. }
+            | Fact::MemberExcused { .. }
+            | Fact::RunnerChosen { .. }
             | Fact::TurnedBack { .. }
             | Fact::Paused
             | Fact::Resumed

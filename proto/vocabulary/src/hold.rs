@@ -161,12 +161,18 @@ pub enum HoldReason {
         /// How.
         what: Vec<String>,
     },
-    /// An agent that has an order has not been heard for a while. Silence settles nothing.
+    /// An agent that has an order, or is asked next, has not been heard for a while. Silence settles nothing.
     AgentLost {
         /// Which agent.
         agent: AgentName,
         /// Its unsettled orders.
         orders: Vec<OrderId>,
+        /// When it was last heard; none when this leader never heard it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<Timestamp>,
+        /// The members that it speaks for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<InstanceName>,
     },
     /// An order takes longer than expected. Nothing was stopped.
     Overdue {
@@ -178,6 +184,15 @@ pub enum HoldReason {
         /// Which instance.
         instance: InstanceName,
         /// What was seen.
+        seen: String,
+    },
+    /// An instance of this deployment, on the same storage, that is no member was seen.
+    InstanceAppeared {
+        /// Which instance.
+        instance: InstanceName,
+        /// The agent that speaks for it.
+        agent: AgentName,
+        /// What was seen of it.
         seen: String,
     },
     /// A person on the host took the upgrade out of our hands.

@@ -134,6 +134,10 @@ pub enum Work {
         storage: StorageIdentity,
         /// Which migrations the ledger records afterwards.
         expected: Migrations,
+        /// The mark of its recovery point: where writing stands elsewhere now, somebody wrote since the point was taken,
+        /// and the order is refused with nothing changed. None: it cannot be compared.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<String>,
     },
     /// Ledger: compare what it holds with what it must hold. Changes nothing.
     Prove {

@@ -80,6 +80,8 @@ pub enum State {
     Aborted,
     /// It went back by restoring.
     RolledBack,
+    /// A person took it over on a host, and it was closed.
+    TakenOver,
 }
 impl State {
     /// Of an ending.
@@ -88,12 +90,13 @@ impl State {
             Ending::Completed => Self::Completed,
             Ending::Aborted => Self::Aborted,
             Ending::RolledBack => Self::RolledBack,
+            Ending::TakenOver => Self::TakenOver,
         }
     }
     /// Whether nothing more will happen.
     pub fn ended(self) -> bool {
         match self {
-            Self::Completed | Self::Aborted | Self::RolledBack => true,
+            Self::Completed | Self::Aborted | Self::RolledBack | Self::TakenOver => true,
             Self::Running | Self::Paused | Self::Held | Self::GoingBack => false,
         }
     }
@@ -108,6 +111,7 @@ impl fmt::Display for State {
             Self::Completed => "completed",
             Self::Aborted => "aborted",
             Self::RolledBack => "rolled back",
+            Self::TakenOver => "taken over",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What a storage is, what is in it, what was kept of it, and what a migration did to it.
 
-use crate::{Digest, Elapsed, LedgerName, Timestamp};
+use crate::{Digest, Elapsed, LedgerName, Subject, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -352,6 +352,23 @@ pub enum RecoveryItem {
     /// The system store. Where it did not exist, that it did not is what is kept.
     System,
 }
+impl RecoveryItem {
+    /// What steps about it are about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Ledger(name) => Subject::Ledger(name.clone()),
+            Self::System => Subject::Storage,
+        }
+    }
+    /// What a step about this keeps, changes or restores; none for an instance.
+    pub fn of(subject: &Subject) -> Option<Self> {
+        match subject {
+            Subject::Ledger(name) => Some(Self::Ledger(name.clone())),
+            Subject::Storage => Some(Self::System),
+            Subject::Instance(_) => None,
+        }
+    }
+}
 impl fmt::Display for RecoveryItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -384,4 +401,8 @@ pub struct RecoveryPoint {
     pub taken: Timestamp,
     /// How long a restore from it took when it was proved.
     pub restore_took: Elapsed,
+    /// Where writing to the ledger stood when the point was taken, as the driver sees it; only ever compared for equality.
+    /// None: the driver cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }

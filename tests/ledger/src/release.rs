@@ -89,6 +89,12 @@ pub struct PostgresMigrations {
     pub dates: DateText,
 }
 
+impl PostgresMigrations {
+    /// Those of 1.3.0 and 1.3.1.
+    pub(crate) const ROWS: Self =
+        Self { highest: 0, meta_compare: MetaCompare::InLedger, failure: Failure::NamesStatement, dates: DateText::Go };
+}
+
 /// Where `meta_compare(jsonb, boolean, …)` is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaCompare {
@@ -183,12 +189,7 @@ const V1_3_1: Release = Release {
     config: ConfigFile { persists: true, announces_missing: false },
     storage: StorageCommands::InitOnly,
     migrations: &[Migration::Rows],
-    postgres: PostgresMigrations {
-        highest: 0,
-        meta_compare: MetaCompare::InLedger,
-        failure: Failure::NamesStatement,
-        dates: DateText::Go,
-    },
+    postgres: PostgresMigrations::ROWS,
     layout: Layout::Rows,
     journal: Some("WAL"),
     system_store: false,

@@ -1,7 +1,7 @@
 //! The simulator keeps the contract that the real ledger was measured to keep, packed and unpacked as its releases are.
 #![expect(clippy::unwrap_used, reason = "a test: what fails, fails it, and what is skipped is printed")]
 
-use cutover_ledger_simulator::contract::{self, Bench, Subject};
+use cutover_ledger_simulator::contract::{self, Bench, Place, Subject};
 use cutover_ledger_simulator::pack;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,11 @@ fn released(dir: &Path, version: &str) -> Subject {
 
 fn keeps_the_contract(version: &str, from: Option<&str>) {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench { subject: released(dir.path(), version), from: from.map(|from| released(dir.path(), from)) };
+    let bench = Bench {
+        subject: released(dir.path(), version),
+        from: from.map(|from| released(dir.path(), from)),
+        place: Place::Sqlite,
+    };
     let mut lines = Vec::new();
     let tally = contract::run(&bench, "", |line| lines.push(line.to_owned()));
     let failed: Vec<&String> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
@@ -44,7 +48,7 @@ fn a_binary_of_another_release_breaks_the_contract() {
     let mut subject = released(dir.path(), "1.4.6");
     subject.version = "1.3.1".to_owned();
     subject.number = contract::Number(1, 3, 1);
-    let bench = Bench { subject, from: None };
+    let bench = Bench { subject, from: None, place: Place::Sqlite };
     for name in ["version_is_three_lines", "an_unknown_account", "a_fresh_file_has_the_journal", "an_idle_server"] {
         let tally = contract::run(&bench, name, |_| {});
         assert_eq!((tally.passed, tally.failed), (0, 1), "{name}");

@@ -77,6 +77,7 @@ pub(crate) fn point(item: RecoveryItem) -> Box<RecoveryPoint> {
         migrations: Migrations(None),
         taken: Timestamp::from_millis(0),
         restore_took: Elapsed(0),
+        mark: None,
     })
 }
 

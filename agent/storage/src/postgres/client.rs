@@ -8,12 +8,21 @@ use crate::StorageError;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use std::cell::RefCell;
-use std::future::Future;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The server's processes behind this process's connections: what they do is done by us, now.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Whether a session is one of this process.
+pub(super) fn is_own(pid: i32) -> bool {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
+}
 
 /// A value that goes with a statement as a parameter.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +41,14 @@ pub(crate) struct Client {
     /// None only while it is dropped.
     connection: RefCell<Option<PgConnection>>,
     place: Place,
+    pid: i32,
 }
 
 impl Client {
-    /// Connects and sets up the session: `settings` are set in order, the last of a name counts.
-    pub(super) fn connect<'a>(
+    /// Connects and sets up the session.
+    pub(super) fn connect(
         options: &PgConnectOptions,
-        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        settings: &BTreeMap<&str, &str>,
         place: Place,
     ) -> Result<Self, StorageError> {
         let doing = "connect to";
@@ -56,11 +66,18 @@ impl Client {
             Ok(connected) => connected.map_err(postgres(doing, &place))?,
             Err(_) => return Err(silent(doing, &place, CONNECT)),
         };
-        let client = Self { runtime: Some(runtime), connection: RefCell::new(Some(connection)), place };
-        for (name, value) in settings {
-            let set = Sql::fixed("SELECT set_config($1, $2, false)");
-            client.rows("set up the session on", &set, &[Value::Text(name), Value::Text(value)])?;
+        let mut client = Self { runtime: Some(runtime), connection: RefCell::new(Some(connection)), place, pid: 0 };
+        let doing = "set up the session on";
+        let (names, values): (Vec<String>, Vec<String>) =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).unzip();
+        let set = Sql::fixed(
+            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.set_config(name, value, false) \
+             FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) u(name, value)",
+        );
+        for row in client.rows(doing, &set, &[Value::Texts(&names), Value::Texts(&values)])? {
+            client.pid = client.get(doing, &row, 0)?;
         }
+        OWN.lock().unwrap_or_else(PoisonError::into_inner).insert(client.pid);
         Ok(client)
     }
 
@@ -136,16 +153,13 @@ impl Client {
         let runtime = self.runtime.as_ref().ok_or_else(gone)?;
         let mut slot = self.connection.borrow_mut();
         let connection = slot.as_mut().ok_or_else(gone)?;
-        block_on(runtime, work(connection)).map_err(postgres(doing, &self.place))
+        runtime.block_on(work(connection)).map_err(postgres(doing, &self.place))
     }
-}
-
-fn block_on<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
-    runtime.block_on(work)
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
+        OWN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pid);
         let connection = self.connection.borrow_mut().take();
         let Some(runtime) = self.runtime.take() else { return };
         // Saying goodbye takes one write, which must not block inside somebody's runtime; there the server sees the

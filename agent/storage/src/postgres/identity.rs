@@ -40,6 +40,13 @@ pub(super) fn identify(client: &Client) -> Result<StorageIdentity, StorageError>
     })
 }
 
+/// The server's major version.
+pub(super) fn major(client: &Client) -> Result<u32, StorageError> {
+    let sql = Sql::fixed("SELECT pg_catalog.current_setting('server_version_num')::int / 10000");
+    let major: i32 = client.one("ask for the version of", &sql, &[])?;
+    Ok(u32::try_from(major).unwrap_or(0))
+}
+
 /// Why the database cannot be written to; none where it can.
 pub(super) fn not_writable(client: &Client) -> Result<Option<&'static str>, StorageError> {
     let doing = "ask about writing to";

@@ -3,7 +3,7 @@
 use super::client::{Client, Value};
 use super::ident::Sql;
 use crate::StorageError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The two families of tables that PostgreSQL ledgers had. Within a family types differ (times as text or as `timestamptz`,
@@ -52,13 +52,9 @@ impl Columns {
         Ok(all)
     }
 
-    fn has(&self, table: &str, column: &str) -> bool {
+    /// Whether a table has a column.
+    pub(super) fn has(&self, table: &str, column: &str) -> bool {
         self.0.get(table).is_some_and(|columns| columns.contains_key(column))
-    }
-
-    /// The tables.
-    pub(super) fn tables(&self) -> BTreeSet<&str> {
-        self.0.keys().map(String::as_str).collect()
     }
 
     /// Whether migrations are recorded; releases before 1.3 do not.

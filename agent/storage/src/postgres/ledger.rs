@@ -75,22 +75,7 @@ impl Ledger {
     /// # Errors
     /// [`StorageError::NotALedger`] where something else than numbers is recorded.
     pub fn migrations(&self) -> Result<Migrations, StorageError> {
-        if !self.columns.records_migrations() {
-            return Ok(Migrations(None));
-        }
-        let doing = "read the migrations in";
-        // `version` is a text in every release, so a number is asked for, and anything else refused.
-        let sql = Sql::with("SELECT coalesce(version::text, '') FROM {0}.migrations", &[(&self.schema).into()]);
-        let mut numbers = Vec::new();
-        for row in self.client.rows(doing, &sql, &[])? {
-            let text: String = self.client.get(doing, &row, 0)?;
-            numbers.push(text.parse::<u32>().map_err(|_| {
-                not_a_ledger(&self.name, format!("its table migrations records {text:?}, which is no migration number"))
-            })?);
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        Ok(Migrations(Some(numbers)))
+        migrations(&self.client, &self.name, &self.columns)
     }
 
     /// Its connection, in the transaction.
@@ -114,6 +99,27 @@ impl Ledger {
         let name = Ident::new(&format!("cutover_{}", self.cursors.get()));
         stream(&self.client, &name, &Sql::with(query, &[(&self.schema).into()]), expand, scope)
     }
+}
+
+/// Which migrations a schema with these columns records.
+pub(super) fn migrations(client: &Client, name: &str, columns: &Columns) -> Result<Migrations, StorageError> {
+    if !columns.records_migrations() {
+        return Ok(Migrations(None));
+    }
+    let doing = "read the migrations in";
+    let schema = Ident::new(name);
+    // `version` is a text in every release, so a number is asked for, and anything else refused.
+    let sql = Sql::with("SELECT coalesce(version::text, '') FROM {0}.migrations", &[(&schema).into()]);
+    let mut numbers = Vec::new();
+    for row in client.rows(doing, &sql, &[])? {
+        let text: String = client.get(doing, &row, 0)?;
+        numbers.push(text.parse::<u32>().map_err(|_| {
+            not_a_ledger(name, format!("its table migrations records {text:?}, which is no migration number"))
+        })?);
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(Migrations(Some(numbers)))
 }
 
 impl RowSource for Ledger {

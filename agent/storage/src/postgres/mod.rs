@@ -6,22 +6,31 @@
 mod address;
 mod bad_rows;
 mod client;
+mod dependents;
 mod documents;
 mod error;
 mod ident;
 mod identity;
+mod inventory;
 mod layout;
 mod ledger;
+mod lock;
+mod migrating;
+mod obstacles;
 mod programs;
+mod quiet;
 mod recovery;
 mod rehearsal;
 mod restore;
 mod rows;
 mod schemas;
 mod scratch;
+mod sessions;
 mod split;
 mod storage;
+mod survey;
 mod system;
+mod tools;
 
 use crate::StorageError;
 use crate::settings::Resolved;
@@ -48,6 +57,8 @@ pub struct PostgresStorage {
     /// Another database of the same server for a copy; the service's own otherwise.
     database: String,
     identity: StorageIdentity,
+    /// The server's major version.
+    server: u32,
     resolved: Resolved,
 }
 
@@ -69,6 +80,7 @@ impl PostgresStorage {
                         endpoint: endpoint.clone(),
                         database: database.to_owned(),
                         identity: identity::identify(&client)?,
+                        server: identity::major(&client)?,
                         resolved: resolved.clone(),
                         address,
                     });
@@ -85,14 +97,14 @@ impl PostgresStorage {
         }))
     }
 
-    /// Which storage it is.
-    pub fn identity(&self) -> &StorageIdentity {
-        &self.identity
-    }
-
     /// The ledger's role.
     pub(crate) fn role(&self) -> &str {
         self.address.user()
+    }
+
+    /// The server's major version.
+    pub(crate) fn server(&self) -> u32 {
+        self.server
     }
 
     /// The database's name.
@@ -127,10 +139,7 @@ impl PostgresStorage {
 
     /// Every storage key as an environment variable, for ledger commands of ours on this database; with the variables of
     /// PostgreSQL's that the service itself has, because the connection string may leave things out.
-    ///
-    /// # Errors
-    /// [`StorageError::Settings`].
-    pub fn environment(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError> {
+    fn variables(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError> {
         let database = (self.database != self.address.database()).then_some(self.database.as_str());
         let string = self.address.command_string(task, database)?;
         let conn_string = crate::settings::Key::ConnString.variable();
@@ -146,7 +155,8 @@ fn connect(address: &Address, endpoint: &Endpoint, database: &str, task: &str) -
     let shown = cutover_vocabulary::name::shown;
     let what = format!("database {} at {endpoint} as role {}", shown(database), shown(address.user()));
     let place = Place { what, role: address.user().to_owned() };
-    let settings = address
+    // Of a name that is here twice the last counts.
+    let settings: BTreeMap<&str, &str> = address
         .session()
         .chain(SESSION)
         .chain([
@@ -158,6 +168,6 @@ fn connect(address: &Address, endpoint: &Endpoint, database: &str, task: &str) -
             ("tcp_keepalives_interval", "10"),
             ("tcp_keepalives_count", "6"),
         ])
-        .collect::<Vec<_>>();
-    Client::connect(&options, settings, place)
+        .collect();
+    Client::connect(&options, &settings, place)
 }

@@ -4,11 +4,10 @@
 //! of our own environment reaches them but the locale of their messages.
 
 use super::PostgresStorage;
+use super::tools::Tools;
 use crate::StorageError;
 use secrecy::ExposeSecret as _;
 use std::ffi::OsStr;
-use std::fs;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 /// One of the programs.
@@ -23,9 +22,6 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// Every one that is needed.
-    pub(crate) const ALL: [Self; 3] = [Self::Dump, Self::Restore, Self::Psql];
-
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -33,32 +29,6 @@ impl Program {
             Self::Restore => "pg_restore",
             Self::Psql => "psql",
         }
-    }
-
-    /// Where it lies: the newest of Debian's folders, which are on nobody's `PATH`, or else along `PATH`. A newer client
-    /// serves an older server, not the other way round.
-    pub(crate) fn find(self) -> Option<PathBuf> {
-        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin").join(self.name())))
-            })
-            .filter(|(_, path)| path.exists())
-            .collect();
-        versions.sort();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let along = || std::env::split_paths(&path).map(|folder| folder.join(self.name())).find(|path| path.exists());
-        versions.pop().map(|(_, path)| path).or_else(along)
-    }
-
-    /// Its major version, by its own word.
-    pub(crate) fn major(self) -> Option<u32> {
-        let output = Command::new(self.find()?).arg("--version").env_clear().output().ok()?;
-        // `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok())
     }
 
     /// Starts it on a storage's database. `task` names its sessions.
@@ -73,8 +43,8 @@ impl Program {
             message,
             remedy: "install PostgreSQL's client programs on this host, at least as new as the server",
         };
-        let path = self.find().ok_or_else(|| failed("it is not on this host".to_owned()))?;
-        let child = Command::new(path)
+        let tools = Tools::find(storage.server())?;
+        let child = Command::new(tools.path(self.name()))
             .args(args)
             .env_clear()
             .env("LC_ALL", "C.UTF-8")

@@ -3,7 +3,7 @@
 use super::PostgresStorage;
 use super::programs::Program;
 use super::scratch::{self, Scratch};
-use super::system;
+use super::{dependents, system};
 use crate::digest;
 use crate::points::{self, MANIFEST, Manifest, check_files, losses_path, manifest};
 use crate::storage::Secure;
@@ -156,7 +156,7 @@ fn keep_ledger(
     let list = losses_path(copy);
     let reading = points::write_losses(&list, ask.lossy, &snapshot)?;
     point.migrations = snapshot.migrations()?;
-    manifest.dependents = Vec::new();
+    manifest.dependents = dependents::find(snapshot.client(), name.as_str())?;
     dumping.wait()?;
     drop(snapshot);
 

@@ -11,35 +11,39 @@ use cutover_vocabulary::survey::StorageSurvey;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
-fn not_yet() -> StorageError {
-    StorageError::Settings("not yet".to_owned())
-}
-
 impl Storage for PostgresStorage {
     fn identity(&self) -> &StorageIdentity {
-        Self::identity(self)
+        &self.identity
     }
-    fn survey(&self, _look: &Look<'_>) -> Result<StorageSurvey, StorageError> {
-        Err(not_yet())
+
+    fn survey(&self, look: &Look<'_>) -> Result<StorageSurvey, StorageError> {
+        self.look_closely(look)
     }
-    fn attest(&self, _look: &Look<'_>) -> Result<StorageAttestation, StorageError> {
-        Err(not_yet())
+
+    fn attest(&self, look: &Look<'_>) -> Result<StorageAttestation, StorageError> {
+        self.look_quickly(look)
     }
-    fn lock(&self, _item: Option<&RecoveryItem>, _holder: &str) -> Result<Box<dyn Lock>, StorageError> {
-        Err(not_yet())
+
+    fn lock(&self, item: Option<&RecoveryItem>, holder: &str) -> Result<Box<dyn Lock>, StorageError> {
+        self.acquire(item, holder)
     }
-    fn quiet(&self, _item: Option<&RecoveryItem>) -> Result<(), StorageError> {
-        Err(not_yet())
+
+    fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
+        self.wait_until_quiet(item)
     }
+
     fn exists(&self, ledger: &LedgerName) -> Result<bool, StorageError> {
         self.has_table(ledger.as_str(), "transactions")
     }
+
     fn migrations(&self, ledger: &LedgerName, _scratch: &Path) -> Result<Migrations, StorageError> {
         self.ledger(ledger)?.migrations()
     }
+
     fn secure(&self, ask: &Secure<'_>) -> Result<RecoveryPoint, StorageError> {
         recovery::secure(self, ask)
     }
+
     fn prove(&self, point: &RecoveryPoint, _scratch: &Path) -> Result<Proof, StorageError> {
         let RecoveryItem::Ledger(name) = &point.item else {
             let path = PathBuf::from(&point.place);
@@ -56,25 +60,32 @@ impl Storage for PostgresStorage {
             Ok(compared)
         })
     }
+
     fn restore(&self, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
         restore::restore(self, point, aside)
     }
+
     fn copy(&self, ask: &CopyAsk<'_>) -> Result<Box<dyn Copied>, StorageError> {
         rehearsal::copy(self, ask)
     }
+
     fn environment(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError> {
-        Self::environment(self, task)
+        self.variables(task)
     }
+
     fn stagger(&self) -> Result<(), StorageError> {
-        Ok(())
+        self.begin_apart()
     }
+
     fn mark(&self, ledger: &LedgerName, _scratch: &Path) -> Result<String, StorageError> {
         self.ledger(ledger)?.mark()
     }
+
     fn growth(&self, _ledger: &LedgerName) -> Result<u64, StorageError> {
-        Ok(0)
+        self.bytes_of_database()
     }
-    fn analyse(&self, _ledger: &LedgerName) -> Result<(), StorageError> {
-        Ok(())
+
+    fn analyse(&self, ledger: &LedgerName) -> Result<(), StorageError> {
+        self.analyse_tables(ledger)
     }
 }

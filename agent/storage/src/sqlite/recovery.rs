@@ -116,6 +116,7 @@ fn take(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<RecoveryPoint,
         migrations: Migrations(None),
         taken,
         restore_took: Elapsed(0),
+        mark: None,
     };
     let mut manifest = Manifest {
         version: MANIFEST,

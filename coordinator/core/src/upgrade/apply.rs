@@ -1,13 +1,13 @@
 //! `apply`: folds a fact. Total, and without judgement: what a fact means was decided before it was stored.
 
-use super::phases::rules;
 use super::state::{Drained, Happened, OpenOrder, SettledBy, StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
+use cutover_vocabulary::outcome::Effect;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::storage::RecoveryItem;
-use cutover_vocabulary::{Elapsed, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+use cutover_vocabulary::{Elapsed, Evidence, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work};
 use std::sync::Arc;
 
 impl Upgrade {
@@ -32,6 +32,9 @@ impl Upgrade {
                 self.settle_order(order, SettledBy::Outcome);
                 self.learn(&order.step.subject, evidence, at);
                 self.set_step(order, StepState::Done, at);
+                if order.phase == Phase::Restore {
+                    self.is_as_it_was(&order.step.subject);
+                }
             }
             Fact::EvidenceRefused { order, evidence } => {
                 self.settle_order(order, SettledBy::Outcome);
@@ -42,6 +45,9 @@ impl Upgrade {
                 self.settle_order(order, SettledBy::Outcome);
                 if let Some(stage) = self.stages.get_mut(usize::from(order.step.stage)) {
                     stage.failures.push(failure.message.clone());
+                }
+                if failure.effect == Effect::None {
+                    self.had_no_effect(order);
                 }
                 self.set_step(order, StepState::Ready { failed: order.attempt }, at);
             }
@@ -57,15 +63,17 @@ impl Upgrade {
                 self.set_step(order, StepState::Ready { failed: order.attempt }, at);
                 match settlement {
                     Settlement::Finished(Outcome::Done(evidence)) => self.learn(&order.step.subject, evidence, at),
-                    Settlement::Finished(Outcome::Failed(_)) | Settlement::Stopped(_) | Settlement::NeverBegun => {}
+                    Settlement::NeverBegun => self.had_no_effect(order),
+                    Settlement::Finished(Outcome::Failed(failure)) | Settlement::Stopped(failure) => {
+                        if failure.effect == Effect::None {
+                            self.had_no_effect(order);
+                        }
+                    }
                 }
             }
             Fact::LateOutcome { order, outcome } => {
                 self.settled.insert(order.clone(), SettledBy::Late);
-                match outcome {
-                    Outcome::Done(evidence) => self.learn(&order.step.subject, evidence, at),
-                    Outcome::Failed(_) => {}
-                }
+                self.late(order, outcome, at);
             }
             Fact::Held { hold } => {
                 self.next_hold = hold.id.0 + 1;
@@ -80,7 +88,11 @@ impl Upgrade {
                     self.drained.insert(instance.clone(), Drained::Voided { since: *since });
                 }
             }
+            Fact::MemberJoined { instance, member } => self.fold_joined(instance, member),
+            Fact::MemberExcused { instance, .. } => self.fold_excused(instance, at),
+            Fact::RunnerChosen { agent } => self.fold_runner(agent),
             Fact::TurnedBack { why, stages } => {
+                self.joining.clear();
                 self.back_from = Some(self.stages.len().try_into().unwrap_or(u16::MAX));
                 self.turned_back = Some(why.clone());
                 self.stages.extend(stages.iter().copied().map(StageState::new));
@@ -89,8 +101,13 @@ impl Upgrade {
             }
             Fact::Paused => self.paused = true,
             Fact::Resumed => self.paused = false,
-            Fact::Ended { ending } => {
+            Fact::Ended { ending, .. } => {
                 self.ended = Some((*ending, at));
+                // Only what a person declared ended has any left.
+                for (id, _) in std::mem::take(&mut self.orders) {
+                    self.settled.insert(id, SettledBy::Person);
+                }
+                self.holds.clear();
                 self.clear_steps();
             }
             Fact::Closed => self.closed = Some(at),
@@ -108,7 +125,10 @@ impl Upgrade {
         // Where a stage begins again, what was asked about its last run is asked again if it is still so: an answer to it
         // must not pass for one about a step of this run.
         self.holds.retain(|_, hold| match hold.reason {
-            HoldReason::AgentLost { .. } | HoldReason::Overdue { .. } | HoldReason::TakenOver { .. } => true,
+            HoldReason::AgentLost { .. }
+            | HoldReason::Overdue { .. }
+            | HoldReason::InstanceAppeared { .. }
+            | HoldReason::TakenOver { .. } => true,
             HoldReason::StepFailed { .. }
             | HoldReason::UncleanStop { .. }
             | HoldReason::Strangers { .. }
@@ -120,14 +140,14 @@ impl Upgrade {
             | HoldReason::Inconsistent { .. }
             | HoldReason::ProofVoided { .. } => false,
         });
-        if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.crossed(Border::MigrateAuthorised) {
+        if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.going_back() {
             // What was kept of a storage that may have been written to since is no recovery point any more.
-            self.points.clear();
+            self.void_points();
         }
         if stage.phase == Phase::Drain && !self.crossed(Border::MigrateAuthorised) {
             self.storage = None;
         }
-        let subjects = rules(stage.phase).subjects(self);
+        let subjects = self.subjects(stage.phase);
         self.steps = subjects.iter().cloned().map(|subject| (subject, StepState::Ready { failed: 0 })).collect();
         self.ready = subjects.into_iter().collect();
         self.open_steps = self.steps.len().try_into().unwrap_or(u32::MAX);
@@ -143,14 +163,7 @@ impl Upgrade {
     fn open(&mut self, order: &Arc<Order>, since: (Epoch, Elapsed)) {
         let subject = &order.id.step.subject;
         match &order.work {
-            Work::Migrate { .. } => {
-                if let Subject::Ledger(name) = subject {
-                    self.touched.insert(RecoveryItem::Ledger(name.clone()));
-                }
-            }
-            Work::Register { .. } => {
-                self.touched.insert(RecoveryItem::System);
-            }
+            Work::Migrate { .. } | Work::Register { .. } => self.may_have_changed(&order.id),
             Work::Inspect
             | Work::StageRelease { .. }
             | Work::Rehearse { .. }
@@ -181,13 +194,57 @@ impl Upgrade {
         self.orders.insert(order.id.clone(), open);
     }
 
-    fn settle_order(&mut self, order: &OrderId, by: SettledBy) {
+    /// From the moment at which the order exists: its report may be lost.
+    fn may_have_changed(&mut self, order: &OrderId) {
+        if let Some(item) = RecoveryItem::of(&order.step.subject) {
+            self.touched.entry(item).or_default().insert(order.clone());
+        }
+    }
+
+    /// It is known of this order that it changed nothing; of other attempts at the same step that says nothing.
+    fn had_no_effect(&mut self, order: &OrderId) {
+        let Some(item) = RecoveryItem::of(&order.step.subject) else { return };
+        if let Some(orders) = self.touched.get_mut(&item) {
+            orders.remove(order);
+            if orders.is_empty() {
+                self.touched.remove(&item);
+            }
+        }
+    }
+
+    /// The item is what its recovery point holds, so nothing that was ordered before counts any more.
+    fn is_as_it_was(&mut self, subject: &Subject) {
+        if let Some(item) = RecoveryItem::of(subject) {
+            self.touched.remove(&item);
+        }
+    }
+
+    /// What came of an order that was settled without its outcome: only an effect counts. A proof that was given while nobody
+    /// waited for it any more proves nothing, and a recovery point of a former runner lies on another host.
+    fn late(&mut self, order: &OrderId, outcome: &Outcome, at: Timestamp) {
+        let nothing = matches!(outcome, Outcome::Failed(failure) if failure.effect == Effect::None);
+        if order.phase == Phase::Migrate && !nothing {
+            self.may_have_changed(order);
+        }
+        let known = match &order.step.subject {
+            Subject::Instance(name) => self.members.contains_key(name),
+            Subject::Ledger(_) | Subject::Storage => true,
+        };
+        match outcome {
+            Outcome::Done(
+                evidence @ (Evidence::Migrated(_) | Evidence::Registered { .. } | Evidence::Opened { .. }),
+            ) if known => self.learn(&order.step.subject, evidence, at),
+            Outcome::Done(_) | Outcome::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn settle_order(&mut self, order: &OrderId, by: SettledBy) {
         let id = self.orders.remove_entry(order).map_or_else(|| order.clone(), |(id, _)| id);
         self.settled.insert(id, by);
     }
 
     /// Only steps of the stage that is current; an order of a stage that was left changes no step.
-    fn set_step(&mut self, order: &OrderId, state: StepState, at: Timestamp) {
+    pub(super) fn set_step(&mut self, order: &OrderId, state: StepState, at: Timestamp) {
         let current = self.at == Some(order.step.stage)
             && self.current().is_some_and(|stage| stage.run == order.step.run)
             && !self.between();
@@ -231,6 +288,24 @@ impl Upgrade {
         }
     }
 
+    /// A step that is not to be done any more.
+    pub(super) fn remove_step(&mut self, subject: &Subject, at: Timestamp) {
+        let Some(step) = self.steps.remove(subject) else { return };
+        self.ready.remove(subject);
+        let done = step == StepState::Done;
+        if !done {
+            self.open_steps = self.open_steps.saturating_sub(1);
+        }
+        let open = self.open_steps;
+        if let Some(stage) = self.at.and_then(|at| self.stages.get_mut(usize::from(at))) {
+            let (finished, all) = stage.steps;
+            stage.steps = (finished.saturating_sub(u32::from(done)), all.saturating_sub(1));
+            if open == 0 {
+                stage.left = Some(at);
+            }
+        }
+    }
+
     fn decided(&mut self, id: HoldId, choice: Choice, since: (Epoch, Elapsed), at: Timestamp) {
         // What a person took over stays theirs: that hold is never gone.
         if self.holds.get(&id).is_some_and(|hold| matches!(hold.reason, HoldReason::TakenOver { .. })) {
@@ -239,6 +314,15 @@ impl Upgrade {
         let Some(hold) = self.holds.remove(&id) else { return };
         match choice {
             Choice::Accept => {
+                if let HoldReason::InstanceAppeared { instance, agent, .. } = &hold.reason {
+                    self.joining.insert(instance.clone(), agent.clone());
+                }
+                // Accepted as restored: nothing puts the item back once more.
+                if hold.phase == Phase::Restore
+                    && let Some(subject) = super::holds::subject_of(&hold)
+                {
+                    self.is_as_it_was(&subject);
+                }
                 if let Some(subject) = super::holds::subject_of(&hold)
                     && self.steps.contains_key(&subject)
                 {

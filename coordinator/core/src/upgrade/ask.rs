@@ -3,11 +3,12 @@
 use super::decide::Draft;
 use super::input::{Ask, Rejected};
 use super::state::Upgrade;
-use cutover_vocabulary::fact::{Cause, Fact};
+use cutover_vocabulary::fact::{Cause, Ending, Fact};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason};
-use cutover_vocabulary::outcome::FailureKind;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::{Border, Stage};
-use cutover_vocabulary::{OperatorName, Phase, RequestId, Subject};
+use cutover_vocabulary::storage::RecoveryItem;
+use cutover_vocabulary::{OperatorName, OrderId, Phase, RequestId, Subject};
 
 impl Draft {
     /// Carries out an operator's call. The same request id again changes nothing and is no error.
@@ -16,7 +17,7 @@ impl Draft {
             return Ok(());
         }
         let by = Cause::Operator { name: by.clone(), request: request.clone() };
-        if self.upgrade.finished() && *ask != Ask::Close {
+        if self.upgrade.finished() && !matches!(ask, Ask::Close { .. }) {
             return Err(Rejected::Ended);
         }
         match ask {
@@ -37,17 +38,34 @@ impl Draft {
                 self.happen(by, Fact::Resumed);
                 Ok(())
             }
-            Ask::Close if !self.upgrade.finished() => Err(Rejected::NotEnded),
-            Ask::Close if self.upgrade.closed.is_some() => Ok(()),
-            Ask::Close => {
+            Ask::Excuse { instance, reason, evidence } => self.excuse(by, instance, reason, evidence),
+            Ask::Close { reason } if !self.upgrade.finished() => self.end_by_hand(by, reason),
+            Ask::Close { .. } if self.upgrade.closed.is_some() => Ok(()),
+            Ask::Close { .. } => {
                 self.happen(by, Fact::Closed);
                 Ok(())
             }
         }
     }
 
+    /// What a person took over, a person ends: nothing else ever would, and the deployment is free only then.
+    fn end_by_hand(&mut self, by: Cause, reason: &str) -> Result<(), Rejected> {
+        if !self.upgrade.taken_over() {
+            return Err(Rejected::NotEnded);
+        }
+        if reason.trim().is_empty() {
+            return Err(Rejected::NoReason);
+        }
+        self.happen(by, Fact::Ended { ending: Ending::TakenOver, reason: Some(reason.to_owned()) });
+        Ok(())
+    }
+
+    /// Whoever asks to go back wants it to move: a paused upgrade is resumed by it.
     fn turn_back(&mut self, by: Cause, reason: &str) -> Result<(), Rejected> {
         let stages = self.upgrade.may_turn_back()?;
+        if self.upgrade.paused {
+            self.happen(by.clone(), Fact::Resumed);
+        }
         self.happen(by, Fact::TurnedBack { why: reason.to_owned(), stages });
         Ok(())
     }
@@ -62,21 +80,18 @@ impl Draft {
         let again = match choice {
             Choice::Retry => self.upgrade.retry_from(&hold)?,
             Choice::Abort | Choice::Rollback => self.upgrade.may_turn_back().map(|_| None)?,
-            Choice::Accept | Choice::Wait => None,
+            Choice::Accept => self.upgrade.accept_from(&hold)?,
+            Choice::Wait => None,
         };
         self.happen(by.clone(), Fact::HoldDecided { hold: id, choice, reason: reason.to_owned() });
         match choice {
             Choice::Abort | Choice::Rollback => self.turn_back(by, reason),
-            Choice::Retry => {
-                if let Some(number) = again
-                    && let Some(state) = self.upgrade.stages.get(usize::from(number))
-                {
-                    let (run, stage) = (state.run + 1, state.stage);
-                    self.happen(Cause::Machine, Fact::StageEntered { number, run, stage });
+            Choice::Retry | Choice::Accept | Choice::Wait => {
+                if let Some(number) = again {
+                    self.enter_again(number);
                 }
                 Ok(())
             }
-            Choice::Accept | Choice::Wait => Ok(()),
         }
     }
 }
@@ -97,7 +112,7 @@ impl Upgrade {
     }
 
     /// The round of attestations with which a retry of the stage `at` begins, if one stands before it.
-    fn round_before(&self, at: u16) -> Option<u16> {
+    pub(super) fn round_before(&self, at: u16) -> Option<u16> {
         let needs = match self.phase_at(at)? {
             // The order that failed may have lifted the fence and let clients in. A round would find the instance running; on
             // the way back, the drain and the restore that follow from that would undo what clients wrote.
@@ -120,15 +135,57 @@ impl Upgrade {
         needs.checked_sub(1).filter(|before| self.phase_at(*before) == Some(Phase::ConfirmDrained))
     }
 
-    /// Where to begin again when somebody was seen who may have written: before what was kept of the storage, or, once it may
-    /// have been migrated, before what was proved of it. None where neither was done yet, and on the way back.
+    /// The round of attestations before the first stage of a phase on the way forward.
+    pub(super) fn round_of(&self, phase: Phase) -> Option<u16> {
+        let number = self.stages.iter().position(|state| state.stage.phase == phase)?;
+        self.round_before(number.try_into().ok()?)
+    }
+
+    /// Where to begin again when somebody was seen who may have written: before what was kept of the storage, or, once all of it
+    /// may have been migrated, before what was proved of it. None where neither was done yet, and on the way back.
     fn before_what_was_seen(&self, at: u16) -> Option<u16> {
         if self.going_back() {
             return None;
         }
-        let voided = if self.crossed(Border::MigrateAuthorised) { Phase::Migrate } else { Phase::Secure };
+        let voided = if self.untouched().next().is_some() { Phase::Secure } else { Phase::Migrate };
         let voided = (0..=at).find(|number| self.phase_at(*number) == Some(voided))?;
         self.round_before(voided)
+    }
+
+    /// Whether a migration was refused with nothing changed: somebody may have written since the recovery point was taken, so
+    /// only another one makes trying again safe.
+    pub(super) fn was_refused(&self, order: &OrderId, failure: &cutover_vocabulary::Failure) -> bool {
+        let untouched = RecoveryItem::of(&order.step.subject).is_some_and(|item| !self.touched.contains_key(&item));
+        order.phase == Phase::Migrate
+            && failure.kind == FailureKind::Refused
+            && failure.effect == Effect::None
+            && untouched
+            && !self.going_back()
+    }
+
+    /// Where the upgrade goes on when what a hold shows is accepted, if not from here. Who joins is looked at, gets the target
+    /// release and is drained like all others; and what was kept or proved counts only since then.
+    fn accept_from(&self, hold: &Hold) -> Result<Option<u16>, Rejected> {
+        match &hold.reason {
+            HoldReason::InstanceAppeared { .. } if self.orders.is_empty() => {
+                let first = (0..).map_while(|number| Some((number, self.phase_at(number)?)));
+                Ok(first.filter(|(_, phase)| *phase == Phase::Preflight).map(|(number, _)| number).next())
+            }
+            HoldReason::InstanceAppeared { .. } => Err(Rejected::OrdersOut(self.orders.len())),
+            HoldReason::StepFailed { .. }
+            | HoldReason::UncleanStop { .. }
+            | HoldReason::Strangers { .. }
+            | HoldReason::PlanDrifted { .. }
+            | HoldReason::OtherStorage { .. }
+            | HoldReason::LedgersChanged { .. }
+            | HoldReason::LossesChanged { .. }
+            | HoldReason::UnexplainedDifferences { .. }
+            | HoldReason::Inconsistent { .. }
+            | HoldReason::AgentLost { .. }
+            | HoldReason::Overdue { .. }
+            | HoldReason::ProofVoided { .. }
+            | HoldReason::TakenOver { .. } => Ok(None),
+        }
     }
 
     /// Where a retry begins: `None` for the failed step alone. A stage that needs a quiet storage begins again with its
@@ -141,7 +198,7 @@ impl Upgrade {
                 // The border is crossed right before the stage is entered.
                 Some(self.before_what_was_seen(at).or(attested).unwrap_or(at))
             }
-            HoldReason::ProofVoided { .. } => {
+            HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. } => {
                 let first = self.back_from.unwrap_or(0);
                 let drain = (first..=at).rev().find(|number| self.phase_at(*number) == Some(Phase::Drain));
                 Some(drain.unwrap_or(at))
@@ -158,6 +215,9 @@ impl Upgrade {
                     && self.before_what_was_seen(at).is_some() =>
             {
                 self.before_what_was_seen(at)
+            }
+            HoldReason::StepFailed { order, failure } if self.was_refused(order, failure) => {
+                self.round_of(Phase::Secure)
             }
             HoldReason::PlanDrifted { .. } | HoldReason::OtherStorage { .. } => Some(attested.unwrap_or(at)),
             // Only another run takes another recovery point: one attempt more is given the one that was taken.

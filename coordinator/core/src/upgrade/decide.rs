@@ -12,7 +12,9 @@ use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::plan::{Approval, Plan};
-use cutover_vocabulary::{AgentName, Evidence, Failure, Now, OperatorName, OrderId, Outcome, Phase, RequestId};
+use cutover_vocabulary::{
+    AgentName, Evidence, Failure, Now, OperatorName, OrderId, Outcome, Phase, RequestId, Timestamp,
+};
 use std::sync::Arc;
 
 /// The first fact of an upgrade. That the plan may start (digest, approval), the plan module says.
@@ -80,8 +82,12 @@ impl Draft {
                 self.observed(agent, report);
                 Ok(())
             }
-            Input::Silent { agent } => {
-                self.silent(agent);
+            Input::Appeared { agent, report } => {
+                self.appeared(agent, report);
+                Ok(())
+            }
+            Input::Silent { agent, heard } => {
+                self.silent(agent, *heard);
                 Ok(())
             }
             Input::Heard { agent } => {
@@ -117,8 +123,11 @@ impl Draft {
         let by = Cause::Agent(agent.clone());
         let Some(phase) = self.open_order(agent, id)? else {
             // Settled before: a duplicate, or the late outcome of an order that was withdrawn.
-            if self.upgrade.settled.get(id) == Some(&SettledBy::Revoke) {
-                self.happen(by, Fact::LateOutcome { order: id.clone(), outcome: outcome.clone() });
+            match self.upgrade.settled.get(id) {
+                Some(SettledBy::Revoke | SettledBy::Person) => {
+                    self.happen(by, Fact::LateOutcome { order: id.clone(), outcome: outcome.clone() });
+                }
+                Some(SettledBy::Outcome | SettledBy::Late) | None => {}
             }
             return Ok(());
         };
@@ -143,6 +152,9 @@ impl Draft {
         match rules(phase).judge(&self.upgrade, &id.step.subject, evidence) {
             Verdict::Enough => {
                 self.happen(by, Fact::StepSucceeded { order: id.clone(), evidence: evidence.clone() });
+                if let Evidence::Inspected(found) = evidence {
+                    self.joined(&id.step.subject, found);
+                }
             }
             Verdict::Hold(reason) => {
                 self.happen(by.clone(), Fact::EvidenceRefused { order: id.clone(), evidence: evidence.clone() });
@@ -238,7 +250,7 @@ impl Draft {
     /// A proof ages: an instance that was proved down and is seen up voids it.
     fn observed(&mut self, agent: &AgentName, report: &InstanceReport) {
         let opening = matches!(self.upgrade.phase(), Some(Phase::Open | Phase::Reopen)) || self.upgrade.finished();
-        let Some(member) = self.upgrade.plan.binding.members.get(&report.instance) else { return };
+        let Some(member) = self.upgrade.members.get(&report.instance) else { return };
         let Some(Drained::Proved { at, fence, .. }) = self.upgrade.drained.get(&report.instance) else { return };
         // A host's clock can be set back. A fence that was lifted, or set anew, was so after the proof was given under it.
         let lifted = report.fence > *fence || (report.fence == *fence && !report.fenced);
@@ -258,16 +270,20 @@ impl Draft {
         }
     }
 
-    fn silent(&mut self, agent: &AgentName) {
-        if self.upgrade.finished() || self.lost_hold(agent).is_some() {
+    /// A person is asked where something waits for the agent: an order, or the next step.
+    fn silent(&mut self, agent: &AgentName, heard: Option<Timestamp>) {
+        let upgrade = &self.upgrade;
+        if upgrade.finished() || self.lost_hold(agent).is_some() || !upgrade.awaited_agents().contains(agent) {
             return;
         }
-        let mine = self.upgrade.orders.iter().filter(|(_, open)| open.order.agent == *agent);
-        let orders: Vec<OrderId> = mine.map(|(id, _)| id.clone()).collect();
-        if let Some(first) = orders.first() {
-            let phase = first.phase;
-            self.hold(Cause::Machine, HoldReason::AgentLost { agent: agent.clone(), orders }, phase);
-        }
+        let orders: Vec<OrderId> = upgrade.orders_of(agent).into_iter().cloned().collect();
+        let members = upgrade.members.iter().filter(|(_, member)| member.agent == *agent);
+        let members = members
+            .map(|(name, _)| name)
+            .chain(upgrade.joining.iter().filter(|(_, of)| *of == agent).map(|(name, _)| name));
+        let members = members.cloned().collect();
+        let phase = orders.first().map(|order| order.phase).or_else(|| upgrade.phase()).unwrap_or(Phase::Preflight);
+        self.hold(Cause::Machine, HoldReason::AgentLost { agent: agent.clone(), orders, heard, members }, phase);
     }
 
     fn heard(&mut self, agent: &AgentName) {

@@ -3,7 +3,7 @@
 use super::state::Upgrade;
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::phase::Border;
-use cutover_vocabulary::{Phase, Subject, Timestamp};
+use cutover_vocabulary::{AgentName, InstanceName, Phase, Subject, Timestamp};
 
 /// The step that a hold is about; none where it is about the whole upgrade.
 pub(super) fn subject_of(hold: &Hold) -> Option<Subject> {
@@ -22,7 +22,28 @@ pub(super) fn subject_of(hold: &Hold) -> Option<Subject> {
         | HoldReason::AgentLost { .. }
         | HoldReason::Overdue { .. }
         | HoldReason::ProofVoided { .. }
+        | HoldReason::InstanceAppeared { .. }
         | HoldReason::TakenOver { .. } => None,
+    }
+}
+
+/// Whether a hold has nothing to ask any more once this instance has gone, and its agent with it where one is named.
+pub(super) fn ends_with(reason: &HoldReason, instance: &InstanceName, gone: Option<&AgentName>) -> bool {
+    match reason {
+        HoldReason::AgentLost { agent, .. } => gone == Some(agent),
+        HoldReason::StepFailed { order, .. } => order.step.subject == Subject::Instance(instance.clone()),
+        HoldReason::UncleanStop { instance: other, .. }
+        | HoldReason::ProofVoided { instance: other, .. }
+        | HoldReason::InstanceAppeared { instance: other, .. } => other == instance,
+        HoldReason::Strangers { .. }
+        | HoldReason::PlanDrifted { .. }
+        | HoldReason::OtherStorage { .. }
+        | HoldReason::LedgersChanged { .. }
+        | HoldReason::LossesChanged { .. }
+        | HoldReason::UnexplainedDifferences { .. }
+        | HoldReason::Inconsistent { .. }
+        | HoldReason::Overdue { .. }
+        | HoldReason::TakenOver { .. } => false,
     }
 }
 
@@ -33,7 +54,7 @@ fn offer(choice: Choice, cost: &str) -> Offer {
 /// Whether the reason is that somebody was seen who may have written.
 fn somebody_may_have_written(reason: &HoldReason) -> bool {
     match reason {
-        HoldReason::Strangers { .. } | HoldReason::ProofVoided { .. } => true,
+        HoldReason::Strangers { .. } | HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. } => true,
         HoldReason::StepFailed { .. }
         | HoldReason::UncleanStop { .. }
         | HoldReason::PlanDrifted { .. }
@@ -69,8 +90,20 @@ fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
     }
 }
 
-fn accept_cost(reason: &HoldReason) -> Option<&'static str> {
+fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
     match reason {
+        HoldReason::InstanceAppeared { .. } if upgrade.going_back() => None,
+        HoldReason::InstanceAppeared { .. } if upgrade.crossed(Border::OpenAuthorised) => {
+            Some("it joins: it is stopped, gets the target release and is let in on it; the others serve meanwhile")
+        }
+        HoldReason::InstanceAppeared { .. } if upgrade.crossed(Border::MigrateAuthorised) => Some(
+            "it joins: it gets the target release and is stopped like all others, and every ledger is compared again before \
+             going on: what it wrote shows there; clients wait meanwhile",
+        ),
+        HoldReason::InstanceAppeared { .. } => Some(
+            "it joins: it gets the target release and is stopped like all others, and new recovery points are taken, \
+             because it may have written",
+        ),
         HoldReason::UncleanStop { .. } => Some(
             "go on although requests may have been cut off: clients that got no answer must look up their reference \
              before they write again",
@@ -99,15 +132,26 @@ fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
         HoldReason::UnexplainedDifferences { .. } | HoldReason::Inconsistent { .. } => {
             Some("compare again; the same data gives the same answer")
         }
-        HoldReason::ProofVoided { .. } if upgrade.going_back() => Some(
-            "drain and restore again from the beginning of the way back: what it wrote meanwhile is then only in the \
+        HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. }
+            if upgrade.going_back() && upgrade.touched.is_empty() =>
+        {
+            Some(
+                "drain again and go on from there: what was restored is not restored once more, so what it wrote since stays",
+            )
+        }
+        HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. } if upgrade.going_back() => Some(
+            "drain again and go on from there: what it wrote into a ledger that is not restored yet is then only in the \
              files that the restore moves aside",
         ),
+        HoldReason::InstanceAppeared { .. } => None,
         HoldReason::ProofVoided { .. } if upgrade.crossed(Border::MigrateAuthorised) => {
             Some("look again; if it is down now, compare every ledger again before going on: what it wrote shows there")
         }
         HoldReason::ProofVoided { .. } => Some("drain again from the start, and take new recovery points"),
         HoldReason::TakenOver { .. } => None,
+        HoldReason::StepFailed { order, failure } if upgrade.was_refused(order, failure) => {
+            Some("take new recovery points of what is not migrated yet, then try again; clients wait meanwhile")
+        }
         HoldReason::StepFailed { .. }
         | HoldReason::UncleanStop { .. }
         | HoldReason::Strangers { .. }
@@ -118,23 +162,37 @@ fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
     }
 }
 
+/// What waiting for a lost agent means, and what to do where it will never be back.
+fn wait_for(upgrade: &Upgrade, members: &[InstanceName]) -> String {
+    let deployment = &upgrade.plan.binding.deployment;
+    let excuse =
+        |name: &InstanceName| format!("`cutover member excuse {deployment} {name} --reason TEXT --evidence TEXT`");
+    let commands: Vec<String> = members.iter().map(excuse).collect();
+    let wait =
+        "wait until the agent is back; the hold lifts by itself when it is, and its orders are settled by it alone";
+    match commands.as_slice() {
+        [] => wait.to_owned(),
+        commands => format!(
+            "{wait}. If its host is gone for good, and somebody has seen that nothing of it is at work on the storage: {}",
+            commands.join(", ")
+        ),
+    }
+}
+
 /// A hold with its choices. Never without one.
 pub(super) fn make(upgrade: &Upgrade, reason: HoldReason, phase: Phase, since: Timestamp) -> Hold {
     let mut choices = Vec::new();
     if let Some(cost) = retry_cost(upgrade, &reason) {
         choices.push(offer(Choice::Retry, cost));
     }
-    if let Some(cost) = accept_cost(&reason) {
+    if let Some(cost) = accept_cost(upgrade, &reason) {
         choices.push(offer(Choice::Accept, cost));
     }
     match &reason {
         HoldReason::Overdue { .. } => {
             choices.push(offer(Choice::Wait, "wait as long again; nothing was stopped"));
         }
-        HoldReason::AgentLost { .. } => choices.push(offer(
-            Choice::Wait,
-            "wait until the agent is back; the hold lifts by itself when it is, and its orders are settled by it alone",
-        )),
+        HoldReason::AgentLost { members, .. } => choices.push(offer(Choice::Wait, &wait_for(upgrade, members))),
         HoldReason::TakenOver { .. } => choices.push(offer(
             Choice::Wait,
             "leave it frozen: a person works on the host; what they did is theirs to finish",
@@ -148,7 +206,8 @@ pub(super) fn make(upgrade: &Upgrade, reason: HoldReason, phase: Phase, since: T
         | HoldReason::LossesChanged { .. }
         | HoldReason::UnexplainedDifferences { .. }
         | HoldReason::Inconsistent { .. }
-        | HoldReason::ProofVoided { .. } => {}
+        | HoldReason::ProofVoided { .. }
+        | HoldReason::InstanceAppeared { .. } => {}
     }
     if !matches!(reason, HoldReason::TakenOver { .. }) {
         choices.extend(back(upgrade, &reason));

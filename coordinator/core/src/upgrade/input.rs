@@ -5,7 +5,7 @@ use cutover_vocabulary::fact::Settlement;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::Refusal;
-use cutover_vocabulary::{AgentName, OperatorName, OrderId, Outcome, RequestId};
+use cutover_vocabulary::{AgentName, InstanceName, OperatorName, OrderId, Outcome, RequestId, Timestamp};
 
 /// What the coordinator learnt since it last decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +53,19 @@ pub enum Input {
         /// What was seen.
         report: InstanceReport,
     },
+    /// An agent speaks for an instance of this deployment that is no member.
+    Appeared {
+        /// Which agent.
+        agent: AgentName,
+        /// What was seen of the instance.
+        report: InstanceReport,
+    },
     /// An agent has not been heard for as long as the plan allows.
     Silent {
         /// Which.
         agent: AgentName,
+        /// When it was last heard; none when this leader never heard it.
+        heard: Option<Timestamp>,
     },
     /// An agent is heard again.
     Heard {
@@ -100,8 +109,20 @@ pub enum Ask {
     Pause,
     /// Go on.
     Resume,
-    /// The recovery points are not needed any more.
-    Close,
+    /// The recovery points are not needed any more; and the end of an upgrade that a person took over.
+    Close {
+        /// In their words; needed where it ends the upgrade.
+        reason: String,
+    },
+    /// Let an instance go that is gone for good. That its agent is not connected, the caller made sure.
+    Excuse {
+        /// Which.
+        instance: InstanceName,
+        /// In their words.
+        reason: String,
+        /// What shows that nobody of it is at work on the storage, in their words.
+        evidence: String,
+    },
 }
 
 /// Why an input changed nothing. Meant to be shown to whoever sent it.
@@ -157,6 +178,29 @@ pub enum Rejected {
     /// Orders must be settled first.
     #[error("{0} order(s) are still out; wait until they are settled")]
     OrdersOut(usize),
+    /// An instance leaves only with evidence.
+    #[error(
+        "{0} is excused only with a reason and with evidence that nobody of it is at work on the storage: what its agent \
+         was asked counts as settled from then on"
+    )]
+    NoEvidence(InstanceName),
+    /// It takes no part.
+    #[error("{0} is no member of this upgrade")]
+    NoSuchMember(InstanceName),
+    /// Nobody would be left.
+    #[error("{0} is the last member of this upgrade: there would be nothing left to upgrade")]
+    LastMember(InstanceName),
+    /// The runner cannot be replaced now.
+    #[error("agent {agent} touches the storage in this upgrade and nobody can take its place: {why}")]
+    RunnerNeeded {
+        /// Which agent.
+        agent: AgentName,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Ending it by hand needs a reason.
+    #[error("a person took this upgrade over; to end it, say in a reason what became of it")]
+    NoReason,
     /// It is paused or running already, or closed already.
     #[error("nothing to do: {0}")]
     NothingToDo(&'static str),

@@ -2,7 +2,7 @@
 
 use super::conflict::conflicts;
 use super::holds;
-use super::phases::rules;
+use super::phases::{Rules, rules};
 use super::sequence::way_back;
 use super::state::{StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Ending, Fact};
@@ -101,6 +101,7 @@ impl Upgrade {
             | HoldReason::Inconsistent { .. }
             | HoldReason::AgentLost { .. }
             | HoldReason::ProofVoided { .. }
+            | HoldReason::InstanceAppeared { .. }
             | HoldReason::TakenOver { .. } => false,
         });
         answered.map(|hold| Fact::HoldLifted { hold: hold.id })
@@ -138,12 +139,25 @@ impl Upgrade {
             (false, None) => 0,
         };
         match self.stages.get(usize::from(next)) {
-            None => Some(Fact::Ended { ending: self.ending_now() }),
+            None => Some(Fact::Ended { ending: self.ending_now(), reason: None }),
+            // What is not changed yet and not kept any more is kept again first: there is no other way into a migration.
+            Some(state) if state.stage.phase == Phase::Migrate && self.unsecured() => self.enter_secure(),
             Some(StageState { stage: Stage { border: Some(border), .. }, .. }) if !self.crossed(*border) => {
                 Some(Fact::BorderCrossed { border: *border })
             }
             Some(state) => Some(Fact::StageEntered { number: next, run: state.run + 1, stage: state.stage }),
         }
+    }
+
+    fn unsecured(&self) -> bool {
+        self.untouched().any(|item| !self.points.contains_key(&item))
+    }
+
+    fn enter_secure(&self) -> Option<Fact> {
+        let secure = || self.stages.iter().position(|state| state.stage.phase == Phase::Secure)?.try_into().ok();
+        let number = self.round_of(Phase::Secure).or_else(secure)?;
+        let state = self.stages.get(usize::from(number))?;
+        Some(Fact::StageEntered { number, run: state.run + 1, stage: state.stage })
     }
 
     fn ending_now(&self) -> Ending {
@@ -157,7 +171,7 @@ impl Upgrade {
     fn next_attempt(&self, now: Now) -> Option<Fact> {
         let phase = self.phase()?;
         let rules = rules(phase);
-        for subject in &self.ready {
+        for subject in self.in_turn(rules) {
             if !rules.may_begin(self, subject) {
                 continue;
             }
@@ -170,6 +184,24 @@ impl Upgrade {
             return Some(Fact::AttemptOpened { order: Arc::new(self.order(phase, subject, work)?) });
         }
         None
+    }
+
+    /// Steps that need an order, in the order in which they get one: by name, or the longest first.
+    fn in_turn(&self, rules: &dyn Rules) -> Box<dyn Iterator<Item = &Subject> + '_> {
+        // There can be thousands of instances and one attempt is opened at a time: these are not sorted.
+        if !rules.longest_first() {
+            return Box::new(self.ready.iter());
+        }
+        let mut subjects: Vec<&Subject> = self.ready.iter().collect();
+        subjects.sort_by_cached_key(|subject| std::cmp::Reverse(self.length(subject)));
+        Box::new(subjects.into_iter())
+    }
+
+    /// How long work on a ledger takes, to compare with others: by the rehearsal where it was measured, else by size.
+    fn length(&self, subject: &Subject) -> (Elapsed, u64) {
+        let Subject::Ledger(name) = subject else { return (Elapsed(0), 0) };
+        let took = self.rehearsed.get(name).copied().unwrap_or(Elapsed(0));
+        (took, self.sizes.get(name).copied().unwrap_or(0))
     }
 
     fn hold_unknown(&self, phase: Phase, subject: &Subject, now: Now) -> Fact {
@@ -205,7 +237,6 @@ impl Upgrade {
         if self.going_back() || self.finished() {
             return None;
         }
-        let drain_begun = self.stages.iter().any(|state| state.stage.phase == Phase::Drain && state.run > 0);
-        way_back(self.crossed(Border::MigrateAuthorised), self.crossed(Border::OpenAuthorised), drain_begun)
+        way_back(self.crossed(Border::MigrateAuthorised), self.crossed(Border::OpenAuthorised), self.drain_begun())
     }
 }

@@ -5,7 +5,7 @@ use cutover_vocabulary::hold::HoldId;
 use cutover_vocabulary::order::{Epoch, StepId};
 use cutover_vocabulary::outcome::{Evidence, Migrated, Proof, Restored, StorageAttestation};
 use cutover_vocabulary::phase::{Border, Stage};
-use cutover_vocabulary::plan::{Approval, Plan};
+use cutover_vocabulary::plan::{Approval, Member, Plan};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{
@@ -108,7 +108,9 @@ pub(super) enum SettledBy {
     Outcome,
     /// By a revoke: an outcome that comes after it may show an effect.
     Revoke,
-    /// By a revoke, and its late outcome is stored.
+    /// By a person who declared that nobody works on it any more: as after a revoke.
+    Person,
+    /// Not by its outcome, and its late outcome is stored.
     Late,
 }
 
@@ -130,6 +132,14 @@ pub struct Upgrade {
     pub(super) started: (Timestamp, Option<OperatorName>),
     pub(super) seq: u64,
     pub(super) epoch: Epoch,
+
+    // Who takes part. Begins as the plan has it.
+    pub(super) members: Arc<BTreeMap<InstanceName, Member>>,
+    /// Instances that were let in and whose inspection is awaited, with their agents.
+    pub(super) joining: BTreeMap<InstanceName, AgentName>,
+    /// Members that joined after traffic was let in.
+    pub(super) latecomers: BTreeSet<InstanceName>,
+    pub(super) runner: AgentName,
 
     // Where it is.
     pub(super) stages: Vec<StageState>,
@@ -159,8 +169,12 @@ pub struct Upgrade {
     pub(super) storage: Option<StorageAttestation>,
     pub(super) points: BTreeMap<RecoveryItem, RecoveryPoint>,
     pub(super) registered: bool,
-    /// Items that an order may have changed.
-    pub(super) touched: BTreeSet<RecoveryItem>,
+    /// Items that an order may have changed since they were last what their recovery point holds, with those orders.
+    pub(super) touched: BTreeMap<RecoveryItem, BTreeSet<OrderId>>,
+    /// How long each ledger's migration took when it was rehearsed.
+    pub(super) rehearsed: BTreeMap<LedgerName, Elapsed>,
+    /// How large each ledger was when the plan was made.
+    pub(super) sizes: Arc<BTreeMap<LedgerName, u64>>,
     pub(super) migrated: BTreeMap<LedgerName, Migrated>,
     pub(super) proofs: BTreeMap<LedgerName, Proof>,
     pub(super) restored: BTreeMap<RecoveryItem, Restored>,
@@ -186,6 +200,10 @@ impl Upgrade {
             started: (first.at, by),
             seq: 1,
             epoch: first.epoch,
+            members: Arc::new(plan.binding.members.clone()),
+            joining: BTreeMap::new(),
+            latecomers: BTreeSet::new(),
+            runner: plan.binding.runner.clone(),
             stages: plan.binding.stages.iter().copied().map(StageState::new).collect(),
             at: None,
             back_from: None,
@@ -206,7 +224,9 @@ impl Upgrade {
             storage: None,
             points: BTreeMap::new(),
             registered: false,
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            rehearsed: BTreeMap::new(),
+            sizes: Arc::new(plan.observed.ledgers.iter().map(|survey| (survey.name.clone(), survey.bytes)).collect()),
             migrated: BTreeMap::new(),
             proofs: BTreeMap::new(),
             restored: BTreeMap::new(),
@@ -304,9 +324,14 @@ impl Upgrade {
     pub fn knows_request(&self, request: &RequestId) -> bool {
         self.requests.contains(request)
     }
-    /// The agents that have unsettled orders.
+    /// The agents that have unsettled orders, or are asked next.
     pub fn awaited_agents(&self) -> BTreeSet<&AgentName> {
-        self.orders.values().map(|open| &open.order.agent).collect()
+        let next = self.ready.iter().map(|subject| self.agent_of(subject));
+        self.orders.values().map(|open| &open.order.agent).chain(next).collect()
+    }
+    /// An agent's unsettled orders.
+    pub fn orders_of(&self, agent: &AgentName) -> BTreeSet<&OrderId> {
+        self.orders.iter().filter(|(_, open)| open.order.agent == *agent).map(|(id, _)| id).collect()
     }
 
     pub(super) fn current(&self) -> Option<&StageState> {
@@ -315,27 +340,29 @@ impl Upgrade {
     pub(super) fn agent_of(&self, subject: &Subject) -> &AgentName {
         match subject {
             Subject::Instance(name) => {
-                self.plan.binding.members.get(name).map_or(&self.plan.binding.runner, |member| &member.agent)
+                let member = self.members.get(name).map(|member| &member.agent);
+                member.or_else(|| self.joining.get(name)).unwrap_or(&self.runner)
             }
-            Subject::Ledger(_) | Subject::Storage => &self.plan.binding.runner,
+            Subject::Ledger(_) | Subject::Storage => &self.runner,
         }
     }
     /// The target as the runner staged it; what storage work runs.
     pub(super) fn runner_staged(&self) -> Option<&StagedRelease> {
-        let members = &self.plan.binding.members;
         self.staged
             .iter()
-            .find(|(name, _)| members.get(*name).is_some_and(|member| member.agent == self.plan.binding.runner))
+            .find(|(name, _)| self.members.get(*name).is_some_and(|member| member.agent == self.runner))
             .map(|(_, staged)| staged)
     }
     pub(super) fn instances(&self) -> Vec<Subject> {
-        self.plan.binding.members.keys().cloned().map(Subject::Instance).collect()
+        self.members.keys().cloned().map(Subject::Instance).collect()
     }
     /// The instance that starts closed: the first by name whose agent is the runner.
     pub(super) fn first_instance(&self) -> Vec<Subject> {
-        let members = &self.plan.binding.members;
-        let mine = members.iter().find(|(_, member)| member.agent == self.plan.binding.runner);
-        mine.or_else(|| members.iter().next()).map(|(name, _)| Subject::Instance(name.clone())).into_iter().collect()
+        let mine = self.members.iter().find(|(_, member)| member.agent == self.runner);
+        mine.or_else(|| self.members.iter().next())
+            .map(|(name, _)| Subject::Instance(name.clone()))
+            .into_iter()
+            .collect()
     }
     /// How many ledgers may be changed side by side. On SQLite one: the runner's lock and its look for strangers are for the
     /// whole directory, so that a second lane would be a stranger to the first.
@@ -361,6 +388,7 @@ impl Upgrade {
                 let (Drained::Proved { since, .. } | Drained::Voided { since }) = *known;
                 *known = Drained::Proved { at: proof.at, fence: proof.fence, since };
             }
+            (Evidence::Rehearsed(rehearsal), _) => self.rehearsed = rehearsal.took.iter().cloned().collect(),
             (Evidence::StorageAttested(attestation), _) => self.storage = Some(attestation.clone()),
             (Evidence::Secured(point), _) => {
                 self.points.insert(point.item.clone(), (**point).clone());
@@ -385,7 +413,6 @@ impl Upgrade {
             (
                 Evidence::Inspected(_)
                 | Evidence::Staged(_)
-                | Evidence::Rehearsed(_)
                 | Evidence::Drained(_)
                 | Evidence::Migrated(_)
                 | Evidence::Proved(_)

@@ -26,7 +26,7 @@ impl Upgrade {
             borders: self.borders.iter().map(|(border, at)| (*border, *at)).collect(),
             ledgers: binding.ledgers.keys().map(|name| self.ledger_status(name)).collect(),
             system: self.points.get(&RecoveryItem::System).cloned(),
-            instances: binding
+            instances: self
                 .members
                 .iter()
                 .map(|(name, member)| InstanceStatus {
@@ -117,6 +117,7 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
         return refused(match ending {
             Ending::Completed => "the upgrade is complete; going back would lose what was written since",
             Ending::Aborted | Ending::RolledBack => "the upgrade has gone back already",
+            Ending::TakenOver => "a person took it over; what became of it is theirs to know",
         });
     }
     if upgrade.going_back() {
@@ -125,7 +126,7 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     let Some(stages) = upgrade.way_back_now() else {
         return refused("traffic was let in on the new version; going back would lose what was written since");
     };
-    let ledgers = upgrade.touched.iter().filter_map(|item| match item {
+    let ledgers = upgrade.touched.keys().filter_map(|item| match item {
         RecoveryItem::Ledger(name) => Some(name.clone()),
         RecoveryItem::System => None,
     });
@@ -137,5 +138,9 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     } else {
         "abort: no instance was stopped and no data was touched"
     };
-    WhatIf { allowed: true, meaning: meaning.to_owned(), stages, ledgers: ledgers.collect() }
+    let meaning = match upgrade.paused {
+        true => format!("{meaning}; it is paused, and going back resumes it"),
+        false => meaning.to_owned(),
+    };
+    WhatIf { allowed: true, meaning, stages, ledgers: ledgers.collect() }
 }

@@ -49,6 +49,26 @@ pub fn storage() -> StorageIdentity {
         db_name: "numary".to_owned(),
     }
 }
+pub fn database() -> StorageIdentity {
+    StorageIdentity::Postgres {
+        system_identifier: "7300000000000000001".to_owned(),
+        timeline: 1,
+        database: "numary".to_owned(),
+    }
+}
+pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
+    InstanceReport {
+        instance: instance(name),
+        deployment: DeploymentName::new("prod").unwrap(),
+        run,
+        running: None,
+        on_disk: None,
+        fenced: true,
+        fence: 1,
+        manager: Manager::Process,
+        at,
+    }
+}
 pub fn digest_of(ledger: &LedgerName, lost: u64) -> LedgerDigest {
     let section = |rows| SectionDigest { rows, sha256: Digest::of(format!("{ledger:?} {rows}").as_bytes()) };
     LedgerDigest {
@@ -82,13 +102,18 @@ pub struct Seen {
     pub from: Version2,
     pub instances: Vec<&'static str>,
     pub ledgers: Vec<(&'static str, u64)>,
+    pub storage: StorageIdentity,
 }
 impl Default for Seen {
     fn default() -> Self {
-        Self { from: OLD, instances: vec!["a"], ledgers: vec![("main", 0), ("shop", 2)] }
+        Self { from: OLD, instances: vec!["a"], ledgers: vec![("main", 0), ("shop", 2)], storage: storage() }
     }
 }
 impl Seen {
+    /// Three instances on three hosts that share one database.
+    pub fn three() -> Self {
+        Self { instances: vec!["a", "b", "c"], storage: database(), ..Self::default() }
+    }
     pub fn registered(&self) -> BTreeMap<InstanceName, AgentName> {
         self.instances.iter().map(|name| (instance(name), agent(&format!("host-{name}")))).collect()
     }
@@ -126,7 +151,7 @@ impl Seen {
                 report,
                 inspection: Ok(self.inspection()),
                 storage: Ok(StorageSurvey {
-                    identity: storage(),
+                    identity: self.storage.clone(),
                     ledgers: ledgers.collect(),
                     registered: None,
                     skipped: Vec::new(),
@@ -147,7 +172,7 @@ impl Seen {
             running: Some(version(self.from)),
             on_disk: Some(version(self.from)),
             binary: Some(Digest::of(b"old")),
-            storage: storage(),
+            storage: self.storage.clone(),
             settings: Digest::of(b"settings"),
         }
     }
@@ -169,6 +194,7 @@ pub fn ask() -> PlanAsk {
         target: version(NEW),
         strategy: StrategyAsk::Auto,
         limits: Limits::default(),
+        declared: std::collections::BTreeSet::new(),
     }
 }
 
@@ -191,7 +217,10 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
     };
     let ledgers: Vec<LedgerName> = plan.binding.ledgers.keys().cloned().collect();
     match &order.work {
-        Work::Inspect => Evidence::Inspected(Seen::default().inspection()),
+        Work::Inspect => {
+            let storage = plan.binding.storage.clone();
+            Evidence::Inspected(Inspection { storage, ..Seen::default().inspection() })
+        }
         Work::StageRelease { .. } => Evidence::Staged(staged()),
         Work::Rehearse { .. } => {
             Evidence::Rehearsed(Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 })
@@ -226,6 +255,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
                 migrations: Migrations(Some(vec![0])),
                 taken: at,
                 restore_took: Elapsed(12),
+                mark: Some("log 17".to_owned()),
             }))
         }
         Work::Register { ledgers, .. } => Evidence::Registered { ledgers: ledgers.clone() },
@@ -310,6 +340,21 @@ impl Play {
         }
         panic!("it does not end: {:?}", self.kinds());
     }
+    /// Answers what is out honestly.
+    pub fn settle(&mut self) {
+        for (order, _) in self.orders() {
+            let evidence = self.evidence(&order);
+            self.outcome(&order, Outcome::Done(evidence));
+        }
+    }
+    pub fn evidence(&self, order: &Order) -> Evidence {
+        honest(self.upgrade.plan(), order, now(self.millis).wall)
+    }
+    /// Decides the oldest hold.
+    pub fn decide(&mut self, n: u32, choice: hold::Choice) -> Decision {
+        let hold = self.hold().id;
+        self.ask(n, Ask::Decide { hold, choice, reason: "seen to".to_owned() })
+    }
     pub fn until_phase(&mut self, phase: Phase) -> Order {
         self.until(|_, order| order.id.phase == phase).unwrap_or_else(|| panic!("never reached {phase}"))
     }
@@ -354,4 +399,12 @@ pub fn failure(kind: FailureKind) -> Outcome {
 
 pub fn caused_by_machine(recorded: &Recorded) -> bool {
     recorded.by == Cause::Machine
+}
+
+/// A failure of which the agent knows that it changed nothing.
+pub fn without_effect(kind: FailureKind) -> Outcome {
+    match failure(kind) {
+        Outcome::Failed(failed) => Outcome::Failed(Failure { effect: Effect::None, ..failed }),
+        done @ Outcome::Done(_) => done,
+    }
 }

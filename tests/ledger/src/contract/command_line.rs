@@ -27,7 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn version(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["version"])?;
+    let ran = bench.subject.run(&bench.home()?, &["version"])?;
     ran.ends(0)?;
     let lines: Vec<&str> = ran.out.split('\n').filter(|line| !line.starts_with("loading config file")).collect();
     same(lines.first().copied(), Some(format!("Version: {} ", bench.subject.version).as_str()))?;
@@ -41,7 +41,7 @@ fn announces(number: Number) -> bool {
 }
 
 fn announced(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let ran = bench.subject.run(&home, &["version"])?;
     let folder = home.path("home/.numary");
     let line =
@@ -51,7 +51,7 @@ fn announced(bench: &Bench) -> Step {
 }
 
 fn broken_file(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     home.write("home/.numary/numary.yaml", "storage: [unclosed\n\t: {")?;
     let ran = bench.subject.run(&home, &["version"])?;
     ran.ends(0)?;
@@ -59,7 +59,7 @@ fn broken_file(bench: &Bench) -> Step {
 }
 
 fn unknown_flag(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["server", "start", "--no-such-flag"])?;
+    let ran = bench.subject.run(&bench.home()?, &["server", "start", "--no-such-flag"])?;
     ran.ends(1)?;
     let lines: Vec<&str> = ran.err.lines().collect();
     same(lines.first().copied(), Some("Error: unknown flag: --no-such-flag"))?;
@@ -71,7 +71,7 @@ fn unknown_flag(bench: &Bench) -> Step {
 
 fn dropped_flags(bench: &Bench) -> Step {
     for flag in ["--persist-config=false", "--ledgers=a,b"] {
-        let home = Home::new()?;
+        let home = bench.home()?;
         if bench.subject.has_storage_commands() {
             let ran = bench.subject.run(&home, &["server", "start", flag])?;
             ran.ends(1)?;
@@ -85,7 +85,7 @@ fn dropped_flags(bench: &Bench) -> Step {
 }
 
 fn unknown_command(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["bogus"])?;
+    let ran = bench.subject.run(&bench.home()?, &["bogus"])?;
     ran.ends(1)?;
     ran.complains("unknown command \"bogus\" for \"numary\"")?;
     ran.complains("Run 'numary --help' for usage.")?;
@@ -93,7 +93,7 @@ fn unknown_command(bench: &Bench) -> Step {
 }
 
 fn unknown_storage_command(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["storage", "bogus"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "bogus"])?;
     ran.ends(0)?;
     ran.prints("Usage:\n  numary storage")
 }
@@ -101,17 +101,17 @@ fn unknown_storage_command(bench: &Bench) -> Step {
 fn lacking_commands(bench: &Bench) -> Step {
     only_if(!bench.subject.has_storage_commands())?;
     for arguments in [["storage", "scan"].as_slice(), &["storage", "list"], &["storage", "upgrade", "x"]] {
-        let home = Home::new()?;
+        let home = bench.home()?;
         let ran = bench.subject.run(&home, arguments)?;
         ran.ends(0)?;
         ran.prints("Usage:\n  numary storage")?;
-        expect(!home.file("x").exists(), "no ledger `x`", "its file")?;
+        expect(!home.has_ledger("x")?, "no ledger `x`", "one")?;
     }
     Ok(())
 }
 
 fn storage_help(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["storage", "--help"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "--help"])?;
     ran.ends(0)?;
     let has = |name: &str| ran.out.lines().any(|line| line.split_whitespace().next() == Some(name));
     expect(has("init"), "`init`", &ran.out)?;
@@ -123,44 +123,44 @@ fn storage_help(bench: &Bench) -> Step {
 
 fn one_name(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
-    let ran = bench.subject.run(&Home::new()?, &["storage", "upgrade"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "upgrade"])?;
     ran.ends(1)?;
     ran.complains("Error: accepts 1 arg(s), received 0\n")?;
-    let ran = bench.subject.run(&Home::new()?, &["storage", "upgrade", "a", "b"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "upgrade", "a", "b"])?;
     ran.ends(1)?;
     ran.complains("Error: accepts 1 arg(s), received 2\n")
 }
 
 fn reserved(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
-    let ran = bench.subject.run(&Home::new()?, &["storage", "upgrade", "_system"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "upgrade", "_system"])?;
     ran.ends(1)?;
     ran.complains("reserved name")
 }
 
 fn ignored_arguments(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
-    let ran = bench.subject.run(&Home::new()?, &["storage", "list", "extra"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "list", "extra"])?;
     ran.ends(0)?;
     ran.prints("No ledger found.\n")
 }
 
 fn version_flag(bench: &Bench) -> Step {
-    let ran = bench.subject.run(&Home::new()?, &["--version"])?;
+    let ran = bench.subject.run(&bench.home()?, &["--version"])?;
     ran.ends(1)?;
     ran.complains("unknown flag: --version")
 }
 
 fn creates_folder(bench: &Bench) -> Step {
     use std::os::unix::fs::PermissionsExt;
-    let home = Home::new()?;
+    let home = bench.home()?;
     bench.subject.run(&home, &["version"])?.ends(0)?;
     let mode = std::fs::metadata(home.data()).map(|data| data.permissions().mode() & 0o777);
     expect(mode.as_ref().is_ok_and(|mode| *mode == 0o700), "mode 0700", format!("{mode:?}"))
 }
 
 fn impossible_folder(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     home.write("file", "")?;
     let dir = home.path("file/data").display().to_string();
     let ran = bench.subject.run(&home, &["version", "--storage.dir", &dir])?;
@@ -185,7 +185,7 @@ fn precedence(bench: &Bench) -> Step {
         (true, true, false, "by_env"),
         (true, true, true, "by_flag"),
     ] {
-        let home = Home::new()?;
+        let home = bench.home()?;
         if with_file {
             home.write("home/.numary/numary.yaml", &file(&home))?;
         }
@@ -198,26 +198,26 @@ fn precedence(bench: &Bench) -> Step {
 }
 
 fn repeated(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let one = format!("--storage.dir={}", home.path("by_flag").display());
     let two = format!("--storage.dir={}", home.path("by_flag2").display());
     same(winner(bench, &home, &[&one, &two], &[])?, vec!["by_flag2".to_owned()])
 }
 
 fn empty_variable(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     same(winner(bench, &home, &[], &[("NUMARY_STORAGE_DIR", "")])?, vec!["home/.numary/data".to_owned()])
 }
 
 fn dotted(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     home.write("home/.numary/numary.yaml", &format!("storage.dir: {}\n", home.path("by_file").display()))?;
     same(winner(bench, &home, &[], &[])?, vec!["by_file".to_owned()])
 }
 
 fn unknown_driver(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
-    let ran = bench.subject.run(&Home::new()?, &["storage", "list", "--storage.driver=bogus"])?;
+    let ran = bench.subject.run(&bench.home()?, &["storage", "list", "--storage.driver=bogus"])?;
     ran.ends(2)?;
     ran.complains("Unsupported driver: bogus")
 }

@@ -2,6 +2,7 @@
 
 use super::subject::{Home, Number, Server};
 use super::{Bench, Check, Step, expect, only_if, same, tried};
+use crate::storage::Driver;
 use crate::wire;
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ fn old(bench: &Bench) -> bool {
 }
 
 fn served(bench: &Bench) -> Step<(Home, Server)> {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let server = bench.subject.serve(&home, &[])?;
     Ok((home, server))
 }
@@ -51,7 +52,7 @@ fn info(bench: &Bench) -> Step {
     let data = &reply.json()["data"];
     same(data["server"].as_str(), Some("numary-ledger"))?;
     same(data["version"].as_str(), Some(bench.subject.version.as_str()))?;
-    same(data["config"]["storage"]["driver"].as_str(), Some("sqlite"))
+    same(data["config"]["storage"]["driver"].as_str(), Some(bench.driver().name()))
 }
 
 fn info_ledgers(bench: &Bench) -> Step {
@@ -78,8 +79,11 @@ fn health(bench: &Bench) -> Step {
         return same(reply.status, 404);
     }
     same(reply.status, 200)?;
-    let silent = (Number(1, 3, 2)..Number(1, 8, 0)).contains(&bench.subject.number);
-    same(reply.json(), if silent { json!({}) } else { json!({ "sqlite": "OK" }) })
+    let silent = match bench.driver() {
+        Driver::Sqlite => (Number(1, 3, 2)..Number(1, 8, 0)).contains(&bench.subject.number),
+        Driver::Postgres => false,
+    };
+    same(reply.json(), if silent { json!({}) } else { json!({ bench.driver().name(): "OK" }) })
 }
 
 /// The keys of an object in the order of the text.
@@ -295,7 +299,7 @@ fn stats(bench: &Bench) -> Step {
 fn read_creates(bench: &Bench) -> Step {
     let (home, server) = served(bench)?;
     same(server.get("/typo/stats")?.status, 200)?;
-    expect(home.file("typo").exists(), "a file for it", "none")
+    expect(home.has_ledger("typo")?, "a ledger `typo`", "none")
 }
 
 fn head(bench: &Bench) -> Step {
@@ -306,7 +310,7 @@ fn head(bench: &Bench) -> Step {
 }
 
 fn basic_auth(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let (flags, status, info): (&[&str], u16, u16) = if old(bench) {
         (&["--server.http.basic_auth=user:pass"], 403, 403)
     } else {

@@ -1,16 +1,20 @@
 //! The contract suite: each measured behaviour of the ledger as one named check of a given binary, real or simulated. It looks at
-//! the outside only (command line, HTTP, files through SQLite), so a difference between the simulator and the real ledger is one
+//! the outside only (command line, HTTP, tables through the database), so a difference between the simulator and the real ledger is one
 //! failing line.
 
 mod command_line;
-mod files;
 mod http;
-mod migration;
-mod migration_data;
+mod place;
+mod postgres;
 mod process;
+mod sqlite;
 mod subject;
 
+pub use place::{Place, Server};
 pub use subject::{Number, Subject};
+
+use crate::storage::Driver;
+use subject::Home;
 
 use std::fmt::Display;
 
@@ -21,6 +25,31 @@ pub struct Bench {
     pub subject: Subject,
     /// An older binary, for what happens to its storages.
     pub from: Option<Subject>,
+    /// Where their storages are.
+    pub place: Place,
+}
+
+impl Bench {
+    /// A home with a storage of its own.
+    pub(crate) fn home(&self) -> Step<Home> {
+        Home::new(&self.place)
+    }
+
+    pub(crate) fn driver(&self) -> Driver {
+        self.place.driver()
+    }
+
+    /// A binary of 1.3.1 or earlier, for what becomes of its storages in one that migrates them.
+    pub(crate) fn older(&self) -> Step<&Subject> {
+        only_if(self.subject.has_storage_commands())?;
+        match &self.from {
+            Some(from) if from.has_storage_commands() => {
+                Err(Verdict::Skipped(format!("--from-bin is {}, and the check needs 1.3.1 or earlier", from.version)))
+            }
+            Some(from) => Ok(from),
+            None => Err(Verdict::Skipped("needs --from-bin with a binary of 1.3.1 or earlier".to_owned())),
+        }
+    }
 }
 
 /// How a check ended.
@@ -52,12 +81,14 @@ pub struct Check {
     look: fn(&Bench) -> Step,
 }
 
-/// Every check, in the order they run.
+/// Every check of a driver, in the order they run.
 #[must_use]
-pub fn checks() -> Vec<Check> {
-    let all =
-        [command_line::CHECKS, files::CHECKS, http::CHECKS, process::CHECKS, migration_data::CHECKS, migration::CHECKS];
-    all.concat()
+pub fn checks(driver: Driver) -> Vec<Check> {
+    let of_the_driver = match driver {
+        Driver::Sqlite => sqlite::checks(),
+        Driver::Postgres => postgres::checks(),
+    };
+    [command_line::CHECKS, http::CHECKS, process::CHECKS, &of_the_driver].concat()
 }
 
 impl Check {
@@ -85,7 +116,7 @@ pub struct Tally {
 /// Runs every check whose name contains `filter` and reports each as one line.
 pub fn run(bench: &Bench, filter: &str, mut report: impl FnMut(&str)) -> Tally {
     let mut tally = Tally::default();
-    for check in checks().into_iter().filter(|check| check.name.contains(filter)) {
+    for check in checks(bench.driver()).into_iter().filter(|check| check.name.contains(filter)) {
         let name = check.name;
         match check.run(bench) {
             Verdict::Holds => {

@@ -18,9 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "a_port_in_use_ends_1", look: port_in_use },
     Check { name: "a_repeated_bind_address_flag_listens_on_the_last", look: last_address },
     Check { name: "requests_are_logged", look: request_log },
-    Check { name: "an_idle_server_holds_no_ledger_file", look: idle },
     Check { name: "the_effective_configuration_is_written_at_the_first_new_ledger_up_to_1_3_1", look: persisted },
-    Check { name: "a_later_command_reads_the_written_configuration", look: persisted_is_read },
     Check { name: "without_a_home_folder_the_ledger_is_not_remembered", look: not_remembered },
 ];
 
@@ -28,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 fn served(bench: &Bench) -> Step<(Home, Server)> {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let server = bench.subject.serve(&home, &[])?;
     server.write("/shop/transactions", &pay("bank", 1))?;
     Ok((home, server))
@@ -79,7 +77,7 @@ fn port_in_use(bench: &Bench) -> Step {
 }
 
 fn last_address(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let other = super::subject::free_address()?;
     // The suite's own flag comes first, this one last.
     let last = format!("--server.http.bind_address={other}");
@@ -109,28 +107,6 @@ fn request_log(bench: &Bench) -> Step {
     expect(false, "a line with path=/_info on stderr", server.errors())
 }
 
-fn idle(bench: &Bench) -> Step {
-    only_if(bench.subject.number < Number(1, 10, 6))?;
-    let (_home, server) = served(bench)?;
-    let fds = format!("/proc/{}/fd", server.child.id());
-    let mut held = Vec::new();
-    // The answer is sent before the file is closed.
-    for _ in 0..100 {
-        let links = tried("read the open files", std::fs::read_dir(&fds))?.flatten();
-        held = links
-            .filter_map(|link| std::fs::read_link(link.path()).ok())
-            .map(|path| path.display().to_string())
-            .collect();
-        held.retain(|path| path.contains(".db"));
-        if held.iter().all(|path| path.ends_with("_system.db")) {
-            let system = bench.subject.has_storage_commands();
-            return expect(held.is_empty() != system, format!("the system store open: {system}"), format!("{held:?}"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    expect(false, "no ledger file open", format!("{held:?}"))
-}
-
 fn persisted(bench: &Bench) -> Step {
     let (home, server) = served(bench)?;
     server.stop()?;
@@ -144,28 +120,16 @@ fn persisted(bench: &Bench) -> Step {
     for part in ["quickstart", "shop", "conn_string", "driver", &home.data().display().to_string()] {
         expect(text.contains(part), part, &text)?;
     }
-    let home = Home::new()?;
+    let home = bench.home()?;
     let server = bench.subject.serve(&home, &["--persist-config=false"])?;
     server.write("/shop/transactions", &pay("bank", 1))?;
     server.stop()?;
     expect(!home.path("home/.numary/numary.yaml").exists(), "no numary.yaml with --persist-config=false", "one")
 }
 
-fn persisted_is_read(bench: &Bench) -> Step {
-    only_if(!bench.subject.has_storage_commands())?;
-    let home = Home::new()?;
-    let elsewhere = format!("--storage.dir={}", home.path("elsewhere").display());
-    let server = bench.subject.serve(&home, &[&elsewhere])?;
-    server.write("/shop/transactions", &pay("bank", 1))?;
-    server.stop()?;
-    let server = bench.subject.serve(&home, &[])?;
-    same(server.get("/shop/stats")?.json()["data"]["transactions"].clone(), serde_json::json!(1))?;
-    expect(!home.file("shop").exists(), "the storage of the written configuration", "the default one")
-}
-
 fn not_remembered(bench: &Bench) -> Step {
     only_if(bench.subject.number == Number(1, 3, 1))?;
-    let home = Home::new()?;
+    let home = bench.home()?;
     tried("remove the folder", std::fs::remove_dir_all(home.path("home/.numary")))?;
     let elsewhere = format!("--storage.dir={}", home.path("elsewhere").display());
     let server = bench.subject.serve(&home, &[&elsewhere])?;

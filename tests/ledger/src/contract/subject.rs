@@ -1,5 +1,6 @@
 //! A binary, run in a home of its own.
 
+use super::place::{Database, Place};
 use super::{Step, Verdict, expect, tried};
 use crate::wire::{self, Reply};
 use rusqlite::{Connection, OpenFlags};
@@ -70,16 +71,33 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// A folder with a home and a data folder in it; gone afterwards.
+/// A folder with a home and a data folder in it, and a database where the bench has a server; gone afterwards.
 pub(crate) struct Home {
     dir: TempDir,
+    database: Option<Database>,
 }
 
 impl Home {
-    pub(crate) fn new() -> Step<Self> {
+    pub(crate) fn new(place: &Place) -> Step<Self> {
         let dir = tried("make a temporary folder", tempfile::tempdir())?;
         tried("make a home", std::fs::create_dir_all(dir.path().join("home/.numary")))?;
-        Ok(Self { dir })
+        let database = match place {
+            Place::Sqlite => None,
+            Place::Postgres(server) => Some(Database::create(server)?),
+        };
+        Ok(Self { dir, database })
+    }
+
+    /// Its database; only for checks of PostgreSQL.
+    pub(crate) fn database(&self) -> Step<&Database> {
+        self.database.as_ref().ok_or_else(|| Verdict::Skipped("needs PostgreSQL".to_owned()))
+    }
+
+    /// Whether there is a storage for this ledger.
+    pub(crate) fn has_ledger(&self, name: &str) -> Step<bool> {
+        let Some(database) = &self.database else { return Ok(self.file(name).exists()) };
+        let sql = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{name}'");
+        Ok(tried("look for a schema", database.look()?.value(&sql))? == "1")
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -106,7 +124,7 @@ impl Home {
 
     /// Copies the data folder into a new home; for files that no process has open.
     pub(crate) fn copy(&self) -> Step<Self> {
-        let copy = Self::new()?;
+        let copy = Self::new(&Place::Sqlite)?;
         tried("make a data folder", std::fs::create_dir_all(copy.data()))?;
         for entry in tried("read the data folder", std::fs::read_dir(self.data()))?.flatten() {
             let to = copy.data().join(entry.file_name());
@@ -168,6 +186,9 @@ impl Subject {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env_clear().env("HOME", home.path("home")).env("PATH", "/usr/bin:/bin");
         command.env("NUMARY_SEGMENT_ENABLED", "false").env("NUMARY_TELEMETRY_ENABLED", "false");
+        if let Some(database) = &home.database {
+            command.env("NUMARY_STORAGE_DRIVER", "postgres").env("NUMARY_STORAGE_POSTGRES_CONN_STRING", database.url());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -184,14 +205,19 @@ impl Subject {
 
     /// Starts a server on a free port and waits until it answers.
     pub(crate) fn serve(&self, home: &Home, arguments: &[&str]) -> Step<Server> {
+        self.serve_with(home, arguments, &[])
+    }
+
+    /// As [`Subject::serve`], with variables in its environment.
+    pub(crate) fn serve_with(&self, home: &Home, arguments: &[&str], environment: &[(&str, &str)]) -> Step<Server> {
         let address = free_address()?;
         let bind = format!("--server.http.bind_address={address}");
         let mut all = vec!["server", "start", bind.as_str()];
         all.extend_from_slice(arguments);
-        let errors = home.path("server.stderr");
+        let errors = home.path(&format!("server-{}.stderr", address.replace(':', "-")));
         let file = tried("make a file for stderr", std::fs::File::create(&errors))?;
         let mut command = self.command(home, &all);
-        command.stdout(Stdio::null()).stderr(file);
+        command.stdout(Stdio::null()).stderr(file).envs(environment.iter().copied());
         let child = tried(format!("start {}", self.binary.display()), command.spawn())?;
         let mut server = Server { child, address, errors };
         for _ in 0..1000 {

@@ -17,6 +17,9 @@ impl Rules for Migrate {
         let storage = (!upgrade.registered).then_some(Subject::Storage);
         storage.into_iter().chain(ledgers).collect()
     }
+    fn longest_first(&self) -> bool {
+        true
+    }
     /// `storage upgrade` creates a ledger that it does not know, so every ledger waits for the list.
     fn may_begin(&self, upgrade: &Upgrade, subject: &Subject) -> bool {
         match subject {
@@ -37,8 +40,9 @@ impl Rules for Migrate {
             }
             // No recovery point, no order: the barrier before this stage makes it impossible, and this makes sure.
             Subject::Ledger(name) => {
-                upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
-                Some(Work::Migrate { target, storage, expected: binding.ledgers.get(name)?.clone() })
+                let point = upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
+                let (expected, mark) = (binding.ledgers.get(name)?.clone(), point.mark.clone());
+                Some(Work::Migrate { target, storage, expected, mark })
             }
             Subject::Instance(_) => None,
         }

@@ -39,6 +39,10 @@ pub trait Rules: Sync {
     fn may_begin(&self, _upgrade: &Upgrade, _subject: &Subject) -> bool {
         true
     }
+    /// Whether the steps that take longest begin first, so that the last lane is not the longest.
+    fn longest_first(&self) -> bool {
+        false
+    }
     /// What is asked for. None: what it needs is not known, which holds the upgrade.
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work>;
     /// Whether the evidence is proof enough.

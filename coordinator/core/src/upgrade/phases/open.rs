@@ -35,11 +35,11 @@ impl Rules for Reopen {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
-        Some(Work::Open { version: upgrade.plan.binding.members.get(name)?.version.clone() })
+        Some(Work::Open { version: upgrade.members.get(name)?.version.clone() })
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let Subject::Instance(name) = subject else { return Verdict::Wrong };
-        match upgrade.plan.binding.members.get(name) {
+        match upgrade.members.get(name) {
             Some(member) => judge_version(subject, evidence, &member.version),
             None => Verdict::Wrong,
         }

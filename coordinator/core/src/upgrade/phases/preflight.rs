@@ -8,19 +8,26 @@ use cutover_vocabulary::{Evidence, Subject, Work};
 pub(super) struct Preflight;
 
 impl Rules for Preflight {
+    /// Once a drain has begun the members are down on purpose; only who joins since is looked at.
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
-        upgrade.instances()
+        let joining = upgrade.joining.keys().cloned().map(Subject::Instance);
+        if upgrade.drain_begun() { joining.collect() } else { upgrade.instances().into_iter().chain(joining).collect() }
     }
     fn work(&self, _: &Upgrade, _: &Subject) -> Option<Work> {
         Some(Work::Inspect)
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let (Evidence::Inspected(found), Subject::Instance(name)) = (evidence, subject) else { return Verdict::Wrong };
-        let Some(member) = upgrade.plan.binding.members.get(name) else { return Verdict::Wrong };
         if found.storage != upgrade.plan.binding.storage {
             let planned = upgrade.plan.binding.storage.clone();
             return Verdict::Hold(HoldReason::OtherStorage { planned, found: found.storage.clone() });
         }
+        let Some(member) = upgrade.members.get(name) else {
+            return match upgrade.newcomer(name, found) {
+                Ok(_) => Verdict::Enough,
+                Err(change) => Verdict::Hold(HoldReason::PlanDrifted { changes: vec![change] }),
+            };
+        };
         let mut changes = Vec::new();
         if found.running.as_ref() != Some(&member.version) {
             let now = found.running.as_ref().map_or("nothing answers".to_owned(), ToString::to_string);

@@ -12,6 +12,9 @@ impl Rules for Prove {
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
         upgrade.plan.binding.ledgers.keys().cloned().map(Subject::Ledger).collect()
     }
+    fn longest_first(&self) -> bool {
+        true
+    }
     fn may_begin(&self, upgrade: &Upgrade, _: &Subject) -> bool {
         upgrade.orders.len() < usize::from(upgrade.plan.binding.limits.lanes)
     }

@@ -8,31 +8,25 @@ use cutover_vocabulary::{Evidence, LedgerName, Subject, Work};
 
 pub(super) struct Secure;
 
-/// What a step of this phase keeps.
-fn item(subject: &Subject) -> Option<RecoveryItem> {
-    match subject {
-        Subject::Ledger(name) => Some(RecoveryItem::Ledger(name.clone())),
-        Subject::Storage => Some(RecoveryItem::System),
-        Subject::Instance(_) => None,
-    }
-}
-
 impl Rules for Secure {
+    /// Never of what an order may have changed: what is there need not be what was there before.
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
-        let ledgers = upgrade.plan.binding.ledgers.keys().cloned().map(Subject::Ledger);
-        ledgers.chain([Subject::Storage]).collect()
+        upgrade.untouched().map(|item| item.subject()).collect()
+    }
+    fn longest_first(&self) -> bool {
+        true
     }
     fn may_begin(&self, upgrade: &Upgrade, _: &Subject) -> bool {
         upgrade.orders.len() < usize::from(upgrade.plan.binding.limits.lanes)
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let binding = &upgrade.plan.binding;
-        Some(Work::Secure { item: item(subject)?, storage: binding.storage.clone(), lossy: binding.lossy })
+        Some(Work::Secure { item: RecoveryItem::of(subject)?, storage: binding.storage.clone(), lossy: binding.lossy })
     }
     /// Instances served clients until the drain, so what would be lost can have changed since it was approved.
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let Evidence::Secured(point) = evidence else { return Verdict::Wrong };
-        if item(subject).as_ref() != Some(&point.item) {
+        if RecoveryItem::of(subject).as_ref() != Some(&point.item) {
             return Verdict::Wrong;
         }
         let RecoveryItem::Ledger(ledger) = &point.item else { return Verdict::Enough };

@@ -45,10 +45,10 @@ impl Rules for SwitchBack {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
-        Some(Work::SwitchBack { to: upgrade.plan.binding.members.get(name)?.version.clone() })
+        Some(Work::SwitchBack { to: upgrade.members.get(name)?.version.clone() })
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let Subject::Instance(name) = subject else { return Verdict::Wrong };
-        judge_binary(subject, evidence, upgrade.plan.binding.members.get(name).map(|member| member.binary))
+        judge_binary(subject, evidence, upgrade.members.get(name).map(|member| member.binary))
     }
 }

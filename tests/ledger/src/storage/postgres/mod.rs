@@ -5,6 +5,7 @@
 
 mod error;
 mod log;
+mod looker;
 mod migrate;
 mod rows;
 mod schema;
@@ -13,11 +14,12 @@ mod system;
 mod target;
 
 pub use error::PgError;
+pub use looker::Looker;
 pub(crate) use target::forget_pgoptions;
 
 use super::{Cancel, Driver, Found, LedgerStore, Opened, Storage, StoreError, Stored};
 use crate::faults::Faults;
-use crate::release::{Layout, Release};
+use crate::release::{Layout, PostgresMigrations, Release};
 use schema::Schema;
 use session::{Sessions, sql};
 use sqlx::Row;
@@ -74,6 +76,29 @@ impl Storage for Schemas {
     fn ping(&self) -> Stored<()> {
         Ok(self.sessions.take()?.batch("SELECT 1".to_owned())?)
     }
+}
+
+/// Rows for a table, in the text format of COPY.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) rows: String,
+}
+
+/// Creates the layout of 1.0 to 1.3.1 and copies rows into it.
+pub(crate) fn load_rows(connection: &str, ledger: &str, tables: &[Table]) -> Stored<()> {
+    let target = Target::parse(connection).map_err(StoreError::Unreadable)?;
+    let schema = Schema::new(ledger);
+    let mut session = Sessions::new(target).take()?;
+    let known = PostgresMigrations::ROWS;
+    migrate::initialise(&mut session, &known, &schema, ledger, &Faults::default(), &Cancel::default())?;
+    session.transaction(|session| -> Stored<()> {
+        for Table { name, rows } in tables {
+            session.copy(&format!("COPY {schema}.{name} FROM STDIN"), rows)?;
+        }
+        Ok(())
+    })?;
+    let names: Vec<String> = tables.iter().map(|table| format!("{schema}.{}", table.name)).collect();
+    Ok(session.batch(format!("ANALYZE {}", names.join(", ")))?)
 }
 
 struct LedgerSchema {

@@ -120,6 +120,16 @@ impl Session {
         Ok(self.rows(query)?.into_iter().next())
     }
 
+    /// Every value as the server writes it, which is how a statement without arguments answers; NULL as `NULL`.
+    pub(super) fn texts(&mut self, text: String) -> Told<Vec<Vec<String>>> {
+        let query = sqlx::raw_sql(AssertSqlSafe(text));
+        let rows = self.with(|client| client.runtime.block_on(query.fetch_all(&mut client.connection)))?;
+        let text = |row: &PgRow, column: usize| -> Told<String> {
+            Ok(row.try_get_unchecked::<Option<String>, _>(column)?.unwrap_or_else(|| "NULL".to_owned()))
+        };
+        rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+    }
+
     /// The number that a query counts.
     pub(super) fn count(&mut self, text: String) -> Told<u64> {
         let row = self.row(sql(text))?;
@@ -128,11 +138,11 @@ impl Session {
     }
 
     /// Copies text rows into a table.
-    pub(super) fn copy(&mut self, statement: &str, text: String) -> Told<u64> {
+    pub(super) fn copy(&mut self, statement: &str, rows: &str) -> Told<u64> {
         self.with(|client| {
             client.runtime.block_on(async {
                 let mut copy = client.connection.copy_in_raw(statement).await?;
-                copy.send(text.into_bytes()).await?;
+                copy.send(rows.as_bytes()).await?;
                 copy.finish().await
             })
         })

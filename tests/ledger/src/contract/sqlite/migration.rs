@@ -1,9 +1,8 @@
 //! How a migration runs, fails, and what it does to instances beside it.
 
-use super::http::pay;
-use super::migration_data::pair;
-use super::subject::{Home, Number, Ran, Subject, output};
-use super::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
+use crate::contract::http::pay;
+use crate::contract::subject::{Home, Number, Ran, Subject, output};
+use crate::contract::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
 use crate::{seed, wire};
 use serde_json::json;
 use std::time::Duration;
@@ -29,9 +28,9 @@ fn upgrade(subject: &Subject, home: &Home, ledger: &str) -> Step<Ran> {
 }
 
 /// A storage of the older binary with one small ledger, written by `fill`.
-fn written(bench: &Bench, fill: impl Fn(&super::subject::Server) -> Step) -> Step<Home> {
-    let from = pair(bench)?;
-    let home = Home::new()?;
+fn written(bench: &Bench, fill: impl Fn(&crate::contract::subject::Server) -> Step) -> Step<Home> {
+    let from = bench.older()?;
+    let home = bench.home()?;
     let server = from.serve(&home, &[])?;
     fill(&server)?;
     server.stop()?;
@@ -79,7 +78,7 @@ fn wal(bench: &Bench) -> Step {
     upgrade(&bench.subject, &home, "shop")?.ends(0)?;
     let wal = std::fs::metadata(home.data().join("numary_shop.db-wal")).map(|wal| wal.len()).unwrap_or(0);
     expect(wal > 0, "a `-wal` file", wal)?;
-    let alone = Home::new()?;
+    let alone = bench.home()?;
     tried("make a folder", std::fs::create_dir_all(alone.data()))?;
     tried("copy the .db alone", std::fs::copy(home.file("shop"), alone.file("shop")))?;
     expect(!has_log(&alone, "shop")?, "no `log` in the .db alone", "one")?;
@@ -88,7 +87,7 @@ fn wal(bench: &Bench) -> Step {
     let server = bench.subject.serve(&home, &[])?;
     server.get("/shop/stats")?;
     server.stop()?;
-    let after = Home::new()?;
+    let after = bench.home()?;
     tried("make a folder", std::fs::create_dir_all(after.data()))?;
     tried("copy the .db alone", std::fs::copy(home.file("shop"), after.file("shop")))?;
     expect(has_log(&after, "shop")?, "a `log` in the .db after the server's first request", "none")
@@ -213,7 +212,7 @@ fn first_request(bench: &Bench) -> Step {
 }
 
 /// A first request whose migration has begun, unanswered.
-fn migrating(bench: &Bench) -> Step<(Home, super::subject::Server, std::net::TcpStream)> {
+fn migrating(bench: &Bench) -> Step<(Home, crate::contract::subject::Server, std::net::TcpStream)> {
     let home = large(bench)?;
     let server = bench.subject.serve(&home, &[])?;
     let stream = tried("ask", wire::send(&server.address, "GET", "/shop/stats", None, ""))?;
@@ -254,9 +253,9 @@ fn info_during(bench: &Bench) -> Step {
 }
 
 fn old_instance(bench: &Bench) -> Step {
-    let from = pair(bench)?;
+    let from = bench.older()?;
     only_if(bench.subject.number < Number(1, 6, 0))?;
-    let home = Home::new()?;
+    let home = bench.home()?;
     let old = from.serve(&home, &[])?;
     old.write("/shop/transactions", &pay("bank", 1))?;
     upgrade(&bench.subject, &home, "shop")?.ends(0)?;

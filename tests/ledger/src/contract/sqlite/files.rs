@@ -1,7 +1,7 @@
 //! The storage commands over SQLite files: what they take, skip, create and report.
 
-use super::subject::{Home, Number};
-use super::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
+use crate::contract::subject::{Home, Number};
+use crate::contract::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
 use serde_json::json;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn with_commands(bench: &Bench) -> Step<Home> {
     only_if(bench.subject.has_storage_commands())?;
-    Home::new()
+    bench.home()
 }
 
 fn empty_list(bench: &Bench) -> Step {
@@ -40,7 +40,7 @@ fn empty_list(bench: &Bench) -> Step {
 }
 
 fn init(bench: &Bench) -> Step {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let ran = bench.subject.run(&home, &["storage", "init"])?;
     ran.ends(0)?;
     expect(home.file("default").exists(), "the ledger `default`", "no file")?;
@@ -279,7 +279,7 @@ pub(super) fn has_tables(home: &Home, ledger: &str, number: Number) -> Step {
 }
 
 fn served_once(bench: &Bench) -> Step<Home> {
-    let home = Home::new()?;
+    let home = bench.home()?;
     let server = bench.subject.serve(&home, &[])?;
     let posting = json!({ "source": "world", "destination": "bank", "amount": 100, "asset": "USD/2" });
     server.write("/shop/transactions", &json!({ "postings": [posting] }))?;

@@ -1,9 +1,9 @@
 //! What becomes of the rows when a storage of 1.3.1 or earlier is migrated to 1.3.2 or later.
 
 use super::files::has_tables;
-use super::http::pay;
-use super::subject::{Home, Number};
-use super::{Bench, Check, Step, Verdict, expect, only_if, same};
+use crate::contract::http::pay;
+use crate::contract::subject::{Home, Number};
+use crate::contract::{Bench, Check, Step, expect, only_if, same};
 use serde_json::{Value, json};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -29,20 +29,9 @@ struct Migrated {
     bank: Value,
 }
 
-pub(super) fn pair(bench: &Bench) -> Step<&super::Subject> {
-    only_if(bench.subject.has_storage_commands())?;
-    match &bench.from {
-        Some(from) if from.has_storage_commands() => {
-            Err(Verdict::Skipped(format!("--from-bin is {}, and the check needs 1.3.1 or earlier", from.version)))
-        }
-        Some(from) => Ok(from),
-        None => Err(Verdict::Skipped("needs --from-bin with a binary of 1.3.1 or earlier".to_owned())),
-    }
-}
-
 fn migrated(bench: &Bench) -> Step<Migrated> {
-    let from = pair(bench)?;
-    let home = Home::new()?;
+    let from = bench.older()?;
+    let home = bench.home()?;
     let server = from.serve(&home, &[])?;
     let mut first = pay("bank", 1000);
     first["metadata"] = json!({ "first": "lost" });
@@ -116,8 +105,8 @@ fn first_metadata(bench: &Bench) -> Step {
 }
 
 fn overridden(bench: &Bench) -> Step {
-    let from = pair(bench)?;
-    let home = Home::new()?;
+    let from = bench.older()?;
+    let home = bench.home()?;
     let server = from.serve(&home, &[])?;
     server.write("/shop/transactions", &pay("bank", 1))?;
     server.write("/shop/transactions/0/metadata", &json!({ "key": "old" }))?;

@@ -1,0 +1,107 @@
+//! PostgreSQL's own programs on this host.
+
+use crate::StorageError;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The programs that a recovery point needs.
+pub(crate) const PROGRAMS: [&str; 3] = ["pg_dump", "pg_restore", "psql"];
+
+/// A folder that holds all of [`PROGRAMS`], of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tools {
+    folder: PathBuf,
+    /// Major version.
+    pub(crate) major: u32,
+}
+
+impl Tools {
+    /// Finds programs that fit a server. `pg_dump` refuses a server that is newer than itself, and a newer one writes dumps that
+    /// an older server does not take without complaint; so the server's own version is best, then the next newer one.
+    ///
+    /// Looks where the packages of Debian and Red Hat put them, which is on nobody's `PATH`, and along `PATH`.
+    ///
+    /// # Errors
+    /// [`StorageError::Tool`] where there are none, or only too old ones.
+    pub(crate) fn find(server: u32) -> Result<Self, StorageError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Self::find_in(server, &folders(&path))
+    }
+
+    fn find_in(server: u32, folders: &BTreeSet<PathBuf>) -> Result<Self, StorageError> {
+        let all: Vec<Self> = folders
+            .iter()
+            .filter(|folder| PROGRAMS.iter().all(|program| folder.join(program).is_file()))
+            .filter_map(|folder| Some(Self { folder: folder.clone(), major: major(&folder.join("pg_dump"))? }))
+            .collect();
+        let fitting = all.iter().filter(|tools| tools.major >= server).min_by_key(|tools| tools.major);
+        fitting.cloned().ok_or_else(|| {
+            let message = match all.iter().map(|tools| tools.major).max() {
+                None => format!("none of {} was found in /usr/lib/postgresql, /usr/pgsql-* or PATH", PROGRAMS.join(", ")),
+                Some(newest) => format!("the newest here is of version {newest}, and the server is of version {server}"),
+            };
+            StorageError::Tool {
+                program: "pg_dump",
+                message,
+                remedy: "install the client programs of the server's version on this host, on Debian the package postgresql-client-VERSION",
+            }
+        })
+    }
+
+    /// The path of a program.
+    pub(crate) fn path(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
+    }
+}
+
+fn folders(path: &OsStr) -> BTreeSet<PathBuf> {
+    let below = |parent: &str, keep: fn(&str) -> bool| {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let kept = entries.filter(move |entry| entry.file_name().to_str().is_some_and(keep));
+        kept.map(|entry| entry.path().join("bin")).collect::<Vec<_>>()
+    };
+    let debian = below("/usr/lib/postgresql", |_| true);
+    let red_hat = below("/usr", |name| name.starts_with("pgsql-"));
+    debian.into_iter().chain(red_hat).chain(std::env::split_paths(path)).collect()
+}
+
+/// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+fn major(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let version = text.split_once("(PostgreSQL)")?.1.trim_start();
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_servers_own_version_is_best_then_the_next_newer_one_and_an_older_one_never() {
+        let root = tempfile::tempdir().unwrap();
+        let folders: BTreeSet<PathBuf> = ["13", "15", "16", "17"]
+            .map(|version| {
+                let folder = root.path().join(version);
+                fs::create_dir(&folder).unwrap();
+                for program in PROGRAMS {
+                    let path = folder.join(program);
+                    fs::write(&path, format!("#!/bin/sh\necho '{program} (PostgreSQL) {version}.2 (Debian)'\n"))
+                        .unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+                }
+                folder
+            })
+            .into();
+        let found = |server| Tools::find_in(server, &folders).map(|tools| tools.major);
+        assert_eq!((found(15).unwrap(), found(14).unwrap(), found(9).unwrap()), (15, 15, 13));
+        let error = found(18).unwrap_err().to_string();
+        assert!(error.contains("newest here is of version 17") && error.contains("postgresql-client-"), "{error}");
+        fs::remove_file(root.path().join("15/psql")).unwrap();
+        assert_eq!(Tools::find_in(15, &folders).unwrap().major, 16);
+    }
+}

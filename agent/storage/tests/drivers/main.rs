@@ -1,0 +1,20 @@
+//! What every driver promises, each promise held to SQLite and to PostgreSQL by the same test.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod files;
+#[path = "../support/postgres.rs"]
+mod server;
+
+mod bed;
+mod points;
+
+use bed::{Bed, Postgres, Sqlite};
+
+/// Runs a promise on every driver that can be run here.
+fn on_every_driver(promise: impl Fn(&dyn Bed)) {
+    promise(&Sqlite::new());
+    if let Some(bed) = Postgres::new() {
+        promise(&bed);
+    }
+}

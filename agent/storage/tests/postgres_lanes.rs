@@ -1,0 +1,141 @@
+//! Promises about working on a PostgreSQL storage side by side, on a real server.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/postgres.rs"]
+mod support;
+
+use cutover_storage::storage::Lock;
+use cutover_storage::{Storage as _, StorageError};
+use cutover_trial_postgres::Cluster;
+use cutover_vocabulary::LedgerName;
+use cutover_vocabulary::storage::RecoveryItem;
+use std::time::Duration;
+use support::{PASSWORD, ROLE, Session};
+
+fn ledger(name: &str) -> RecoveryItem {
+    RecoveryItem::Ledger(LedgerName::new(name).unwrap())
+}
+
+fn busy(lock: Result<Box<dyn Lock>, StorageError>) -> String {
+    match lock {
+        Ok(_) => panic!("it was not held"),
+        Err(error @ StorageError::Busy { .. }) => error.to_string(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A session of the ledger's role under an application's name.
+fn ours(cluster: &Cluster, database: &str, application: &str, sql: &str) -> Session {
+    Session::start(&format!("{}?application_name={application}", cluster.url(ROLE, PASSWORD, database)), sql)
+}
+
+#[test]
+fn one_runner_at_a_time_by_ledger_or_on_the_whole_and_the_other_is_named() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let (one, other) = (support::open(cluster, &database), support::open(cluster, &database));
+    let shop = one.lock(Some(&ledger("shop")), "order-1").unwrap();
+    assert!(busy(other.lock(Some(&ledger("shop")), "order-2")).contains("cutover:order-1"));
+    assert!(busy(other.lock(None, "order-2")).contains("cutover:order-1"));
+    let till = other.lock(Some(&ledger("till")), "order-3").unwrap();
+    let system = other.lock(Some(&RecoveryItem::System), "order-4").unwrap();
+    assert!(shop.is_held() && till.is_held());
+    drop((shop, till, system));
+    let whole = other.lock(None, "order-5").unwrap();
+    assert!(busy(one.lock(Some(&ledger("shop")), "order-6")).contains("cutover:order-5"));
+    assert!(busy(one.lock(None, "order-6")).contains("cutover:order-5"));
+    let elsewhere = support::open(cluster, &support::sample(cluster, "shop"));
+    assert!(elsewhere.lock(None, "order-7").is_ok(), "another database is another storage");
+    drop(whole);
+}
+
+#[test]
+fn a_lock_whose_session_was_ended_is_not_held() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let storage = support::open(cluster, &database);
+    let lock = storage.lock(None, "order-1").unwrap();
+    assert!(lock.is_held());
+    cluster
+        .sql(&database, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'cutover:order-1' AND datname = current_database()")
+        .unwrap();
+    assert!(!lock.is_held());
+    assert!(storage.lock(None, "order-2").is_ok());
+}
+
+#[test]
+fn a_storage_is_quiet_with_our_own_sessions_on_it_and_with_readers() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let storage = support::open(cluster, &database);
+    let lock = storage.lock(None, "order-1").unwrap();
+    let reading = storage.ledger(&LedgerName::new("shop").unwrap()).unwrap();
+    cutover_storage::digest::digest(&reading).unwrap();
+    let look = ours(cluster, &database, "cutover:look", "BEGIN; SELECT count(*) FROM shop.postings;");
+    let idle = ours(cluster, &database, "cutover:order-9", "SELECT 1;");
+    for item in [None, Some(ledger("shop")), Some(RecoveryItem::System)] {
+        storage.quiet(item.as_ref()).unwrap();
+    }
+    drop((lock, look, idle));
+}
+
+#[test]
+fn an_instance_anywhere_and_a_lock_on_the_item_are_named() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    support::run(cluster, &database, "till", support::SPLIT);
+    let storage = support::open(cluster, &database);
+    let refused = |item: Option<&RecoveryItem>| match storage.quiet(item) {
+        Err(error @ StorageError::NotQuiet { .. }) => Some(error.to_string()),
+        Err(error) => panic!("{error}"),
+        Ok(()) => None,
+    };
+    let holder = Session::begin(cluster, &database, "SELECT count(*) FROM shop.postings");
+    let said = refused(Some(&ledger("shop"))).unwrap();
+    assert!(said.contains("role postgres") && said.contains("holds a lock") && said.contains("ledger shop"), "{said}");
+    assert_eq!(refused(Some(&ledger("till"))), None, "another ledger's lane goes on");
+    assert!(refused(None).is_some());
+    drop(holder);
+    let instance = ours(cluster, &database, "", "SELECT 1;");
+    let said = refused(Some(&ledger("till"))).unwrap();
+    assert!(said.contains("role led") && said.contains("the ledger's role"), "{said}");
+    drop(instance);
+    assert_eq!(refused(None), None);
+}
+
+#[test]
+fn a_command_of_ours_that_its_worker_left_behind_is_waited_for() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let storage = support::open(cluster, &database);
+    let mut left = ours(cluster, &database, "cutover:order-1", "BEGIN; LOCK TABLE shop.transactions;");
+    let (told, done) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            storage.quiet(Some(&ledger("shop"))).unwrap();
+            told.send(()).unwrap();
+        });
+        assert!(done.recv_timeout(Duration::from_secs(1)).is_err(), "it works on the ledger");
+        left.end();
+        done.recv_timeout(Duration::from_secs(10)).unwrap();
+    });
+}
+
+#[test]
+fn two_lanes_begin_a_second_apart_whoever_asks_first() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let (one, other) = (support::open(cluster, &database), support::open(cluster, &database));
+    let begun = cutover_storage::clock::since_boot();
+    one.stagger().unwrap();
+    let first = cutover_storage::clock::since_boot().since(begun).as_millis();
+    other.stagger().unwrap();
+    let second = cutover_storage::clock::since_boot().since(begun).as_millis();
+    assert!(first < 900, "nobody was before: {first} ms");
+    assert!(second >= 1000, "the first had not begun yet: {second} ms");
+    // The first lane's command begins late; the next lane waits for its first second all the same.
+    let _command = ours(cluster, &database, "cutover:order-1", "BEGIN; SELECT 1;");
+    let begun = cutover_storage::clock::since_boot();
+    one.stagger().unwrap();
+    assert!(cutover_storage::clock::since_boot().since(begun).as_millis() >= 700);
+}
