@@ -280,7 +280,13 @@ fn kept(name: &str) -> RecoveryItem {
 fn orders_that_must_not_run_beside_each_other_do_not() {
     let expected = cutover_vocabulary::storage::Migrations(Some(vec![0, 1]));
     let migrate = |name: &str| {
-        let work = Work::Migrate { target: staged(), storage: storage(), expected: expected.clone(), mark: None };
+        let work = Work::Migrate {
+            target: staged(),
+            storage: storage(),
+            expected: expected.clone(),
+            mark: None,
+            apart: false,
+        };
         order("u1", 2, ledger(name), work)
     };
     let prove =

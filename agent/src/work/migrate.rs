@@ -14,12 +14,17 @@ use cutover_vocabulary::outcome::{Effect, FailureKind, Migrated};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, StorageIdentity};
 
-pub(super) async fn migrate(
-    bench: &Bench<'_>,
-    target: &StagedRelease,
-    storage: &StorageIdentity,
-    expected: &Migrations,
-) -> Result<Migrated, Trouble> {
+/// What the order says.
+pub(super) struct Ask<'a> {
+    pub(super) target: &'a StagedRelease,
+    pub(super) storage: &'a StorageIdentity,
+    pub(super) expected: &'a Migrations,
+    pub(super) mark: Option<&'a str>,
+    pub(super) apart: bool,
+}
+
+pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated, Trouble> {
+    let Ask { target, storage, expected, mark, apart } = ask;
     let name = bench.ledger()?;
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let scratch = bench.scratch()?;
@@ -32,6 +37,17 @@ pub(super) async fn migrate(
     if before == *expected {
         return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
     }
+    // Whoever wrote since has clients who were told that it is there; what was kept does not hold it.
+    let now = place::apart(|| place.storage.mark(name, &scratch))?;
+    if mark.is_some_and(|mark| mark != now) {
+        return Err(Trouble::refused(
+            format!(
+                "ledger {name} was written to since its recovery point was taken: {}, now {now}",
+                mark.unwrap_or_default()
+            ),
+            "find out who wrote (an instance that was started by hand?) and end it; a retry takes new recovery points",
+        ));
+    }
     let cli = bench.cli(target, &place)?;
     bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
     if !place::apart(|| lock.is_held()) {
@@ -43,12 +59,25 @@ pub(super) async fn migrate(
     }
     let stop = || bench.stop();
     let listed = cli.list(&stop).await?;
+    if apart {
+        place::apart(|| place.storage.stagger())?;
+    }
     let said = cli.upgrade(name, &listed, &stop).await;
     let took = machine::uptime().since(begun);
+    if said.is_err() {
+        // A server goes on with the statement of a client that is gone; what is true is told only once that has ended.
+        place::apart(|| place.storage.quiet(Some(&item))).map_err(|error| {
+            Trouble::from(error)
+                .while_trying(format_args!("waiting for the migration of ledger {name} to end"))
+                .effect(Effect::Unknown)
+        })?;
+    }
     let after = look().map_err(|trouble| {
         trouble.while_trying(format_args!("looking at ledger {name} after its migration")).effect(Effect::Unknown)
     })?;
     if after == *expected {
+        // Its tables are new: without statistics the first requests would be planned blindly.
+        place::apart(|| place.storage.analyse(name)).map_err(|error| Trouble::from(error).effect(Effect::Unknown))?;
         return Ok(Migrated { changed: true, migrations: after, took });
     }
     let effect = if after == before { Effect::None } else { Effect::Unknown };

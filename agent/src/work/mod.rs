@@ -148,8 +148,9 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
         Work::Register { target, ledgers, storage } => {
             Evidence::Registered { ledgers: register::register(bench, target, ledgers, storage).await? }
         }
-        Work::Migrate { target, storage, expected, mark: _ } => {
-            Evidence::Migrated(migrate::migrate(bench, target, storage, expected).await?)
+        Work::Migrate { target, storage, expected, mark, apart } => {
+            let ask = migrate::Ask { target, storage, expected, mark: mark.as_deref(), apart: *apart };
+            Evidence::Migrated(migrate::migrate(bench, ask).await?)
         }
         Work::Prove { point, expected } => Evidence::Proved(prove::prove(bench, point, expected)?),
         Work::Restore { point, storage } => Evidence::Restored(restore::restore(bench, point, storage)?),

@@ -155,9 +155,6 @@ pub fn open(
     use cutover_vocabulary::storage::Driver;
     match resolved.driver()? {
         Driver::Sqlite => Ok(Box::new(crate::sqlite::SqliteStorage::open(resolved, machine)?)),
-        Driver::Postgres => {
-            let _ = environment;
-            Err(StorageError::Settings("PostgreSQL is not built into this version yet".to_owned()))
-        }
+        Driver::Postgres => Ok(Box::new(crate::postgres::PostgresStorage::open(resolved, environment)?)),
     }
 }

@@ -52,7 +52,13 @@ impl Quiet {
         self.bed.run(Phase::Migrate, Subject::Storage, work).await
     }
     fn migrate(&self, name: &str, expected: Migrations) -> Order {
-        let work = Work::Migrate { target: self.target.clone(), storage: self.storage.clone(), expected, mark: None };
+        let work = Work::Migrate {
+            target: self.target.clone(),
+            storage: self.storage.clone(),
+            expected,
+            mark: None,
+            apart: false,
+        };
         self.bed.order(Phase::Migrate, Subject::Ledger(ledger(name)), work)
     }
     /// What the migrated ledger records: asked of the simulator once, so that this test does not repeat its numbers.

@@ -534,10 +534,9 @@ fn closing_comes_after_the_end_and_once() {
     let mut play = play();
     assert_eq!(play.ask(1, Ask::Close { reason: String::new() }).rejected, vec![Some(Rejected::NotEnded)]);
     play.until_end();
-    let close = || Ask::Close { reason: String::new() };
     assert_eq!(play.upgrade.status(now(play.millis)).closed, None);
-    assert_eq!(play.ask(2, close()).rejected, vec![None]);
+    assert_eq!(play.ask(2, Ask::Close { reason: String::new() }).rejected, vec![None]);
     assert_eq!(play.upgrade.status(now(play.millis)).closed, Some(now(play.millis).wall));
-    let again = play.ask(3, close());
+    let again = play.ask(3, Ask::Close { reason: String::new() });
     assert!(again.facts.is_empty() && again.rejected == vec![None], "closing what is closed is no error");
 }

@@ -65,7 +65,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let what = (
         storage(),
         btree_map(ledger(), migrations(), 0..3),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         vec(stage(), 0..4),
         vec(noticed(), 0..3),
         limits(),
@@ -73,7 +73,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let binding = (who, what).prop_map(
         |(
             (deployment, from, target, strategy, members, runner),
-            (storage, ledgers, lossy, stages, findings, limits),
+            (storage, ledgers, (lossy, collides), stages, findings, limits),
         )| Binding {
             deployment,
             from,
@@ -84,6 +84,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             storage,
             ledgers,
             lossy,
+            collides,
             stages,
             findings,
             limits,

@@ -39,8 +39,9 @@ pub fn work() -> impl Strategy<Value = Work> {
             ledgers,
             storage
         }),
-        (staged(), storage(), migrations(), option::of(text()))
-            .prop_map(|(target, storage, expected, mark)| Work::Migrate { target, storage, expected, mark }),
+        (staged(), storage(), migrations(), option::of(text()), any::<bool>()).prop_map(
+            |(target, storage, expected, mark, apart)| Work::Migrate { target, storage, expected, mark, apart }
+        ),
         (boxed(), migrations()).prop_map(|(point, expected)| Work::Prove { point, expected }),
         staged().prop_map(|to| Work::Switch { to }),
         version().prop_map(|to| Work::SwitchBack { to }),

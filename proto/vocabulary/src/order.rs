@@ -138,6 +138,9 @@ pub enum Work {
         /// and the order is refused with nothing changed. None: it cannot be compared.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mark: Option<String>,
+        /// Whether it must not begin in the same moment as another ledger's: the plan's `collides`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        apart: bool,
     },
     /// Ledger: compare what it holds with what it must hold. Changes nothing.
     Prove {

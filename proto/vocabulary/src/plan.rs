@@ -80,6 +80,9 @@ pub struct Binding {
     pub ledgers: BTreeMap<LedgerName, Migrations>,
     /// Whether the migration loses the known classes of rows.
     pub lossy: bool,
+    /// Whether two of the target's migrations that begin at one moment can make each other fail at their end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collides: bool,
     /// In which order.
     pub stages: Vec<Stage>,
     /// What was noticed: codes, levels and subjects.

@@ -149,7 +149,7 @@ impl World {
 
     pub fn ending(&self) -> Option<Ending> {
         self.store.iter().find_map(|recorded| match &recorded.fact {
-            Fact::Ended { ending } => Some(*ending),
+            Fact::Ended { ending, reason: _ } => Some(*ending),
             _ => None,
         })
     }

@@ -95,6 +95,7 @@ fn take(
         migrations: Migrations(None),
         taken,
         restore_took: Elapsed(0),
+        mark: None,
     };
     let mut manifest = Manifest {
         version: MANIFEST,
@@ -156,6 +157,7 @@ fn keep_ledger(
     let list = losses_path(copy);
     let reading = points::write_losses(&list, ask.lossy, &snapshot)?;
     point.migrations = snapshot.migrations()?;
+    point.mark = Some(snapshot.mark()?);
     manifest.dependents = dependents::find(snapshot.client(), name.as_str())?;
     dumping.wait()?;
     drop(snapshot);

@@ -141,6 +141,7 @@ fn take(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<RecoveryPoint,
                 point.losses = reading.losses;
             }
             point.migrations = kept.migrations;
+            point.mark = kept.mark;
             manifest.losses_file = Some(files::sha256(&losses_path(copy))?);
         }
         manifest.contents = kept.contents;
@@ -157,6 +158,7 @@ struct Kept {
     reading: Option<Reading>,
     contents: Option<Digest>,
     migrations: Migrations,
+    mark: Option<String>,
     journal_mode: String,
     restore_took: Elapsed,
 }
@@ -166,7 +168,7 @@ fn keep_ledger(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let list = losses_path(copy);
     let ledger = Ledger::open(original, ask.folder)?;
     let reading = write_losses(&list, ask.lossy, &ledger)?;
-    let migrations = ledger.migrations()?;
+    let (migrations, mark) = (ledger.migrations()?, Some(ledger.mark()?));
     let journal_mode = journal_mode(&ledger.connection, original)?;
     backup(&ledger.connection, original, &partial, ask.folder)?;
     drop(ledger);
@@ -187,7 +189,7 @@ fn keep_ledger(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
             what: "restored from it, the ledger has another digest".to_owned(),
         });
     }
-    Ok(Kept { reading: Some(reading), contents: None, migrations, journal_mode, restore_took })
+    Ok(Kept { reading: Some(reading), contents: None, migrations, mark, journal_mode, restore_took })
 }
 
 fn keep_system(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, StorageError> {
@@ -214,7 +216,14 @@ fn keep_system(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
             what: "restored from it, the system store holds other rows".to_owned(),
         });
     }
-    Ok(Kept { reading: None, contents: Some(held), migrations: Migrations(None), journal_mode, restore_took })
+    Ok(Kept {
+        reading: None,
+        contents: Some(held),
+        migrations: Migrations(None),
+        mark: None,
+        journal_mode,
+        restore_took,
+    })
 }
 
 fn proof_path(folder: &Path, item: &RecoveryItem) -> PathBuf {

@@ -20,6 +20,8 @@ pub struct Catalogue {
     pub bad_releases: Vec<BadRelease>,
     /// Releases of which only one instance may write.
     pub single_writers: Vec<SingleWriter>,
+    /// Releases whose migrations of two ledgers at once can collide, measured.
+    pub lane_collisions: Vec<LaneCollision>,
     /// What migrations lose, measured.
     pub losses: Vec<Loss>,
     /// What migrations do to what others built on a ledger's tables.
@@ -137,6 +139,18 @@ pub struct SingleWriter {
     pub unless: Option<String>,
 }
 
+/// Releases whose migrations of two ledgers at once can make each other fail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneCollision {
+    /// Which.
+    pub versions: VersionReq,
+    /// On which driver.
+    pub driver: Driver,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a migration loses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,6 +241,7 @@ struct File {
     bad_release: Vec<BadRelease>,
     #[serde(default)]
     single_writer: Vec<SingleWriter>,
+    lane_collision: Vec<LaneCollision>,
     #[serde(default)]
     loss: Vec<Loss>,
     #[serde(default)]
@@ -246,6 +261,7 @@ impl Catalogue {
             broken_upgrades: file.broken_upgrade,
             bad_releases: file.bad_release,
             single_writers: file.single_writer,
+            lane_collisions: file.lane_collision,
             losses: file.loss,
             dependents: file.dependent,
             accelerators: file.accelerator,

@@ -12,6 +12,7 @@ pub use data::{
 pub use path::PathVerdict;
 
 use cutover_vocabulary::Version;
+use cutover_vocabulary::storage::Driver;
 
 /// The catalogue that ships with this program.
 ///
@@ -28,6 +29,10 @@ impl Catalogue {
     /// What was measured of two versions that run side by side; none if that pair was not.
     pub fn side_by_side(&self, old: &Version, new: &Version) -> Option<SideBySideResult> {
         self.side_by_side.iter().find(|pair| pair.old == *old && pair.new == *new).map(|pair| pair.result)
+    }
+    /// Whether migrations of two ledgers to that version can make each other fail.
+    pub fn lanes_collide(&self, version: &Version, driver: Driver) -> bool {
+        self.lane_collisions.iter().any(|known| known.driver == driver && known.versions.matches(version.semver()))
     }
     /// Why nobody should run a release, if so.
     pub fn bad_release(&self, version: &Version) -> Option<&BadRelease> {

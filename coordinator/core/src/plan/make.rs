@@ -117,6 +117,7 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
         storage: storage.identity.clone(),
         ledgers,
         lossy,
+        collides: case.catalogue.lanes_collide(&case.ask.target, driver),
         stages: forward(strategy),
         findings: findings.iter().map(noticed).collect(),
         limits: case.ask.limits.clone(),

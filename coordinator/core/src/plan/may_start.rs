@@ -71,6 +71,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         storage,
         ledgers,
         lossy,
+        collides,
         stages,
         findings,
         limits,
@@ -98,6 +99,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     differ(*storage == now.storage, format!("storage: {storage}, now {}", now.storage));
     let loses = |lossy| if lossy { "loses rows" } else { "loses none" };
     differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
+    differ(*collides == now.collides, "whether lanes of the target collide".to_owned());
     differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
     differ(*limits == now.limits, format!("limits: {}", limits_that_differ(limits, &now.limits)));
     for (name, member) in members {

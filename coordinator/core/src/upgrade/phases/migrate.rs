@@ -42,7 +42,7 @@ impl Rules for Migrate {
             Subject::Ledger(name) => {
                 let point = upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
                 let (expected, mark) = (binding.ledgers.get(name)?.clone(), point.mark.clone());
-                Some(Work::Migrate { target, storage, expected, mark })
+                Some(Work::Migrate { target, storage, expected, mark, apart: binding.collides })
             }
             Subject::Instance(_) => None,
         }
