@@ -60,8 +60,7 @@ impl Screen {
 
     /// An error, on standard error.
     pub fn trouble(self, trouble: Trouble) {
-        let text =
-            if self.json { trouble.to_json().to_string() } else { for_people(&trouble) };
+        let text = if self.json { trouble.to_json().to_string() } else { for_people(&trouble) };
         // Nobody is left to be told that telling failed.
         let _ = writeln!(io::stderr(), "{}", text.trim_end());
     }
