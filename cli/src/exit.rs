@@ -75,7 +75,7 @@ person, 0 elsewhere.";
     pub fn of_status(status: &Status) -> Self {
         match status.state {
             State::Running | State::GoingBack => Self::Done,
-            State::Completed | State::Held | State::Paused | State::Aborted | State::RolledBack => {
+            State::Completed | State::Held | State::Paused | State::Aborted | State::RolledBack | State::TakenOver => {
                 Self::of_upgrade(status)
             }
         }

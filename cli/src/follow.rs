@@ -54,7 +54,12 @@ pub async fn through_holds(
                 page.paragraph(0, "It is paused, and goes on with");
                 page.command(4, &next.resume(upgrade));
             }
-            State::Running | State::GoingBack | State::Completed | State::Aborted | State::RolledBack => {}
+            State::Running
+            | State::GoingBack
+            | State::Completed
+            | State::Aborted
+            | State::RolledBack
+            | State::TakenOver => {}
         }
         page.gap();
         page.paragraph(2, format_args!("Type it in another terminal. Ctrl-C {leaving}."));

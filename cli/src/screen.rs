@@ -1,7 +1,9 @@
 //! Where output goes: one place that prints.
 
 use crate::render::ink::Ink;
+use crate::render::page::Page;
 use crate::trouble::Trouble;
+use miette::Diagnostic as _;
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -58,11 +60,27 @@ impl Screen {
 
     /// An error, on standard error.
     pub fn trouble(self, trouble: Trouble) {
-        let text =
-            if self.json { trouble.to_json().to_string() } else { format!("{:?}", miette::Report::new(trouble)) };
+        let text = if self.json { trouble.to_json().to_string() } else { for_people(&trouble) };
         // Nobody is left to be told that telling failed.
         let _ = writeln!(io::stderr(), "{}", text.trim_end());
     }
+}
+
+/// An error with its causes and what to do. A path or a command in it stays whole.
+fn for_people(trouble: &Trouble) -> String {
+    let mut page = Page::new(if io::stderr().is_terminal() { Ink::choose(true) } else { Ink::PLAIN });
+    let head = page.ink.stop("Error");
+    page.raw(&head);
+    page.paragraph(2, trouble);
+    let mut cause = std::error::Error::source(trouble);
+    while let Some(error) = cause {
+        page.entry(2, 9, "Because", error);
+        cause = error.source();
+    }
+    if let Some(help) = trouble.help() {
+        page.entry(2, 9, "To do", help);
+    }
+    page.finish()
 }
 
 /// A reader that went away (`| head`) is no error.

@@ -272,7 +272,12 @@ impl Summary {
             let restored = self.status.ledgers.iter().any(|status| status.name == ledger.name && status.restored);
             let went_back = match self.status.state {
                 State::Aborted | State::RolledBack => true,
-                State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => false,
+                State::Running
+                | State::Paused
+                | State::Held
+                | State::GoingBack
+                | State::Completed
+                | State::TakenOver => false,
             };
             if restored || went_back {
                 let what = if restored { "restored to this, and compared" } else { "was not changed" };
@@ -322,12 +327,16 @@ impl Summary {
         }
         match self.status.state {
             State::Aborted | State::RolledBack => return,
-            State::Running | State::Paused | State::Held | State::GoingBack | State::Completed => {}
+            State::Running | State::Paused | State::Held | State::GoingBack | State::Completed | State::TakenOver => {}
         }
         match sandbox.state.storage {
             StorageWord::Sqlite => self.restore_by_hand(page, sandbox),
             StorageWord::Postgres => {
-                page.paragraph(2, "How to restore each by hand is said in its manifest, beside it.");
+                page.paragraph(
+                    2,
+                    "To restore one by hand, while the server runs and no instance does (what was written since is lost): \
+                     drop the ledger's schema with CASCADE, then `pg_restore` the file into the database.",
+                );
             }
         }
     }
