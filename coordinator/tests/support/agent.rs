@@ -42,6 +42,8 @@ pub struct Journal {
     pub links: usize,
     pub said: usize,
     pub last_refusal: Option<Status>,
+    /// Said when the link has time for it.
+    pub to_say: Vec<AgentMessage>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +68,7 @@ struct Agent {
     name: String,
     incarnation: String,
     manners: Manners,
+    claims: bool,
     journal: Arc<Mutex<Journal>>,
     break_link: Arc<Mutex<CancellationToken>>,
 }
@@ -73,6 +76,16 @@ struct Agent {
 impl FakeAgent {
     pub fn start(endpoint: &Endpoint, seen: Seen, manners: Manners) -> Self {
         Self::named(endpoint, seen, manners, "a", "inc", Arc::default())
+    }
+    /// An agent whose settings name the instances of others.
+    pub fn claiming(endpoint: &Endpoint, seen: Seen, name: &str) -> Self {
+        Self::with(endpoint, seen, Manners::default(), name, "inc", Arc::default(), true)
+    }
+    /// A person takes the upgrade over on its host.
+    pub fn take_over(&self, upgrade: &str, note: &str) {
+        let upgrade = UpgradeId::new(upgrade).unwrap();
+        let message = AgentMessage::TakenOver { upgrade, note: note.to_owned() };
+        self.journal.lock().unwrap().to_say.push(message);
     }
     pub fn named(
         endpoint: &Endpoint,
@@ -82,12 +95,24 @@ impl FakeAgent {
         incarnation: &str,
         journal: Arc<Mutex<Journal>>,
     ) -> Self {
+        Self::with(endpoint, seen, manners, name, incarnation, journal, false)
+    }
+    fn with(
+        endpoint: &Endpoint,
+        seen: Seen,
+        manners: Manners,
+        name: &str,
+        incarnation: &str,
+        journal: Arc<Mutex<Journal>>,
+        claims: bool,
+    ) -> Self {
         let agent = Agent {
             endpoint: endpoint.clone(),
             seen,
             name: name.to_owned(),
             incarnation: incarnation.to_owned(),
             manners,
+            claims,
             journal: journal.clone(),
             break_link: Arc::default(),
         };
@@ -107,7 +132,8 @@ impl FakeAgent {
 impl Agent {
     fn reports(&self) -> Vec<InstanceReport> {
         let surveys = self.seen.surveys();
-        let mine = surveys.into_iter().filter(|survey| survey.agent.as_str() == format!("host-{}", self.name));
+        let mine =
+            surveys.into_iter().filter(|survey| self.claims || survey.agent.as_str() == format!("host-{}", self.name));
         mine.flat_map(|survey| survey.instances).map(|instance| instance.report).collect()
     }
 
@@ -148,6 +174,7 @@ impl Agent {
                 }
                 Err(_) => waiting.reverse(),
             }
+            waiting.append(&mut self.journal.lock().unwrap().to_say);
             for message in waiting.drain(..) {
                 if matches!(message, AgentMessage::Outcome { .. }) {
                     let mut journal = self.journal.lock().unwrap();

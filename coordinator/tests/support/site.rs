@@ -216,6 +216,12 @@ impl Client {
         self.approve(&plan.digest, "approve-1").await.unwrap();
         self.start(&plan.digest, "start-1").await.unwrap()
     }
+    /// The same once more, after an upgrade that has ended.
+    pub async fn begin_again(&self) -> String {
+        let plan = self.plan("plan-2").await.unwrap();
+        self.approve(&plan.digest, "approve-2").await.unwrap();
+        self.start(&plan.digest, "start-2").await.unwrap()
+    }
     pub async fn status(&self, upgrade: &str) -> UpgradeStatus {
         let status = persist(|| async {
             self.upgrades.clone().get(pb::GetUpgradeRequest { upgrade: upgrade.to_owned() }).await

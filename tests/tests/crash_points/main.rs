@@ -3,6 +3,7 @@
 //! a time and in pairs; the points come from the run itself, so a new phase is covered by itself.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
+mod hosts;
 #[path = "../../../coordinator/core/tests/support/mod.rs"]
 mod support;
 mod world;
@@ -27,6 +28,17 @@ const SCENARIOS: &[(Scenario, Ending)] = &[
     (Scenario::RollbackAt(Phase::Migrate), Ending::RolledBack),
     (Scenario::RollbackAt(Phase::StartClosed), Ending::RolledBack),
     (Scenario::FailingLedger, Ending::RolledBack),
+    (Scenario::WrittenBetween { rollback: false }, Ending::Completed),
+    (Scenario::WrittenBetween { rollback: true }, Ending::RolledBack),
+    (Scenario::Three, Ending::Completed),
+    (Scenario::ThreeRollbackAt(Phase::Prove), Ending::RolledBack),
+    (Scenario::AppearsAt(Phase::Secure), Ending::Completed),
+    (Scenario::AppearsAt(Phase::Migrate), Ending::Completed),
+    (Scenario::AppearsAt(Phase::Switch), Ending::Completed),
+    (Scenario::AppearsAt(Phase::Open), Ending::Completed),
+    (Scenario::DiesAt("c", Phase::Drain), Ending::Completed),
+    (Scenario::DiesAt("c", Phase::Migrate), Ending::Completed),
+    (Scenario::DiesAt("a", Phase::Secure), Ending::Completed),
 ];
 
 #[test]
@@ -43,7 +55,14 @@ fn a_crash_at_any_point_changes_nothing_but_the_time_it_takes() {
     for (scenario, ending) in SCENARIOS {
         let points = run(*scenario, &[]).points;
         for (n, kind) in points.iter().enumerate() {
-            for crash in Crash::all(n) {
+            // With three hosts there are a thousand points, and most of them are alike: one in seven, by turns.
+            let crashes = Crash::all(n);
+            let crashes = match scenario.hosts() {
+                1 => &crashes[..],
+                _ if n % 7 == 0 => &crashes[n / 7 % 3..][..1],
+                _ => &[],
+            };
+            for crash in crashes.iter().copied() {
                 let world = run(*scenario, &[crash]);
                 assert!(world.crashed > 0, "point {n} {kind} of {scenario:?} was not reached again");
                 assert_eq!(world.ending(), Some(*ending), "{scenario:?} with {crash:?} at {kind}");

@@ -1,19 +1,20 @@
 //! A coordinator, an agent and a host as data. What is durable survives a crash; everything else is forgotten.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
-use crate::support::{self, Seen, agent, failure, honest, instance, now, operator, request};
+use crate::hosts::{Host, Storage};
+use crate::support::{self, Seen, agent, now, operator, request};
 use cutover_core::upgrade::{Ask, Input, Upgrade, Want, decide, start};
-use cutover_desk::{Action, Desk, Entry, Event, Greeting, Host};
+use cutover_desk::{Action, Desk, Event, Greeting};
 use cutover_vocabulary::fact::{Ending, Fact, Recorded};
-use cutover_vocabulary::hold::Choice;
+use cutover_vocabulary::hold::{Choice, Hold, HoldReason};
+use cutover_vocabulary::instance::RunState;
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Say};
 use cutover_vocabulary::order::Epoch;
-use cutover_vocabulary::outcome::{FailureKind, Migrated, Restored};
+use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::plan::Plan;
-use cutover_vocabulary::storage::RecoveryItem;
 use cutover_vocabulary::*;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an operator or the ledger does to an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,34 @@ pub enum Scenario {
     RollbackAt(Phase),
     /// One ledger's migration fails for good; the operator rolls back.
     FailingLedger,
+    /// Somebody writes to one ledger after its recovery point was taken, unseen; the operator tries again, or rolls back.
+    WrittenBetween {
+        rollback: bool,
+    },
+    /// Three instances on one database.
+    Three,
+    /// Three, and the operator rolls back when this phase is entered.
+    ThreeRollbackAt(Phase),
+    /// Three, and a fourth that runs and writes appears when this phase is entered; it is let in.
+    AppearsAt(Phase),
+    /// Three, and the host of this one burns down when this phase is entered; it is excused.
+    DiesAt(&'static str, Phase),
+}
+impl Scenario {
+    /// How many hosts it begins with.
+    pub fn hosts(self) -> usize {
+        self.seen().instances.len()
+    }
+    fn seen(self) -> Seen {
+        match self {
+            Self::Three | Self::ThreeRollbackAt(_) | Self::AppearsAt(_) | Self::DiesAt(..) => Seen::three(),
+            Self::Honest
+            | Self::AbortAt(_)
+            | Self::RollbackAt(_)
+            | Self::FailingLedger
+            | Self::WrittenBetween { .. } => Seen::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,31 +90,6 @@ pub const KINDS: &[&str] = &[
     "after acknowledgement",
 ];
 
-/// A ledger as data: how many writes it holds, and what its recovery point held.
-#[derive(Debug, Clone, Default)]
-struct Ledger {
-    writes: u64,
-    migrated: bool,
-    point: Option<u64>,
-    /// Effects since the storage was last what it was at the start.
-    migrations: u32,
-}
-
-/// What is really there. Survives everything.
-struct Machine {
-    running: bool,
-    closed: bool,
-    fenced: bool,
-    new_binary: bool,
-    ledgers: BTreeMap<LedgerName, Ledger>,
-    /// Writes that a client was told are kept.
-    acknowledged: u64,
-    /// Finished work of orders by name, as a worker's result file keeps it.
-    results: BTreeMap<OrderId, Outcome>,
-    /// How often each order had an effect.
-    effects: BTreeMap<OrderId, u32>,
-}
-
 /// Someone was stopped.
 struct Stopped;
 
@@ -99,24 +103,20 @@ pub struct World {
     upgrade: Option<Upgrade>,
     epoch: Epoch,
     asked: u32,
-    // The link.
-    to_agent: VecDeque<CoordinatorMessage>,
-    to_coordinator: VecDeque<AgentMessage>,
-    linked: bool,
-    // Agent: durable, then volatile.
-    journal: Vec<Entry>,
-    desk: Option<Desk>,
-    work: VecDeque<(Order, bool)>,
-    machine: Machine,
+    /// Every host, with its agent and its link.
+    hosts: BTreeMap<AgentName, Host>,
+    /// The host at whose expense a crash goes.
+    at: AgentName,
+    storage: Storage,
+    written: bool,
     millis: u64,
     plan: Plan,
 }
 
 impl World {
     pub fn new(scenario: Scenario, crashes: &[Crash]) -> Self {
-        let seen = Seen::default();
-        let plan = seen.plan();
-        let ledgers = plan.binding.ledgers.keys().map(|name| (name.clone(), Ledger::default())).collect();
+        let seen = scenario.seen();
+        let plan = seen.plan_without_blocks();
         Self {
             scenario,
             crashes: crashes.to_vec(),
@@ -126,22 +126,10 @@ impl World {
             upgrade: None,
             epoch: Epoch(0),
             asked: 0,
-            to_agent: VecDeque::new(),
-            to_coordinator: VecDeque::new(),
-            linked: false,
-            journal: Vec::new(),
-            desk: None,
-            work: VecDeque::new(),
-            machine: Machine {
-                running: true,
-                closed: false,
-                fenced: false,
-                new_binary: false,
-                ledgers,
-                acknowledged: 0,
-                results: BTreeMap::new(),
-                effects: BTreeMap::new(),
-            },
+            hosts: seen.instances.iter().map(|name| (agent(&format!("host-{name}")), Host::new(name))).collect(),
+            at: agent("host-a"),
+            storage: Storage::new(&plan),
+            written: false,
             millis: 0,
             plan,
         }
@@ -149,7 +137,7 @@ impl World {
 
     pub fn ending(&self) -> Option<Ending> {
         self.store.iter().find_map(|recorded| match &recorded.fact {
-            Fact::Ended { ending, reason: _ } => Some(*ending),
+            Fact::Ended { ending, .. } => Some(*ending),
             _ => None,
         })
     }
@@ -160,20 +148,13 @@ impl World {
         self.points.push(kind);
         let Some(crash) = self.crashes.iter().find(|crash| crash.at == n).copied() else { return Ok(()) };
         self.crashed += 1;
-        self.to_agent.clear();
-        self.to_coordinator.clear();
-        self.linked = false;
         match crash.who {
-            Who::Coordinator => self.upgrade = None,
-            Who::Agent => {
-                self.desk = None;
-                self.work.clear();
+            Who::Coordinator => {
+                self.upgrade = None;
+                self.hosts.values_mut().for_each(Host::unlink);
             }
-            Who::Link => {
-                if let Some(desk) = &mut self.desk {
-                    desk.handle(Event::LinkDown);
-                }
-            }
+            Who::Agent => self.host().stop(),
+            Who::Link => self.host().unlink(),
         }
         // Whoever is not stopped goes on with what it was doing.
         let at_work = match kind {
@@ -193,15 +174,30 @@ impl World {
             let _ = self.turn();
         }
         let last: Vec<_> = self.store.iter().rev().take(3).map(|recorded| &recorded.fact).collect();
-        let (desk, work) = (&self.desk, &self.work);
         panic!(
-            "{:?} with {:?} does not end.\nlast facts: {last:?}\nwork: {work:?}\nlinked: {}, desk: {desk:?}",
-            self.scenario, self.crashes, self.linked
+            "{:?} with {:?} does not end.\nlast facts: {last:?}\nhosts: {:?}",
+            self.scenario, self.crashes, self.hosts
         );
     }
 
+    fn host(&mut self) -> &mut Host {
+        self.hosts.get_mut(&self.at).unwrap()
+    }
+
+    /// The first host that is alive and for which something is to be done.
+    fn next_host(&mut self, wanted: impl Fn(&Host) -> bool) -> bool {
+        let found = self.hosts.iter().find(|(_, host)| !host.dead && wanted(host)).map(|(name, _)| name.clone());
+        match found {
+            Some(name) => {
+                self.at = name;
+                true
+            }
+            None => false,
+        }
+    }
+
     fn settled(&self) -> bool {
-        self.to_agent.is_empty() && self.to_coordinator.is_empty() && self.work.is_empty()
+        self.hosts.values().all(Host::idle)
     }
 
     fn turn(&mut self) -> Result<(), Stopped> {
@@ -210,34 +206,55 @@ impl World {
         if self.upgrade.is_none() {
             self.elect();
         }
-        if self.desk.is_none() {
+        self.happens();
+        if self.next_host(|host| host.desk.is_none()) {
             return self.boot_agent();
         }
-        if !self.linked {
+        if self.next_host(|host| !host.linked) {
             return self.link_up();
         }
         if let Some(ask) = self.wanted() {
             return self.ask(ask);
         }
-        if let Some(message) = self.to_coordinator.pop_front() {
+        if self.next_host(|host| !host.to_coordinator.is_empty()) {
+            let message = self.host().to_coordinator.pop_front().unwrap();
             return self.coordinator_hears(message);
         }
-        if let Some(message) = self.to_agent.pop_front() {
+        if self.next_host(|host| !host.to_agent.is_empty()) {
+            let message = self.host().to_agent.pop_front().unwrap();
             return self.agent(Event::Heard(message));
         }
-        if let Some((order, stopping)) = self.work.pop_front() {
+        if self.next_host(|host| !host.work.is_empty()) {
+            let (order, stopping) = self.host().work.pop_front().unwrap();
             return self.perform(&order, stopping);
         }
         self.operator()
     }
 
-    /// A client that writes whenever an instance lets it in.
+    /// A client that writes through every instance that lets it in.
     fn client_writes(&mut self) {
-        if self.machine.running && !self.machine.fenced {
-            for ledger in self.machine.ledgers.values_mut() {
-                ledger.writes += 1;
+        for host in self.hosts.values().filter(|host| host.running && !host.fenced) {
+            self.storage.write_through(host);
+        }
+    }
+
+    /// What the scenario does to the hosts.
+    fn happens(&mut self) {
+        let Some(upgrade) = &self.upgrade else { return };
+        let phase = upgrade.phase();
+        match self.scenario {
+            Scenario::AppearsAt(at) if phase == Some(at) && !self.hosts.contains_key(&agent("host-d")) => {
+                self.hosts.insert(agent("host-d"), Host { stranger: true, ..Host::new("d") });
             }
-            self.machine.acknowledged += 1;
+            Scenario::DiesAt(name, at) if phase == Some(at) => {
+                self.hosts.get_mut(&agent(&format!("host-{name}"))).unwrap().die();
+            }
+            // Between the recovery points and the border, where the storage was just seen to be quiet.
+            Scenario::WrittenBetween { .. } if !self.written && phase == Some(Phase::Migrate) => {
+                self.written = true;
+                self.storage.write_unseen("shop");
+            }
+            _ => {}
         }
     }
 
@@ -252,7 +269,7 @@ impl World {
         }
         let id = UpgradeId::new("prod-1").unwrap();
         self.upgrade = Some(Upgrade::replay(id, &self.store).unwrap());
-        self.linked = false;
+        self.hosts.values_mut().for_each(Host::unlink);
     }
 
     fn decide(&mut self, input: Input) -> Result<(), Stopped> {
@@ -273,7 +290,8 @@ impl World {
         match input {
             Input::Outcome { order, .. } | Input::Revoked { order, .. } => {
                 self.point("before acknowledgement")?;
-                self.send_to_agent(Say::Acknowledge(order))?;
+                let from = self.at.clone();
+                self.send_to(&from, Say::Acknowledge(order));
                 self.point("after acknowledgement")
             }
             _ => Ok(()),
@@ -284,30 +302,39 @@ impl World {
         let orders: Vec<(Order, Want)> =
             self.upgrade.as_ref().unwrap().orders().map(|(order, want)| (order.clone(), want)).collect();
         for (order, want) in orders {
+            self.at = order.agent.clone();
             self.point("before send to agent")?;
+            let to = order.agent.clone();
             let say = match want {
                 Want::Do => Say::Do(Box::new(order)),
                 Want::Revoke => Say::Revoke(order.id),
             };
-            self.send_to_agent(say)?;
+            self.send_to(&to, say);
             self.point("after send to agent")?;
         }
         Ok(())
     }
 
-    fn send_to_agent(&mut self, say: Say) -> Result<(), Stopped> {
-        if self.linked {
-            self.to_agent.push_back(CoordinatorMessage { epoch: self.epoch, say });
+    fn send_to(&mut self, to: &AgentName, say: Say) {
+        let epoch = self.epoch;
+        let host = self.hosts.get_mut(to).unwrap();
+        if host.linked {
+            host.to_agent.push_back(CoordinatorMessage { epoch, say });
         }
-        Ok(())
     }
 
     fn coordinator_hears(&mut self, message: AgentMessage) -> Result<(), Stopped> {
-        let from = agent("host-a");
+        let from = self.at.clone();
         match message {
             AgentMessage::Hello(_) => {
-                self.send_to_agent(Say::Welcome)?;
-                self.decide(Input::Heard { agent: from })?;
+                self.send_to(&from, Say::Welcome);
+                self.decide(Input::Heard { agent: from.clone() })?;
+                let upgrade = self.upgrade.as_ref().unwrap();
+                if !upgrade.members().contains_key(&self.hosts[&from].instance) {
+                    let run = RunState::Running { pid: 9 };
+                    let report = support::report(self.hosts[&from].instance.as_str(), run, now(self.millis).wall);
+                    self.decide(Input::Appeared { agent: from, report })?;
+                }
                 self.dispatch()
             }
             AgentMessage::Outcome { order, outcome, .. } => self.decide(Input::Outcome { agent: from, order, outcome }),
@@ -321,9 +348,29 @@ impl World {
 
     /// Asks and decides as the scenario says; an answer that got lost is asked again under a new request.
     fn operator(&mut self) -> Result<(), Stopped> {
-        let hold = self.upgrade.as_ref().and_then(|upgrade| upgrade.holds().next().cloned());
+        let upgrade = self.upgrade.as_ref().unwrap();
+        let dead = |name: &AgentName| self.hosts[name].dead;
+        let lost = upgrade.awaited_agents().into_iter().find(|name| dead(name)).cloned();
+        if let Some(lost) = lost {
+            let held = upgrade
+                .holds()
+                .any(|hold| matches!(&hold.reason, HoldReason::AgentLost { agent, .. } if *agent == lost));
+            if !held {
+                return self.decide(Input::Silent { agent: lost, heard: None });
+            }
+            let (reason, evidence) = ("burnt down".to_owned(), "no session from its address".to_owned());
+            return self.ask(Ask::Excuse { instance: self.hosts[&lost].instance.clone(), reason, evidence });
+        }
+        // Who appeared comes first: as long as it runs, nothing else can be answered for good.
+        let asks_about_one = |hold: &&Hold| matches!(hold.reason, HoldReason::InstanceAppeared { .. });
+        let hold = upgrade.holds().find(asks_about_one).or_else(|| upgrade.holds().next()).cloned();
         if let Some(hold) = hold {
-            let wanted = [Choice::Rollback, Choice::Abort, Choice::Retry, Choice::Wait];
+            let forward =
+                matches!(self.scenario, Scenario::AppearsAt(_) | Scenario::WrittenBetween { rollback: false });
+            let wanted = match forward {
+                true => [Choice::Accept, Choice::Retry, Choice::Wait, Choice::Rollback, Choice::Abort],
+                false => [Choice::Rollback, Choice::Abort, Choice::Retry, Choice::Wait, Choice::Accept],
+            };
             let choice = wanted.into_iter().find(|choice| hold.offers(*choice)).unwrap();
             let ask = Ask::Decide { hold: hold.id, choice, reason: "scenario".to_owned() };
             return self.ask(ask);
@@ -340,20 +387,16 @@ impl World {
 
     // ---- agent
 
-    fn host() -> Host {
-        let instances = [(instance("a"), DeploymentName::new("prod").unwrap())].into();
-        Host { agent: agent("host-a"), instances }
-    }
-
     fn boot_agent(&mut self) -> Result<(), Stopped> {
-        let (desk, actions) = Desk::restore(Self::host(), self.journal.clone());
-        self.desk = Some(desk);
-        self.linked = false;
+        let (at, host) = (self.at.clone(), self.host());
+        let (desk, actions) = Desk::restore(host.desk_host(&at), host.journal.clone());
+        host.desk = Some(desk);
+        host.linked = false;
         self.act(actions)
     }
 
     fn link_up(&mut self) -> Result<(), Stopped> {
-        self.linked = true;
+        self.host().linked = true;
         let greeting = Greeting {
             incarnation: "inc".to_owned(),
             machine: "m1".to_owned(),
@@ -364,7 +407,7 @@ impl World {
     }
 
     fn agent(&mut self, event: Event) -> Result<(), Stopped> {
-        let Some(desk) = &mut self.desk else { return Ok(()) };
+        let Some(desk) = &mut self.host().desk else { return Ok(()) };
         let actions = desk.handle(event);
         self.act(actions)
     }
@@ -374,19 +417,20 @@ impl World {
             match action {
                 Action::Journal(entry) => {
                     self.point("before journal write")?;
-                    self.journal.push(entry);
+                    self.host().journal.push(entry);
                     self.point("after journal write")?;
                 }
-                Action::Begin { order, stopping } => self.work.push_back((*order, stopping)),
+                Action::Begin { order, stopping } => self.host().work.push_back((*order, stopping)),
                 Action::Stop(id) => {
-                    for (order, stopping) in &mut self.work {
+                    for (order, stopping) in &mut self.host().work {
                         *stopping |= order.id == id;
                     }
                 }
                 Action::Send(message) => {
                     self.point("before send to coordinator")?;
-                    if self.linked {
-                        self.to_coordinator.push_back(message);
+                    let host = self.host();
+                    if host.linked {
+                        host.to_coordinator.push_back(message);
                     }
                     self.point("after send to coordinator")?;
                 }
@@ -397,17 +441,17 @@ impl World {
 
     /// Looks, performs, looks again: a result that is there already is the outcome.
     fn perform(&mut self, order: &Order, stopping: bool) -> Result<(), Stopped> {
-        let outcome = match self.machine.results.get(&order.id) {
+        let outcome = match self.host().results.get(&order.id) {
             Some(outcome) => outcome.clone(),
-            None if stopping => failure(FailureKind::Interrupted),
+            None if stopping => support::failure(FailureKind::Interrupted),
             None => {
                 // The order is in hand until its work is done.
-                self.work.push_front((order.clone(), stopping));
+                self.host().work.push_front((order.clone(), stopping));
                 self.point("before effect")?;
                 let outcome = self.effect(order);
                 self.point("after effect")?;
-                self.work.retain(|(other, _)| other.id != order.id);
-                self.machine.results.insert(order.id.clone(), outcome.clone());
+                self.host().work.retain(|(other, _)| other.id != order.id);
+                self.host().results.insert(order.id.clone(), outcome.clone());
                 outcome
             }
         };
@@ -424,8 +468,18 @@ impl World {
         let (phase, migrated) = (upgrade.phase()?, upgrade.crossed(Border::MigrateAuthorised));
         match self.scenario {
             Scenario::AbortAt(at) if at == phase && !migrated => Some(Ask::Abort { reason }),
-            Scenario::RollbackAt(at) if at == phase && migrated => Some(Ask::Rollback { reason }),
-            Scenario::Honest | Scenario::AbortAt(_) | Scenario::RollbackAt(_) | Scenario::FailingLedger => None,
+            Scenario::RollbackAt(at) | Scenario::ThreeRollbackAt(at) if at == phase && migrated => {
+                Some(Ask::Rollback { reason })
+            }
+            Scenario::Honest
+            | Scenario::AbortAt(_)
+            | Scenario::RollbackAt(_)
+            | Scenario::ThreeRollbackAt(_)
+            | Scenario::FailingLedger
+            | Scenario::WrittenBetween { .. }
+            | Scenario::Three
+            | Scenario::AppearsAt(_)
+            | Scenario::DiesAt(..) => None,
         }
     }
 
@@ -436,115 +490,42 @@ impl World {
     }
 
     fn effect(&mut self, order: &Order) -> Outcome {
+        let authorised = (self.authorised(Border::MigrateAuthorised), self.authorised(Border::OpenAuthorised));
         let at = now(self.millis).wall;
-        let mut evidence = honest(&self.plan, order, at);
-        let migrate_authorised = self.authorised(Border::MigrateAuthorised);
-        let open_authorised = self.authorised(Border::OpenAuthorised);
-        let machine = &mut self.machine;
-        let down = !machine.running && !machine.closed;
-        let ledger = match &order.id.step.subject {
-            Subject::Ledger(name) => Some(name.clone()),
-            Subject::Instance(_) | Subject::Storage => None,
-        };
-        match &order.work {
-            Work::Inspect | Work::StageRelease { .. } | Work::Rehearse { .. } => {}
-            Work::Drain { .. } => {
-                machine.fenced = true;
-                machine.running = false;
-                machine.closed = false;
-            }
-            Work::Attest | Work::AttestStorage { .. } if !down => return failure(FailureKind::Refused),
-            Work::Attest | Work::AttestStorage { .. } => {}
-            Work::Secure { item, .. } => {
-                assert!(down, "{}: a recovery point is taken beside a running instance", order.id);
-                if let RecoveryItem::Ledger(name) = item {
-                    let ledger = machine.ledgers.get_mut(name).unwrap();
-                    assert!(!ledger.migrated, "{}: a recovery point of a migrated ledger", order.id);
-                    ledger.point = Some(ledger.writes);
-                }
-            }
-            Work::Register { .. } => {
-                assert!(down && migrate_authorised, "{}: the storage is changed too early", order.id);
-            }
-            Work::Migrate { expected, .. } => {
-                let ledger = machine.ledgers.get_mut(&ledger.unwrap()).unwrap();
-                assert!(down, "{}: a ledger migrates beside a running instance", order.id);
-                assert!(migrate_authorised, "{}: a ledger migrates before it is authorised", order.id);
-                assert_eq!(ledger.point, Some(ledger.writes), "{}: no recovery point of what is there", order.id);
-                if self.scenario == Scenario::FailingLedger && order.id.step.subject.to_string() == "ledger shop" {
-                    return failure(FailureKind::Failed);
-                }
-                let changed = !ledger.migrated;
-                if changed {
-                    ledger.migrated = true;
-                    ledger.migrations += 1;
-                    *machine.effects.entry(order.id.clone()).or_default() += 1;
-                }
-                evidence = Evidence::Migrated(Migrated { changed, migrations: expected.clone(), took: Elapsed(1) });
-            }
-            Work::Prove { .. } => assert!(down, "{}: compared beside a running instance", order.id),
-            Work::Switch { .. } => machine.new_binary = true,
-            Work::SwitchBack { .. } => machine.new_binary = false,
-            Work::StartClosed { .. } => {
-                assert!(!machine.running && machine.new_binary, "{}", order.id);
-                assert!(machine.ledgers.values().all(|ledger| ledger.migrated), "{}: starts and migrates", order.id);
-                machine.closed = true;
-            }
-            Work::Verify { .. } => machine.closed = false,
-            Work::Open { version } => {
-                let new = *version == support::version(support::NEW);
-                assert_eq!(new, machine.new_binary, "{}: another binary would start", order.id);
-                assert!(!new || open_authorised, "{}: traffic is let in before it is authorised", order.id);
-                assert!(
-                    machine.ledgers.values().all(|ledger| ledger.migrated == new),
-                    "{}: {version} starts on a storage of the other version",
-                    order.id
-                );
-                machine.fenced = false;
-                machine.running = true;
-            }
-            Work::Restore { point, .. } => {
-                assert!(down && !open_authorised, "{}: restored beside a running instance or after opening", order.id);
-                let mut changed = false;
-                if let RecoveryItem::Ledger(name) = &point.item {
-                    let ledger = machine.ledgers.get_mut(name).unwrap();
-                    changed = ledger.migrated;
-                    if changed {
-                        ledger.migrated = false;
-                        ledger.migrations = 0;
-                        ledger.writes = ledger.point.unwrap();
-                    }
-                }
-                let digest = point.digest.clone();
-                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest });
-            }
-        }
-        Outcome::Done(evidence)
+        self.storage.effect(&mut self.hosts, &self.at, order, &self.plan, authorised, self.scenario, at)
     }
 
     /// What must hold when all is over, whatever was stopped in between.
     pub fn check_end(&self) {
-        let machine = &self.machine;
-        assert!(machine.running && !machine.fenced, "clients are not served");
-        for (name, ledger) in &machine.ledgers {
-            assert!(ledger.migrations <= 1, "{name} was migrated {} times", ledger.migrations);
-            assert_eq!(ledger.writes, machine.acknowledged, "{name}: acknowledged writes and writes that exist");
-            assert_eq!(ledger.migrated, self.ending() == Some(Ending::Completed), "{name}");
+        let upgrade = self.upgrade.as_ref().unwrap();
+        for (name, host) in self.hosts.iter().filter(|(_, host)| upgrade.members().contains_key(&host.instance)) {
+            assert!(host.running && !host.fenced && !host.dead, "{name} does not serve clients");
+            assert_eq!(host.new_binary, self.ending() == Some(Ending::Completed), "{name}");
+            assert!(host.effects.values().all(|n| *n <= 1), "an order had effect twice");
         }
-        assert!(machine.effects.values().all(|n| *n <= 1), "an order had effect twice");
+        self.storage.check_end(self.ending() == Some(Ending::Completed));
         // The facts are one chain, and every order of an upgrade was opened once and settled once.
         let mut prev = Digest::of(b"");
         let mut opened = BTreeSet::new();
         let mut settled = BTreeSet::new();
+        let mut agents: BTreeMap<OrderId, AgentName> = BTreeMap::new();
         for (n, recorded) in self.store.iter().enumerate() {
             assert_eq!((recorded.seq, recorded.prev), (n as u64 + 1, prev));
             prev = recorded.hash();
             match &recorded.fact {
-                Fact::AttemptOpened { order } => assert!(opened.insert(order.id.clone()), "{} opened twice", order.id),
+                Fact::AttemptOpened { order } => {
+                    agents.insert(order.id.clone(), order.agent.clone());
+                    assert!(opened.insert(order.id.clone()), "{} opened twice", order.id);
+                }
                 Fact::StepSucceeded { order, .. }
                 | Fact::EvidenceRefused { order, .. }
                 | Fact::StepFailed { order, .. }
                 | Fact::Revoked { order, .. } => assert!(settled.insert(order.clone()), "{order} settled twice"),
+                // A person settled what its agent had in hand; each agent here speaks for one instance.
+                Fact::MemberExcused { instance, .. } => {
+                    let gone = agent(&format!("host-{instance}"));
+                    settled.extend(opened.iter().filter(|id| agents[*id] == gone).cloned());
+                }
                 _ => {}
             }
         }

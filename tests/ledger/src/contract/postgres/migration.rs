@@ -80,7 +80,7 @@ fn quote_in_key(bench: &Bench) -> Step {
 
 fn timeout(bench: &Bench) -> Step {
     let home = bench.home()?;
-    seeded(bench, &home, "shop", 4000)?;
+    seeded(bench, &home, "shop", 2000)?;
     let superuser = home.database()?.url();
     let name = superuser.split("://").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default().to_owned();
     let database = home.database()?.name().to_owned();
@@ -97,7 +97,7 @@ const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = cur
 
 fn killed(bench: &Bench) -> Step {
     let home = bench.home()?;
-    seeded(bench, &home, "shop", 6000)?;
+    seeded(bench, &home, "shop", 4000)?;
     let mut child = start(bench, &home, "shop")?;
     let long = format!("{RUNNING} AND now() - query_start > '100 ms'");
     until("a statement that takes long", || Ok(value(&home, &long)? != "0"))?;
@@ -129,11 +129,11 @@ fn indexed(home: &Home, ledger: &str) -> Step {
     run(home, &format!("ANALYZE {ledger}.metadata"))
 }
 
-/// A ratio within one run, since machines differ: twelve thousand transactions are four times faster with the index on a quiet one.
+/// A ratio within one run, since machines differ: eight thousand transactions are three times faster with the index on a quiet one.
 fn quadratic(bench: &Bench) -> Step {
     let home = bench.home()?;
     for ledger in ["plain", "quick"] {
-        seeded(bench, &home, ledger, 12_000)?;
+        seeded(bench, &home, ledger, 8000)?;
     }
     indexed(&home, "quick")?;
     let (plain, quick) = (seconds(bench, &home, "plain")?, seconds(bench, &home, "quick")?);

@@ -41,10 +41,11 @@ impl PgError {
         }
     }
 
-    /// Whether the session is of no more use.
+    /// Whether the session is of no more use. 0A000 is a prepared statement whose table was replaced by another of its name (a
+    /// restored schema): it would fail for ever.
     pub(super) fn ends_the_session(&self) -> bool {
         match self {
-            Self::Server { severity, .. } => *severity != "ERROR",
+            Self::Server { severity, code, .. } => *severity != "ERROR" || code == "0A000",
             Self::Scan(_) => false,
             Self::Connect { .. } | Self::Broken(_) => true,
         }
@@ -83,17 +84,16 @@ impl From<sqlx::Error> for PgError {
 
 /// Why a session could not be had, as pgx says it.
 pub(super) fn connect_error(error: sqlx::Error, target: &str, dialled: &str) -> PgError {
-    let why = match error {
-        sqlx::Error::Io(error) => {
-            let text = error.to_string();
-            let lower = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-            if text.contains("failed to lookup address") {
-                format!("hostname resolving error ({lower})")
-            } else {
-                format!("dial error (dial {dialled}: connect: {lower})")
-            }
+    let why = if let sqlx::Error::Io(error) = &error {
+        let text = error.to_string();
+        let lower = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        if text.contains("failed to lookup address") {
+            format!("hostname resolving error ({lower})")
+        } else {
+            format!("dial error (dial {dialled}: connect: {lower})")
         }
-        other => format!("server error ({})", PgError::from(other)),
+    } else {
+        format!("server error ({})", PgError::from(error))
     };
     PgError::Connect { target: target.to_owned(), why }
 }

@@ -1,0 +1,180 @@
+//! Who must be there, who appears, and who may go, over the API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+
+mod support;
+
+use cutover_proto::transport::connect_lazy;
+use cutover_proto::v1::fleet_client::FleetClient;
+use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::status::State;
+use cutover_vocabulary::{Elapsed, Phase};
+use support::host::Seen;
+use support::{FakeAgent, Manners, Site, until};
+use tonic::transport::Channel;
+
+fn fleet(site: &Site) -> FleetClient<Channel> {
+    FleetClient::new(connect_lazy(&site.endpoint))
+}
+
+fn agent(site: &Site, name: &'static str, instance: &'static str) -> FakeAgent {
+    let seen = Seen { instances: vec![instance], ..Seen::default() };
+    FakeAgent::named(&site.endpoint, seen, Manners::default(), name, &format!("inc-{name}"), Default::default())
+}
+
+async fn create(site: &Site, instances: &[&str], request: &str) -> Result<pb::DeploymentDetails, Refused> {
+    let asked = pb::CreateDeploymentRequest {
+        name: "prod".to_owned(),
+        instances: instances.iter().map(|&name| name.to_owned()).collect(),
+        request_id: request.to_owned(),
+        operator: "ops".to_owned(),
+    };
+    fleet(site).create_deployment(asked).await.map(tonic::Response::into_inner).map_err(|s| Refused::of(&s).unwrap())
+}
+
+async fn show(site: &Site) -> Option<pb::DeploymentDetails> {
+    let asked = pb::GetDeploymentRequest { name: "prod".to_owned() };
+    fleet(site).get_deployment(asked).await.ok().map(tonic::Response::into_inner)
+}
+
+async fn excuse(site: &Site, instance: &str, evidence: &str, request: &str) -> Result<Option<String>, Refused> {
+    let asked = pb::ExcuseMemberRequest {
+        deployment: "prod".to_owned(),
+        instance: instance.to_owned(),
+        reason: "its host burnt down".to_owned(),
+        evidence: evidence.to_owned(),
+        request_id: request.to_owned(),
+        operator: "ops".to_owned(),
+    };
+    let answer = fleet(site).excuse_member(asked).await;
+    answer.map(|answer| answer.into_inner().upgrade).map_err(|status| Refused::of(&status).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_instance_that_was_never_seen_blocks_every_plan_until_it_is_let_go() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let _a = agent(&site, "a", "a");
+    until("the instance", || async { show(&site).await.filter(|details| details.instances.len() == 1) }).await;
+    for _ in 0..2 {
+        let details = create(&site, &["a", "b"], "create-1").await.unwrap();
+        assert_eq!(details.missing, ["b"]);
+    }
+    assert_eq!(create(&site, &["z"], "create-1").await.unwrap_err().code, Code::RequestReused);
+    let asked = pb::MakePlanRequest {
+        deployment: "prod".to_owned(),
+        target: "1.4.6".to_owned(),
+        request_id: "plan-1".to_owned(),
+        operator: "ops".to_owned(),
+        strategy: pb::Strategy::Auto.into(),
+    };
+    let refused = Refused::of(&site.client().upgrades.make_plan(asked).await.unwrap_err()).unwrap();
+    assert_eq!(refused.code, Code::AgentNotSeen);
+    assert!(refused.metadata["findings"].contains("agent-not-seen instance b"), "{refused:?}");
+    // A deployment that nobody declared, and an instance that is none of it.
+    assert_eq!(excuse(&site, "x", "seen", "excuse-0").await.unwrap_err().code, Code::InvalidArgument);
+    for _ in 0..2 {
+        assert_eq!(excuse(&site, "b", "never built", "excuse-1").await.unwrap(), None);
+    }
+    assert!(show(&site).await.unwrap().missing.is_empty());
+    site.client().plan("plan-2").await.unwrap();
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_that_claims_an_instance_is_refused_and_shown_until_the_first_is_let_go() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let first = agent(&site, "a", "a");
+    until("the instance", || async { show(&site).await.filter(|details| details.instances.len() == 1) }).await;
+    let connected = excuse(&site, "a", "seen", "excuse-1").await.unwrap_err();
+    assert_eq!((connected.code, connected.metadata["agent"].as_str()), (Code::AgentConnected, "host-a"));
+    drop(first);
+    // The second one's settings name the same instance, on another host.
+    let seen = Seen { instances: vec!["a"], ..Seen::default() };
+    let second = FakeAgent::claiming(&site.endpoint, seen, "b");
+    let status = until("a refusal", || async { second.journal.lock().unwrap().last_refusal.clone() }).await;
+    assert_eq!(Refused::of(&status).unwrap().code, Code::AgentNameTaken);
+    let details = show(&site).await.unwrap();
+    assert_eq!((details.claims[0].instance.as_str(), details.claims[0].agent.as_str()), ("a", "host-b"));
+    assert_eq!(details.instances[0].agent, "host-a");
+    until("the first to be gone", || async { show(&site).await.filter(|it| !it.instances[0].connected) }).await;
+    excuse(&site, "a", "it moved", "excuse-2").await.unwrap();
+    let moved = until("the second to be in", || async {
+        show(&site).await.filter(|details| details.instances.first().is_some_and(|it| it.agent == "host-b"))
+    })
+    .await;
+    assert!(moved.claims.is_empty());
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_appears_holds_the_upgrade_and_goes_only_with_evidence_and_without_its_agent() {
+    let mut site = Site::memory();
+    site.limits.agent_lost = Elapsed(400);
+    let coordinator = site.coordinator().await;
+    let manners = Manners { ignores: Some(Phase::Rehearse), ..Manners::default() };
+    let a = FakeAgent::start(&site.endpoint, Seen::default(), manners);
+    let client = site.client();
+    let upgrade = client.begin().await;
+    until("the rehearsal to be in hand", || async {
+        a.journal.lock().unwrap().orders.keys().any(|id| id.phase == Phase::Rehearse).then_some(())
+    })
+    .await;
+    let b = agent(&site, "b", "b");
+    let held = client.reaches(&upgrade, State::Held).await;
+    let HoldReason::InstanceAppeared { instance, agent, .. } = &held.holds[0].reason else { panic!("{held:?}") };
+    assert_eq!((instance.as_str(), agent.as_str()), ("b", "host-b"));
+    assert_eq!(excuse(&site, "b", "seen", "excuse-1").await.unwrap_err().code, Code::AgentConnected);
+    drop(b);
+    until("it to be gone", || async {
+        show(&site).await.filter(|it| it.instances.iter().any(|it| it.name == "b" && !it.connected))
+    })
+    .await;
+    let refused = excuse(&site, "b", "", "excuse-2").await.unwrap_err();
+    assert_eq!((refused.code, refused.metadata["field"].as_str()), (Code::InvalidArgument, "evidence"));
+    for _ in 0..2 {
+        assert_eq!(
+            excuse(&site, "b", "no process has the files open", "excuse-3").await.unwrap(),
+            Some(upgrade.clone())
+        );
+    }
+    drop(a);
+    let _a = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    client.reaches(&upgrade, State::Completed).await;
+    let facts = site.facts(&upgrade).await;
+    assert_eq!(facts.iter().filter(|fact| fact.fact.kind() == "member-excused").count(), 1);
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_over_upgrade_is_ended_by_hand_and_frees_its_deployment() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let manners = Manners { ignores: Some(Phase::Migrate), ..Manners::default() };
+    let a = FakeAgent::start(&site.endpoint, Seen::default(), manners);
+    let mut client = site.client();
+    let upgrade = client.begin().await;
+    until("the migration to be in hand", || async {
+        a.journal.lock().unwrap().orders.keys().any(|id| id.phase == Phase::Migrate).then_some(())
+    })
+    .await;
+    let close = |reason: &str, request: &str| pb::SteerRequest {
+        upgrade: upgrade.clone(),
+        reason: reason.to_owned(),
+        request_id: request.to_owned(),
+        operator: "ops".to_owned(),
+    };
+    let early = client.upgrades.close(close("tired", "close-1")).await.unwrap_err();
+    assert_eq!(Refused::of(&early).unwrap().code, Code::UpgradeActive);
+    a.take_over(&upgrade, "I do it by hand");
+    client.reaches(&upgrade, State::Held).await;
+    let silent = client.upgrades.close(close("", "close-2")).await.unwrap_err();
+    assert_eq!(Refused::of(&silent).unwrap().metadata["field"], "reason");
+    client.upgrades.close(close("restored by hand", "close-3")).await.unwrap();
+    client.reaches(&upgrade, State::TakenOver).await;
+    let again = site.client().begin_again().await;
+    assert_ne!(again, upgrade, "the deployment is free for a new plan");
+    coordinator.stop().await;
+}

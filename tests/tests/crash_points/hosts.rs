@@ -1,0 +1,253 @@
+//! What is really there: hosts with their agents, and the storage that they share. Durable things survive a crash.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
+
+use crate::support::{self, failure, honest, instance, without_effect};
+use crate::world::Scenario;
+use cutover_desk::{Desk, Entry, Event};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage};
+use cutover_vocabulary::outcome::{FailureKind, Migrated, Restored};
+use cutover_vocabulary::plan::Plan;
+use cutover_vocabulary::storage::{RecoveryItem, SessionKind, StorageSession};
+use cutover_vocabulary::*;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A host: an instance, its agent, and the link between that agent and the coordinator.
+#[derive(Debug)]
+pub struct Host {
+    pub instance: InstanceName,
+    pub running: bool,
+    pub closed: bool,
+    pub fenced: bool,
+    pub new_binary: bool,
+    /// It appeared while the upgrade ran.
+    pub stranger: bool,
+    /// It burnt down.
+    pub dead: bool,
+    /// Finished work of orders by name, as a worker's result file keeps it.
+    pub results: BTreeMap<OrderId, Outcome>,
+    /// How often each order had an effect.
+    pub effects: BTreeMap<OrderId, u32>,
+    pub journal: Vec<Entry>,
+    // Volatile.
+    pub desk: Option<Desk>,
+    pub work: VecDeque<(Order, bool)>,
+    pub linked: bool,
+    pub to_agent: VecDeque<CoordinatorMessage>,
+    pub to_coordinator: VecDeque<AgentMessage>,
+}
+
+impl Host {
+    pub fn new(name: &str) -> Self {
+        Self {
+            instance: instance(name),
+            running: true,
+            closed: false,
+            fenced: false,
+            new_binary: false,
+            stranger: false,
+            dead: false,
+            results: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            journal: Vec::new(),
+            desk: None,
+            work: VecDeque::new(),
+            linked: false,
+            to_agent: VecDeque::new(),
+            to_coordinator: VecDeque::new(),
+        }
+    }
+    pub fn desk_host(&self, name: &AgentName) -> cutover_desk::Host {
+        let instances = [(self.instance.clone(), DeploymentName::new("prod").unwrap())].into();
+        cutover_desk::Host { agent: name.clone(), instances }
+    }
+    /// Its link is gone, with what was on the way.
+    pub fn unlink(&mut self) {
+        self.to_agent.clear();
+        self.to_coordinator.clear();
+        self.linked = false;
+        if let Some(desk) = &mut self.desk {
+            desk.handle(Event::LinkDown);
+        }
+    }
+    /// Its agent is gone, with what only memory held.
+    pub fn stop(&mut self) {
+        self.unlink();
+        self.desk = None;
+        self.work.clear();
+    }
+    /// The whole host is gone, for good.
+    pub fn die(&mut self) {
+        self.stop();
+        self.dead = true;
+        self.running = false;
+        self.closed = false;
+    }
+    pub fn idle(&self) -> bool {
+        self.dead || (self.to_agent.is_empty() && self.to_coordinator.is_empty() && self.work.is_empty())
+    }
+    fn up(&self) -> bool {
+        self.running || self.closed
+    }
+}
+
+/// A ledger as data: how many writes it holds, how many a client was told are kept, and what its recovery point held.
+#[derive(Debug, Clone, Default)]
+struct Ledger {
+    writes: u64,
+    acknowledged: u64,
+    migrated: bool,
+    point: Option<u64>,
+    /// Effects since the storage was last what it was at the start.
+    migrations: u32,
+}
+
+/// The storage that the hosts share.
+#[derive(Debug)]
+pub struct Storage {
+    ledgers: BTreeMap<LedgerName, Ledger>,
+}
+
+impl Storage {
+    pub fn new(plan: &Plan) -> Self {
+        Self { ledgers: plan.binding.ledgers.keys().map(|name| (name.clone(), Ledger::default())).collect() }
+    }
+
+    /// An instance writes to the ledgers that have its version's layout; of the others it answers 503.
+    pub fn write_through(&mut self, host: &Host) {
+        for ledger in self.ledgers.values_mut().filter(|ledger| ledger.migrated == host.new_binary) {
+            ledger.writes += 1;
+            ledger.acknowledged += 1;
+        }
+    }
+    pub fn write_unseen(&mut self, name: &str) {
+        let ledger = self.ledgers.get_mut(&support::ledger(name)).unwrap();
+        ledger.writes += 1;
+        ledger.acknowledged += 1;
+    }
+
+    pub fn check_end(&self, completed: bool) {
+        for (name, ledger) in &self.ledgers {
+            assert!(ledger.migrations <= 1, "{name} was migrated {} times", ledger.migrations);
+            assert_eq!(ledger.writes, ledger.acknowledged, "{name}: writes that exist and acknowledged writes");
+            assert_eq!(ledger.migrated, completed, "{name}");
+        }
+    }
+
+    /// What work does, and what must hold when it does.
+    #[allow(clippy::too_many_arguments, reason = "everything that an order can meet")]
+    pub fn effect(
+        &mut self,
+        hosts: &mut BTreeMap<AgentName, Host>,
+        at: &AgentName,
+        order: &Order,
+        plan: &Plan,
+        (migrate_authorised, open_authorised): (bool, bool),
+        scenario: Scenario,
+        moment: Timestamp,
+    ) -> Outcome {
+        let mut evidence = honest(plan, order, moment);
+        // One that appeared counts from when it was drained: before that nobody could have known.
+        let down = hosts.values().all(|host| !host.up() || (host.stranger && !host.fenced));
+        // A closed copy that is there already is found by whoever looks first.
+        let served = hosts.values().any(|host| host.running && !(host.stranger && !host.fenced));
+        let sessions: Vec<StorageSession> = hosts.values().filter(|host| host.up()).map(session).collect();
+        let host = hosts.get_mut(at).unwrap();
+        let ledger = match &order.id.step.subject {
+            Subject::Ledger(name) => Some(name.clone()),
+            Subject::Instance(_) | Subject::Storage => None,
+        };
+        match &order.work {
+            Work::Inspect | Work::StageRelease { .. } | Work::Rehearse { .. } => {}
+            Work::Drain { .. } => {
+                host.fenced = true;
+                host.running = false;
+                host.closed = false;
+            }
+            Work::Attest if host.up() => return failure(FailureKind::Refused),
+            Work::Attest => {}
+            Work::AttestStorage { .. } => {
+                let Evidence::StorageAttested(attestation) = &mut evidence else { unreachable!() };
+                attestation.sessions = sessions;
+            }
+            Work::Secure { item, .. } => {
+                assert!(down, "{}: a recovery point is taken beside a running instance", order.id);
+                if let RecoveryItem::Ledger(name) = item {
+                    let ledger = self.ledgers.get_mut(name).unwrap();
+                    assert!(!ledger.migrated, "{}: a recovery point of a migrated ledger", order.id);
+                    ledger.point = Some(ledger.writes);
+                    let Evidence::Secured(point) = &mut evidence else { unreachable!() };
+                    point.mark = Some(ledger.writes.to_string());
+                }
+            }
+            Work::Register { .. } => {
+                assert!(down && migrate_authorised, "{}: the storage is changed too early", order.id);
+            }
+            Work::Migrate { expected, mark, .. } => {
+                let ledger = self.ledgers.get_mut(&ledger.unwrap()).unwrap();
+                assert!(down, "{}: a ledger migrates beside a running instance", order.id);
+                assert!(migrate_authorised, "{}: a ledger migrates before it is authorised", order.id);
+                let unseen = matches!(scenario, Scenario::AppearsAt(_) | Scenario::WrittenBetween { .. });
+                if unseen && !ledger.migrated && *mark != Some(ledger.writes.to_string()) {
+                    return without_effect(FailureKind::Refused);
+                }
+                assert_eq!(ledger.point, Some(ledger.writes), "{}: no recovery point of what is there", order.id);
+                if scenario == Scenario::FailingLedger && order.id.step.subject.to_string() == "ledger shop" {
+                    return failure(FailureKind::Failed);
+                }
+                let changed = !ledger.migrated;
+                if changed {
+                    ledger.migrated = true;
+                    ledger.migrations += 1;
+                    *host.effects.entry(order.id.clone()).or_default() += 1;
+                }
+                evidence = Evidence::Migrated(Migrated { changed, migrations: expected.clone(), took: Elapsed(1) });
+            }
+            Work::Prove { .. } => assert!(down, "{}: compared beside a running instance", order.id),
+            Work::Switch { .. } => host.new_binary = true,
+            Work::SwitchBack { .. } => host.new_binary = false,
+            Work::StartClosed { .. } => {
+                assert!(!served && host.new_binary, "{}", order.id);
+                assert!(self.ledgers.values().all(|ledger| ledger.migrated), "{}: starts and migrates", order.id);
+                host.closed = true;
+            }
+            Work::Verify { .. } => host.closed = false,
+            Work::Open { version } => {
+                let new = *version == support::version(support::NEW);
+                assert_eq!(new, host.new_binary, "{}: another binary would start", order.id);
+                assert!(!new || open_authorised, "{}: traffic is let in before it is authorised", order.id);
+                assert!(
+                    self.ledgers.values().all(|ledger| ledger.migrated == new),
+                    "{}: {version} starts on a storage of the other version",
+                    order.id
+                );
+                host.fenced = false;
+                host.running = true;
+            }
+            Work::Restore { point, .. } => {
+                assert!(down && !open_authorised, "{}: restored beside a running instance or after opening", order.id);
+                let mut changed = false;
+                if let RecoveryItem::Ledger(name) = &point.item {
+                    let ledger = self.ledgers.get_mut(name).unwrap();
+                    changed = ledger.migrated;
+                    ledger.migrated = false;
+                    ledger.migrations = 0;
+                    // Also what was not migrated: whatever was written since is moved aside.
+                    ledger.writes = ledger.point.unwrap();
+                }
+                let digest = point.digest.clone();
+                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest });
+            }
+        }
+        Outcome::Done(evidence)
+    }
+}
+
+fn session(host: &Host) -> StorageSession {
+    StorageSession {
+        pid: 7,
+        role: "numary".to_owned(),
+        client: format!("{}:5000", host.instance),
+        application: String::new(),
+        kind: SessionKind::Ledger,
+    }
+}
