@@ -335,6 +335,12 @@ mod all_in_one {
         /// How many transactions to begin with, over all ledgers.
         #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(3..=1_000_000))]
         pub transactions: u64,
+        /// How many ledgers share them.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+        pub ledgers: u16,
+        /// How many ledgers are worked on at once, on PostgreSQL. Default: as the coordinator's settings have it.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+        pub lanes: Option<u16>,
         /// The sandbox's folder; it must be empty or not be there, and is kept. Default: a temporary one, removed at the
         /// end.
         #[arg(long)]

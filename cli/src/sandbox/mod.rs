@@ -59,6 +59,7 @@ async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
     };
     let ask = run::Ask {
         strategy: args.strategy.strategy(),
+        ledgers: args.ledgers,
         transactions: args.transactions,
         yes: args.yes,
         keep: args.keep || args.dir.is_some(),
@@ -75,6 +76,7 @@ async fn set_up(args: &SandboxArgs, dir: &Path) -> Result<Sandbox, Trouble> {
         from: args.from.clone(),
         to: args.to.clone(),
         storage: args.storage,
+        lanes: args.lanes,
         coordinator: place::endpoint(args.storage, dir)?,
         simulated: false,
         archives: [former.digest(), target.digest()],
@@ -103,6 +105,7 @@ async fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Trouble> {
     let named = !dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(place::PREFIX));
     let ask = run::Ask {
         strategy: None,
+        ledgers: 3,
         transactions: 300,
         yes: args.yes,
         keep: args.keep || named,

@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) to: Version,
     /// On which storage.
     pub(super) storage: StorageWord,
+    /// How many ledgers are worked on at once; none: as usual.
+    pub(super) lanes: Option<u16>,
     /// Where the coordinator listens.
     pub(super) coordinator: String,
     /// Whether the releases are the simulator.

@@ -35,6 +35,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) strategy: Option<Strategy>,
+    pub(super) ledgers: u16,
     pub(super) transactions: u64,
     pub(super) yes: bool,
     pub(super) keep: bool,
@@ -129,7 +130,7 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
     let settings = settings
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
-    let house = House::start(settings, &sandbox.store()?).await?;
+    let house = House::start(settings, &sandbox.store()?, sandbox.state.lanes).await?;
     let result = inside(context, sandbox, &house, ask).await;
     let stopped = house.stop().await;
     let end = result?;
@@ -149,7 +150,7 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
     }
     if sandbox.state.upgrade.is_none() {
         let interrupted = tokio::select! {
-            prepared = prepare(screen, sandbox, ask.transactions) => prepared.map(|()| false),
+            prepared = prepare(screen, sandbox, &ask) => prepared.map(|()| false),
             _ = tokio::signal::ctrl_c() => Ok(true),
         };
         if interrupted? {
@@ -216,7 +217,7 @@ fn again() -> String {
 }
 
 /// Waits for every instance to answer, and fills the ledgers once.
-async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Result<(), Trouble> {
+async fn prepare(screen: Screen, sandbox: &mut Sandbox, ask: &Ask) -> Result<(), Trouble> {
     let mut before = Vec::new();
     for instance in sandbox.instances() {
         let ledger = &instance.ledger;
@@ -244,7 +245,7 @@ async fn prepare(screen: Screen, sandbox: &mut Sandbox, transactions: u64) -> Re
     }
     sandbox.state.before = before;
     if sandbox.state.seeded.is_none() {
-        let filled = seed::fill(sandbox.first()?, transactions).await?;
+        let filled = seed::fill(sandbox.first()?, ask.ledgers, ask.transactions).await?;
         let said: Vec<String> = filled.iter().map(|(ledger, count)| format!("{ledger} {count}")).collect();
         let mut page = Page::new(screen.ink);
         page.paragraph(0, format_args!("Filled through the old instance, transactions: {}.", said.join(", ")));

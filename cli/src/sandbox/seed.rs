@@ -8,24 +8,36 @@ use crate::trouble::Trouble;
 use cutover_vocabulary::name::shown;
 use serde_json::{Value, json};
 
-/// The ledgers, in the order they are filled. The first is the one that the client writes to.
-pub(super) const LEDGERS: [&str; 3] = ["main", "shop", "wallets"];
+/// The ledger that the clients write to; the first that is filled.
+pub(super) const WRITTEN: &str = "main";
+/// Names of the others; then they are numbered.
+const OTHERS: [&str; 2] = ["shop", "wallets"];
+
+fn name(number: u64) -> String {
+    match number {
+        0 => WRITTEN.to_owned(),
+        _ => {
+            let other = usize::try_from(number - 1).ok().and_then(|at| OTHERS.get(at));
+            other.map_or_else(|| format!("ledger-{}", number + 1), |name| (*name).to_owned())
+        }
+    }
+}
 
 /// Transactions a request.
 const BATCH: u64 = 100;
 
-/// Fills every ledger; `transactions` over all of them. Answers with how many each has.
+/// Fills `ledgers` ledgers; `transactions` over all of them. Answers with how many each has.
 ///
 /// # Errors
 /// When the instance does not answer, or refuses.
-pub(super) async fn fill(at: &Ledger, transactions: u64) -> Result<Vec<(String, u64)>, Trouble> {
+pub(super) async fn fill(at: &Ledger, ledgers: u16, transactions: u64) -> Result<Vec<(String, u64)>, Trouble> {
     let mut filled = Vec::new();
-    let share = transactions / LEDGERS.len() as u64;
-    let rest = transactions % LEDGERS.len() as u64;
-    for (number, ledger) in LEDGERS.iter().enumerate() {
-        let count = if number == 0 { share + rest } else { share };
-        fill_one(at, ledger, count).await?;
-        filled.push(((*ledger).to_owned(), count));
+    let ledgers = u64::from(ledgers.max(1));
+    let (share, rest) = (transactions / ledgers, transactions % ledgers);
+    for number in 0..ledgers {
+        let (ledger, count) = (name(number), if number == 0 { share + rest } else { share });
+        fill_one(at, &ledger, count).await?;
+        filled.push((ledger, count));
     }
     Ok(filled)
 }

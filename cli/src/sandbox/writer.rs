@@ -3,7 +3,7 @@
 
 use super::balancer::{Balancer, Routed};
 use super::http::Ledger;
-use super::seed::LEDGERS;
+use super::seed::WRITTEN;
 use crate::trouble::Trouble;
 use hyper::StatusCode;
 use rustix::time::{ClockId, clock_gettime};
@@ -184,7 +184,7 @@ impl Client {
 
     /// One write. Only a 409 is tried again: it says that nothing was written, and the reference is nobody else's.
     async fn write(&self, reference: &str) -> (Answer, u32) {
-        let path = format!("/{}/transactions", LEDGERS[0]);
+        let path = format!("/{}/transactions", WRITTEN);
         let body = json!({
             "postings": [{ "source": "world", "destination": "client:till", "amount": 1, "asset": "USD/2" }],
             "reference": reference,
@@ -229,8 +229,8 @@ pub(super) async fn there(at: &Ledger, first: u64) -> Result<Vec<String>, Troubl
     let mut after = None;
     loop {
         let path = match after {
-            Some(txid) => format!("/{}/transactions?after={txid}", LEDGERS[0]),
-            None => format!("/{}/transactions", LEDGERS[0]),
+            Some(txid) => format!("/{}/transactions?after={txid}", WRITTEN),
+            None => format!("/{}/transactions", WRITTEN),
         };
         let reply =
             at.get(&path).await.map_err(|error| Trouble::failed("cannot look up the clients' writes", error))?;
