@@ -1,13 +1,16 @@
 //! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
 //! All real programs; any of them can be killed at any moment.
 
+use crate::checks::until_phase;
 use crate::clients::{Backend, Front, Writer, request, version};
 use crate::house::{kill, kill_all_of, program, releases, skipped};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
 use cutover_trial_postgres::{Cluster, Programs};
+use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::{Evidence, Phase};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -236,6 +239,39 @@ impl Fleet {
             let old = std::fs::read_to_string(&path).unwrap_or_default();
             std::fs::create_dir_all(host.dir.join("data")).unwrap();
             std::fs::write(path, format!("{old}{line}\n")).unwrap();
+        }
+    }
+    /// Holds the migration of one ledger before its commit, from the drain on, and waits until every other is migrated.
+    ///
+    /// # Panics
+    /// When the upgrade does not get there.
+    pub fn hold_in_the_middle(&self, upgrade: &str, ledger: &str) {
+        assert!(until_phase(&self.voice, upgrade, Phase::Drain), "{}", self.logs());
+        let never = self.dir().join("never");
+        self.fault(&format!(
+            "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={ledger}",
+            never.display()
+        ));
+        until("every other ledger is migrated", Duration::from_secs(120), || {
+            let facts = self.voice.facts(upgrade).ok()?;
+            let migrated =
+                |fact: &&Recorded| matches!(&fact.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
+            (facts.iter().filter(migrated).count() + 1 == LEDGERS.len()).then_some(())
+        });
+    }
+    /// `kill -9` of every process of this fleet whose arguments end so.
+    pub fn kill_command(&self, words: &str) {
+        let root = self.dir().to_string_lossy().into_owned();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.starts_with(&root)
+                && line.trim_end().ends_with(words)
+                && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
         }
     }
     /// No switches any more.
