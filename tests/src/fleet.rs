@@ -1,7 +1,6 @@
 //! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
 //! All real programs; any of them can be killed at any moment.
 
-use crate::checks::until_phase;
 use crate::clients::{Backend, Front, Writer, request, version};
 use crate::house::{kill, kill_all_of, program, releases, skipped};
 use crate::until;
@@ -10,7 +9,7 @@ use cutover_ledger_simulator::{pack, seed};
 use cutover_trial_postgres::{Cluster, Programs};
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
-use cutover_vocabulary::{Evidence, Phase};
+use cutover_vocabulary::{Evidence, Phase, Subject};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -241,23 +240,32 @@ impl Fleet {
             std::fs::write(path, format!("{old}{line}\n")).unwrap();
         }
     }
-    /// Holds the migration of one ledger before its commit, from the drain on, and waits until every other is migrated.
+    /// Holds the migration of the ledger that comes last before its commit, and waits until every other is migrated. It must
+    /// be the last: whoever comes after it waits for the function that 1.4.x makes in `public`.
     ///
     /// # Panics
     /// When the upgrade does not get there.
-    pub fn hold_in_the_middle(&self, upgrade: &str, ledger: &str) {
-        assert!(until_phase(&self.voice, upgrade, Phase::Drain), "{}", self.logs());
+    pub fn hold_in_the_middle(&self, upgrade: &str) -> String {
+        let last = until("every recovery point is ordered", Duration::from_secs(120), || {
+            let facts = self.voice.facts(upgrade).ok()?;
+            // Ledgers are secured and migrated in one order: the longest first.
+            let secured: Vec<String> = facts.iter().filter_map(ordered_in_secure).collect();
+            (secured.len() >= LEDGERS.len()).then(|| secured.last().cloned())?
+        });
         let never = self.dir().join("never");
         self.fault(&format!(
-            "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={ledger}",
+            "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={last}",
             never.display()
         ));
         until("every other ledger is migrated", Duration::from_secs(120), || {
+            let status = self.voice.status(upgrade).ok()?;
+            assert_eq!(status.state, State::Running, "{:#?}\n{}", status.holds, self.logs());
             let facts = self.voice.facts(upgrade).ok()?;
             let migrated =
                 |fact: &&Recorded| matches!(&fact.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
             (facts.iter().filter(migrated).count() + 1 == LEDGERS.len()).then_some(())
         });
+        last
     }
     /// `kill -9` of every process of this fleet whose arguments end so.
     pub fn kill_command(&self, words: &str) {
@@ -338,6 +346,15 @@ impl Fleet {
         };
         let agents: String = self.hosts.iter().map(|host| tail(host.dir.join("cutover-agent.err"))).collect();
         tail(self.dir().join("cutover-coordinator.err")) + &agents
+    }
+}
+
+/// The ledger whose recovery point a fact orders.
+fn ordered_in_secure(fact: &Recorded) -> Option<String> {
+    let Fact::AttemptOpened { order } = &fact.fact else { return None };
+    match &order.id.step.subject {
+        Subject::Ledger(name) if order.id.phase == Phase::Secure => Some(name.as_str().to_owned()),
+        Subject::Ledger(_) | Subject::Instance(_) | Subject::Storage => None,
     }
 }
 

@@ -151,8 +151,10 @@ fn a_view_that_the_migration_dropped_is_there_again_after_a_rollback() {
         ALTER VIEW reports.sums OWNER TO ledger; ALTER VIEW reports.ids OWNER TO ledger");
     let before = fleet.sql("SELECT * FROM reports.sums ORDER BY asset");
     let upgrade = fleet.begin();
-    fleet.hold_in_the_middle(&upgrade, "vault");
-    assert_eq!(fleet.sql("SELECT count(*) FROM pg_views WHERE viewname = 'sums'"), "0", "it vanished with CASCADE");
+    // Main would be held itself where it comes last, and its views would still be there.
+    if fleet.hold_in_the_middle(&upgrade) != "main" {
+        assert_eq!(fleet.sql("SELECT count(*) FROM pg_views WHERE viewname = 'sums'"), "0", "it vanished with CASCADE");
+    }
     fleet.voice.go_back(&upgrade, true).unwrap();
     fleet.until_state(&upgrade, State::RolledBack);
     assert_eq!(fleet.sql("SELECT * FROM reports.sums ORDER BY asset"), before);

@@ -32,11 +32,11 @@ fn a_ledger_that_fails_panics_is_killed_or_hangs_rolls_back_and_only_what_commit
         let Some(fleet) = Fleet::new(Plan::default()) else { return };
         let writer = fleet.writer();
         let upgrade = fleet.begin();
-        fleet.hold_in_the_middle(&upgrade, "shop");
+        let last = fleet.hold_in_the_middle(&upgrade);
         fleet.no_faults();
-        fleet.fault(&format!("1.4.6:NUMARY_SIM_{fault}=shop"));
+        fleet.fault(&format!("1.4.6:NUMARY_SIM_{fault}={last}"));
         // The command that waits is killed, which is tried again by itself, and then fails.
-        fleet.kill_command("storage upgrade shop");
+        fleet.kill_command(&format!("storage upgrade {last}"));
         let status = held(&fleet, &upgrade);
         assert!(matches!(&status.holds[0].reason, HoldReason::StepFailed { .. }), "{fault}: {:?}", status.holds);
         decide(&fleet, &upgrade, &status, Choice::Rollback);
@@ -48,7 +48,7 @@ fn a_ledger_that_fails_panics_is_killed_or_hangs_rolls_back_and_only_what_commit
         for (ledger, digest) in &after {
             assert_eq!(before.get(ledger), Some(digest), "{fault}: {ledger} is what it was");
         }
-        let moved = fleet.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'cutover_moved%shop%'");
+        let moved = fleet.sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'cutover_moved%{last}%'"));
         assert_eq!(moved, "0", "{fault}: what had not committed was left alone");
     }
 }

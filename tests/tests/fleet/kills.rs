@@ -74,7 +74,7 @@ fn everybody_killed_on_the_way_back_goes_on_in_every_phase_of_it() {
         let Some(mut fleet) = Fleet::new(Plan::default()) else { return };
         let writer = fleet.writer();
         let upgrade = fleet.begin();
-        fleet.hold_in_the_middle(&upgrade, "shop");
+        fleet.hold_in_the_middle(&upgrade);
         fleet.voice.go_back(&upgrade, true).unwrap();
         assert!(until_phase(&fleet.voice, &upgrade, phase));
         [1, 2, 3].iter().for_each(|number| fleet.kill_agent(*number));
