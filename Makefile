@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .PHONY: help setup build sandbox test check contract bench mutants
-ARGS ?= --yes
+ARGS ?=
 CARGO ?= cargo
 
 help: ## this list
@@ -14,8 +14,8 @@ setup: ## list what is missing on this machine, and install it
 build: setup
 	$(CARGO) build --workspace --bins
 
-sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; ARGS="--help" shows its flags
-	@target/debug/cutover sandbox $(ARGS)
+sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; approves; ARGS="--help" shows its flags
+	@target/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
 
 test: build ## every test; says how many could not run here
 	@$(CARGO) test --workspace 2>&1 | tee target/test.log
@@ -26,7 +26,7 @@ check: setup ## formatting and lints
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 contract: setup ## assert the ledger's measured behaviours against a binary: BIN=path VERSION=1.4.6 [ARGS="--from-bin path"]
-	$(CARGO) run -q -p cutover-ledger-simulator --bin contract -- --bin $(BIN) --version $(VERSION) $(filter-out --yes,$(ARGS))
+	$(CARGO) run -q -p cutover-ledger-simulator --bin contract -- --bin $(BIN) --version $(VERSION) $(ARGS)
 
 bench: setup ## figures with their ratios
 	deploy/bench
