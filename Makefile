@@ -14,8 +14,8 @@ setup: ## list what is missing on this machine, and install it
 build: setup
 	$(CARGO) build --workspace --bins
 
-sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; ARGS="--help" shows its flags
-	@target/debug/cutover sandbox --yes $(ARGS)
+sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; approves; ARGS="--help" shows its flags
+	@target/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
 
 test: build ## every test; says how many could not run here
 	@$(CARGO) test --workspace 2>&1 | tee target/test.log
