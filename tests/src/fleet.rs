@@ -7,7 +7,9 @@ use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
 use cutover_trial_postgres::{Cluster, Programs};
+use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::{Evidence, Phase, Subject};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -238,6 +240,48 @@ impl Fleet {
             std::fs::write(path, format!("{old}{line}\n")).unwrap();
         }
     }
+    /// Holds the migration of the ledger that comes last before its commit, and waits until every other is migrated. It must
+    /// be the last: whoever comes after it waits for the function that 1.4.x makes in `public`.
+    ///
+    /// # Panics
+    /// When the upgrade does not get there.
+    pub fn hold_in_the_middle(&self, upgrade: &str) -> String {
+        let last = until("every recovery point is ordered", Duration::from_secs(120), || {
+            let facts = self.voice.facts(upgrade).ok()?;
+            // Ledgers are secured and migrated in one order: the longest first.
+            let secured: Vec<String> = facts.iter().filter_map(ordered_in_secure).collect();
+            (secured.len() >= LEDGERS.len()).then(|| secured.last().cloned())?
+        });
+        let never = self.dir().join("never");
+        self.fault(&format!(
+            "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={last}",
+            never.display()
+        ));
+        until("every other ledger is migrated", Duration::from_secs(120), || {
+            let status = self.voice.status(upgrade).ok()?;
+            assert_eq!(status.state, State::Running, "{:#?}\n{}", status.holds, self.logs());
+            let facts = self.voice.facts(upgrade).ok()?;
+            let migrated =
+                |fact: &&Recorded| matches!(&fact.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
+            (facts.iter().filter(migrated).count() + 1 == LEDGERS.len()).then_some(())
+        });
+        last
+    }
+    /// `kill -9` of every process of this fleet whose arguments end so.
+    pub fn kill_command(&self, words: &str) {
+        let root = self.dir().to_string_lossy().into_owned();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.starts_with(&root)
+                && line.trim_end().ends_with(words)
+                && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
     /// No switches any more.
     pub fn no_faults(&self) {
         for host in &self.hosts {
@@ -302,6 +346,15 @@ impl Fleet {
         };
         let agents: String = self.hosts.iter().map(|host| tail(host.dir.join("cutover-agent.err"))).collect();
         tail(self.dir().join("cutover-coordinator.err")) + &agents
+    }
+}
+
+/// The ledger whose recovery point a fact orders.
+fn ordered_in_secure(fact: &Recorded) -> Option<String> {
+    let Fact::AttemptOpened { order } = &fact.fact else { return None };
+    match &order.id.step.subject {
+        Subject::Ledger(name) if order.id.phase == Phase::Secure => Some(name.as_str().to_owned()),
+        Subject::Ledger(_) | Subject::Instance(_) | Subject::Storage => None,
     }
 }
 

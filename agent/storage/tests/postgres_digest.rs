@@ -373,3 +373,37 @@ fn a_server_that_ends_in_the_middle_of_a_cursor_is_a_transient_error() {
     assert_eq!(open(&cluster, &database, "shop").count().unwrap(), 19_994);
     std::fs::remove_dir_all(cluster.data().parent().unwrap().parent().unwrap()).unwrap();
 }
+
+/// A child of this very test reads, so that nothing else that this process did counts.
+#[test]
+fn memory_does_not_grow_with_the_ledger() {
+    if let Ok(url) = std::env::var("CUTOVER_TEST_READ") {
+        let ledger = support::open_url(&url).unwrap().ledger(&LedgerName::new("big").unwrap()).unwrap();
+        digest::digest(&ledger).unwrap();
+        assert_eq!(consistency::check(&ledger, 10).unwrap().count, 0);
+        println!("peak {} KiB", support::peak_kib());
+        return;
+    }
+    let Some(cluster) = support::cluster() else { return };
+    let peak = |count: u32, migrated: bool| -> u64 {
+        let database = support::database(cluster);
+        run(cluster, &database, "big", support::SPLIT);
+        run(cluster, &database, "big", &support::BIG.replace("{N}", &count.to_string()));
+        if migrated {
+            run(cluster, &database, "big", support::BIG_MIGRATED);
+        }
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory_does_not_grow_with_the_ledger", "--nocapture"])
+            .env("CUTOVER_TEST_READ", cluster.url(support::ROLE, support::PASSWORD, &database))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let peak = text.lines().find_map(|line| line.split_once("peak ")?.1.strip_suffix(" KiB")?.parse().ok());
+        peak.unwrap_or_else(|| panic!("{text}"))
+    };
+    for migrated in [false, true] {
+        let (small, large) = (peak(2_000, migrated), peak(40_000, migrated));
+        assert!(large < small + 4 * 1024, "{small} KiB for 2,000 transactions, {large} KiB for 40,000");
+        assert!(large < 64 * 1024, "{large} KiB");
+    }
+}

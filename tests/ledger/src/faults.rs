@@ -9,7 +9,7 @@
 //! | `NUMARY_SIM_KILL_MIGRATION=NAME` | the process dies by SIGKILL before the commit of that ledger |
 //! | `NUMARY_SIM_DROP_METADATA=NAME` | migrating that ledger drops one metadata key of a transaction that is none of the known losses |
 //! | `NUMARY_SIM_CHANGE_AMOUNT=NAME` | migrating that ledger adds 1 to the amount of its first posting |
-//! | `NUMARY_SIM_MIGRATION_MILLIS=N` | moving a ledger's rows takes N milliseconds longer, in its transaction; on PostgreSQL as one statement, which the server runs to its end whatever becomes of the command |
+//! | `NUMARY_SIM_MIGRATION_MILLIS=N` | moving a ledger's rows takes N milliseconds longer, in its transaction; on PostgreSQL as a statement that the server runs to its end whatever becomes of the command, a twentieth of it after the function that 1.4.x shares, where ledgers collide |
 //! | `NUMARY_SIM_IGNORE_SIGTERM=1` | the server ignores SIGTERM |
 //! | `NUMARY_SIM_DIE_AT_START=STATUS` | the server ends with that status instead of serving |
 //! | `NUMARY_SIM_MUTE_SERVER=1` | the server starts but never listens |

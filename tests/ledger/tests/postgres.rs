@@ -210,6 +210,24 @@ fn a_longer_migration_goes_on_in_the_server_when_its_command_is_killed_and_is_ro
     assert!(host.upgrade("shop").status.success());
 }
 
+/// The window in which they meet is a twentieth of the time, so ledgers that begin together collide, and one that begins later does
+/// not.
+#[test]
+fn ledgers_that_take_long_and_begin_together_collide_in_the_function_they_share() {
+    let Some(host) = Host::new() else { return };
+    assert!(host.upgrade("before").status.success());
+    for ledger in ["shop", "wallets"] {
+        host.seed(ledger, 20, 2);
+    }
+    host.switch("NUMARY_SIM_MIGRATION_MILLIS=4000\n");
+    let begin = |ledger| host.command("1.4.6", &["storage", "upgrade", ledger]).spawn().unwrap();
+    let both = [begin("shop"), begin("wallets")].map(|child| child.wait_with_output().unwrap());
+    let lost: Vec<&Output> = both.iter().filter(|output| output.status.code() == Some(1)).collect();
+    assert_eq!(lost.len(), 1);
+    let said = String::from_utf8_lossy(&lost[0].stderr);
+    assert!(said.contains("tuple concurrently updated (SQLSTATE XX000)"), "{said}");
+}
+
 #[test]
 fn a_storage_command_can_hang_without_a_session_or_fail() {
     let Some(host) = Host::new() else { return };

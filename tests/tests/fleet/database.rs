@@ -122,7 +122,8 @@ fn a_database_that_is_restarted_in_the_window_goes_on_or_holds_and_loses_nothing
 #[test]
 fn a_role_that_lacks_a_right_blocks_the_plan_and_the_grant_is_named() {
     let Some(fleet) = Fleet::new(Plan::default()) else { return };
-    fleet.sql("REVOKE CREATE ON SCHEMA public FROM ledger, PUBLIC; ALTER ROLE ledger NOCREATEDB; REVOKE pg_read_all_stats FROM ledger");
+    // The owner of a database owns its schema public too, unless somebody took it.
+    fleet.sql("ALTER SCHEMA public OWNER TO postgres; REVOKE CREATE ON SCHEMA public FROM ledger, PUBLIC; ALTER ROLE ledger NOCREATEDB; REVOKE pg_read_all_stats FROM ledger");
     let plan = fleet.voice.plan_when_ready("prod", "1.4.6");
     let missing: Vec<_> = plan.observed.findings.iter().filter(|finding| finding.code.0 == "missing-grant").collect();
     for remedy in ["CREATE ON SCHEMA public", "CREATEDB", "pg_read_all_stats"] {
@@ -150,11 +151,11 @@ fn a_view_that_the_migration_dropped_is_there_again_after_a_rollback() {
         ALTER VIEW reports.sums OWNER TO ledger; ALTER VIEW reports.ids OWNER TO ledger");
     let before = fleet.sql("SELECT * FROM reports.sums ORDER BY asset");
     let upgrade = fleet.begin();
-    assert!(until_phase(&fleet.voice, &upgrade, Phase::Drain));
-    fleet.fault("1.4.6:NUMARY_SIM_FAIL_MIGRATION=vault");
-    let status = held(&fleet, &upgrade);
-    assert_eq!(fleet.sql("SELECT count(*) FROM pg_views WHERE viewname = 'sums'"), "0", "it vanished with CASCADE");
-    decide(&fleet, &upgrade, &status, Choice::Rollback);
+    // Main would be held itself where it comes last, and its views would still be there.
+    if fleet.hold_in_the_middle(&upgrade) != "main" {
+        assert_eq!(fleet.sql("SELECT count(*) FROM pg_views WHERE viewname = 'sums'"), "0", "it vanished with CASCADE");
+    }
+    fleet.voice.go_back(&upgrade, true).unwrap();
     fleet.until_state(&upgrade, State::RolledBack);
     assert_eq!(fleet.sql("SELECT * FROM reports.sums ORDER BY asset"), before);
     let looks_at = "SELECT DISTINCT n.nspname FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class \

@@ -5,11 +5,9 @@ use cutover_core::upgrade::forward;
 use cutover_tests::checks::until_phase;
 use cutover_tests::fleet::{Fleet, Plan};
 use cutover_vocabulary::Phase;
-use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::State;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
 enum Victim {
@@ -76,15 +74,7 @@ fn everybody_killed_on_the_way_back_goes_on_in_every_phase_of_it() {
         let Some(mut fleet) = Fleet::new(Plan::default()) else { return };
         let writer = fleet.writer();
         let upgrade = fleet.begin();
-        assert!(until_phase(&fleet.voice, &upgrade, Phase::Drain));
-        // One of the three waits in its migration while the others are migrated.
-        let never = fleet.dir().join("never");
-        fleet.fault(&format!("1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER=shop", never.display()));
-        cutover_tests::until("another ledger is migrated", Duration::from_secs(60), || {
-            let facts = fleet.voice.facts(&upgrade).ok()?;
-            let migrated = facts.iter().any(|fact| matches!(&fact.fact, Fact::StepSucceeded { order, .. } if order.phase == Phase::Migrate && order.step.subject.to_string().contains("ledger")));
-            migrated.then_some(())
-        });
+        fleet.hold_in_the_middle(&upgrade);
         fleet.voice.go_back(&upgrade, true).unwrap();
         assert!(until_phase(&fleet.voice, &upgrade, phase));
         [1, 2, 3].iter().for_each(|number| fleet.kill_agent(*number));

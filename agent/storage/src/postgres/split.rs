@@ -24,28 +24,36 @@ const BALANCES: &str = "SELECT account, asset, sum(input), sum(output), bool_or(
       UNION ALL SELECT coalesce(destination, ''), coalesce(asset, ''), amount, 0, amount IS NULL, false FROM {0}.postings \
     ) moves GROUP BY account, asset ORDER BY account COLLATE \"C\", asset COLLATE \"C\"";
 
-/// A later `meta_id` overrides an earlier one of the same key. The last column: whether the account appears in a posting.
-const ACCOUNT_METADATA: &str = "SELECT m.target, m.key, m.value, u.account IS NOT NULL FROM ( \
+/// A later `meta_id` overrides an earlier one of the same key. The last column: whether the account appears in a posting; only
+/// postings of accounts that have metadata are collected for that.
+const ACCOUNT_METADATA: &str = "WITH latest AS MATERIALIZED ( \
       SELECT DISTINCT ON (meta_target_id COLLATE \"C\", meta_key COLLATE \"C\") \
              coalesce(meta_target_id, '') AS target, coalesce(meta_key, '') AS key, meta_value AS value FROM {0}.metadata \
       WHERE meta_target_type = 'account' \
       ORDER BY meta_target_id COLLATE \"C\", meta_key COLLATE \"C\", meta_id DESC NULLS LAST \
-    ) m LEFT JOIN ( \
-      SELECT source AS account FROM {0}.postings UNION SELECT destination FROM {0}.postings \
-    ) u ON u.account = m.target ORDER BY m.target COLLATE \"C\", m.key COLLATE \"C\"";
+    ), used AS ( \
+      SELECT source AS account FROM {0}.postings WHERE source IN (SELECT target FROM latest) \
+      UNION SELECT destination FROM {0}.postings WHERE destination IN (SELECT target FROM latest) \
+    ) SELECT m.target, m.key, m.value, u.account IS NOT NULL FROM latest m LEFT JOIN used u ON u.account = m.target \
+      ORDER BY m.target COLLATE \"C\", m.key COLLATE \"C\"";
 
-/// Targets that are a number's plain spelling by number, then whatever else is there by bytes.
+/// Targets that are a number's plain spelling by number, then whatever else is there by bytes. Up to
+/// eighteen digits always fit, and the plain pattern for them takes a third of the time of one that counts. `OFFSET 0` has
+/// each number worked out once, not once for each comparison.
 const TRANSACTION_METADATA: &str = "SELECT DISTINCT ON (number, other COLLATE \"C\", key COLLATE \"C\") number, other, key, value FROM ( \
       SELECT number, CASE WHEN number IS NULL THEN \
                CASE WHEN type = 'transaction' THEN target ELSE type || ':' || target END END AS other, key, value, meta_id \
       FROM ( \
-        SELECT CASE WHEN meta_target_type = 'transaction' AND meta_target_id ~ '^(0|-?[1-9][0-9]{0,18})$' THEN \
+        SELECT CASE WHEN meta_target_type IS DISTINCT FROM 'transaction' THEN NULL \
+                 WHEN meta_target_id ~ '^[1-9][0-9]*$' AND length(meta_target_id) <= 18 THEN meta_target_id::bigint \
+                 WHEN meta_target_id = '0' THEN 0 \
+                 WHEN meta_target_id ~ '^-?[1-9][0-9]{0,18}$' THEN \
                  CASE WHEN meta_target_id::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 \
                       THEN meta_target_id::bigint END END AS number, \
                coalesce(meta_target_type, '') AS type, coalesce(meta_target_id, '') AS target, \
                coalesce(meta_key, '') AS key, meta_value AS value, meta_id FROM {0}.metadata \
-        WHERE meta_target_type IS DISTINCT FROM 'account' \
-      ) plain \
+        WHERE meta_target_type IS DISTINCT FROM 'account' OFFSET 0 \
+      ) plain OFFSET 0 \
     ) numbered ORDER BY number NULLS LAST, other COLLATE \"C\", key COLLATE \"C\", meta_id DESC NULLS LAST";
 
 fn transaction(row: &Fields<'_>) -> Result<TransactionRow, StorageError> {

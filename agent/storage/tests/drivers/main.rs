@@ -1,5 +1,5 @@
 //! What every driver promises, each promise held to SQLite and to PostgreSQL by the same test.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod files;

@@ -1,6 +1,6 @@
 //! Recovery points, proofs, restores and rehearsals.
 
-use crate::bed::{Bed, SAMPLE, ledger, sample};
+use crate::bed::{SAMPLE, ledger, sample};
 use crate::on_every_driver;
 use cutover_storage::StorageError;
 use cutover_storage::storage::CopyAsk;

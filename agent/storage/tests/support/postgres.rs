@@ -208,3 +208,31 @@ impl Drop for Session {
         self.end();
     }
 }
+
+/// Rows of a ledger with `{N}` transactions: as many accounts, metadata for every second transaction and every tenth account.
+pub const BIG: &str = r#"
+INSERT INTO {L}.transactions SELECT n, '2026-11-23T14:12:58Z', CASE WHEN n % 3 = 0 THEN 'ref-' || n END, 'a64-digit-hash' FROM generate_series(0, {N} - 1) n;
+INSERT INTO {L}.postings(txid, id, source, destination, asset, amount) SELECT n, 0, 'world', 'users:' || lpad((n * 7919 % 999999937)::text, 9, '0'), 'USD/2', n % 1000 FROM generate_series(0, {N}::bigint - 1) n;
+INSERT INTO {L}.metadata SELECT n, 'transaction', (2 * n)::text, 'order', '"o1"', '2026-11-23T14:12:58Z' FROM generate_series(0, {N} / 2 - 1) n;
+INSERT INTO {L}.metadata SELECT {N} + n, 'account', 'users:' || lpad((10 * n * 7919 % 999999937)::text, 9, '0'), 'kyc', '{"level": 2}', '2026-11-23T14:12:58Z' FROM generate_series(0, {N}::bigint / 10 - 1) n;
+"#;
+
+/// The new layout of the same ledger; the ledger's own migration is quadratic.
+pub const BIG_MIGRATED: &str = r#"
+ALTER TABLE {L}.transactions ADD COLUMN postings jsonb, ADD COLUMN metadata jsonb DEFAULT '{}';
+CREATE TABLE {L}.volumes ("account" varchar, "asset" varchar, "input" bigint, "output" bigint, UNIQUE("account", "asset"));
+CREATE TABLE {L}.accounts ("address" varchar NOT NULL, "metadata" jsonb DEFAULT '{}', UNIQUE("address"));
+CREATE TABLE {L}.log ("id" bigint, "type" varchar, "hash" varchar, "date" timestamptz, "data" jsonb, UNIQUE("id"));
+UPDATE {L}.transactions t SET postings = jsonb_build_array(jsonb_build_object('amount', p.amount, 'asset', p.asset, 'destination', p.destination, 'source', p.source)), metadata = CASE WHEN t.id % 2 = 0 THEN '{"order": "o1"}'::jsonb ELSE '{}' END FROM {L}.postings p WHERE p.txid = t.id;
+INSERT INTO {L}.accounts SELECT destination, CASE WHEN txid % 10 = 0 THEN '{"kyc": {"level": 2}}'::jsonb END FROM {L}.postings;
+INSERT INTO {L}.volumes SELECT destination, asset, amount, 0 FROM {L}.postings UNION ALL SELECT 'world', asset, 0, sum(amount) FROM {L}.postings GROUP BY asset;
+INSERT INTO {L}.log SELECT id, 'NEW_TRANSACTION', 'x', timestamp::timestamptz, jsonb_build_object('txid', id, 'postings', postings, 'reference', coalesce(reference, ''), 'timestamp', timestamp) FROM {L}.transactions;
+DROP TABLE {L}.postings, {L}.metadata, {L}.contract CASCADE;
+"#;
+
+/// The most memory that this process ever had, in KiB.
+pub fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}

@@ -1,17 +1,22 @@
 //! Where a PostgreSQL storage is, read as the ledger's own driver (pgx) reads it: the connection string first, then the
 //! service's environment, then defaults.
 
+mod endpoint;
 mod passfile;
 mod text;
+mod tls;
 
 use crate::StorageError;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use text::Text;
+use tls::Tls;
+
+pub(crate) use endpoint::Endpoint;
 
 /// How the `application_name` of every session of ours begins.
 pub(crate) const OURS: &str = "cutover:";
@@ -68,61 +73,6 @@ pub(crate) const SESSION: [(&str, &str); 4] = [
     ("idle_in_transaction_session_timeout", "0"),
     ("timezone", "UTC"),
 ];
-
-/// How the way to the server is secured; libpq's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tls {
-    Disable,
-    Allow,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-impl Tls {
-    const ALL: [Self; 6] = [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    fn mode(self) -> PgSslMode {
-        match self {
-            Self::Disable => PgSslMode::Disable,
-            Self::Allow => PgSslMode::Allow,
-            Self::Prefer => PgSslMode::Prefer,
-            Self::Require => PgSslMode::Require,
-            Self::VerifyCa => PgSslMode::VerifyCa,
-            Self::VerifyFull => PgSslMode::VerifyFull,
-        }
-    }
-
-    fn verifies(self) -> bool {
-        match self {
-            Self::VerifyCa | Self::VerifyFull => true,
-            Self::Disable | Self::Allow | Self::Prefer | Self::Require => false,
-        }
-    }
-}
-
-/// One server: a host name, an address, or the folder of a socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    host: String,
-    port: u16,
-}
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", cutover_vocabulary::name::shown(&self.host), self.port)
-    }
-}
 
 /// A connection string with everything that it leaves out. Debug shows no secret.
 #[derive(Clone)]
@@ -195,7 +145,7 @@ impl Address {
             );
         };
         let database = get("dbname").unwrap_or(&user).to_owned();
-        let endpoints = endpoints(get("host"), get("port"))?;
+        let endpoints = endpoint::all(get("host"), get("port"))?;
         let tls = match get("sslmode") {
             None => Tls::Prefer,
             Some(text) => match Tls::ALL.into_iter().find(|tls| tls.name() == text) {
@@ -351,27 +301,6 @@ fn system_user(environment: &BTreeMap<String, SecretString>) -> Option<String> {
         .filter_map(|name| environment.get(name))
         .map(|value| value.expose_secret().to_owned())
         .find(|user| !user.is_empty())
-}
-
-/// Hosts and ports, each a list: one port for all, or one each. Without a host the folder where a local server's socket is.
-fn endpoints(hosts: Option<&str>, ports: Option<&str>) -> Result<Vec<Endpoint>, StorageError> {
-    let local = || {
-        let folders = ["/var/run/postgresql", "/private/tmp", "/tmp"];
-        folders.into_iter().find(|folder| Path::new(folder).exists()).unwrap_or("localhost")
-    };
-    let hosts: Vec<&str> = hosts.unwrap_or_else(local).split(',').collect();
-    let ports: Vec<&str> = ports.unwrap_or("5432").split(',').collect();
-    hosts
-        .iter()
-        .enumerate()
-        .map(|(index, host)| {
-            let text = ports.get(index).or(ports.first()).copied().unwrap_or_default();
-            match text.trim().parse() {
-                Ok(port) => Ok(Endpoint { host: host.trim().to_owned(), port }),
-                Err(_) => Err(StorageError::Settings(format!("{text:?} in the connection's settings is no port"))),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -97,8 +97,9 @@ impl Text {
     /// The same string, in the same form, with some settings replaced and, where named, another database.
     pub(super) fn with(&self, replaced: &[(&str, &str)], database: Option<&str>) -> SecretString {
         let keep = |(key, _): &&Setting| {
-            !replaced.iter().any(|(name, _)| name.eq_ignore_ascii_case(key))
-                && !(database.is_some() && DATABASE.contains(&key.as_str()))
+            let is_replaced = replaced.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
+            let names_another = database.is_some() && DATABASE.contains(&key.as_str());
+            !(is_replaced || names_another)
         };
         match self {
             Self::Url { scheme, authority, path, query } => {
