@@ -235,7 +235,7 @@ impl Storage {
                     ledger.writes = ledger.point.unwrap();
                 }
                 let digest = point.digest.clone();
-                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest });
+                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest, notes: Vec::new() });
             }
         }
         Outcome::Done(evidence)
