@@ -26,13 +26,21 @@ impl<'a> Case<'a> {
     pub fn instances(&self) -> impl Iterator<Item = (&'a AgentName, &'a InstanceSurvey)> {
         self.surveys.iter().flat_map(|host| host.instances.iter().map(move |instance| (&host.agent, instance)))
     }
-    /// The storages as the instances show them; equal ones once, as the first instance by name sees them. That is the
-    /// runner's: the room for recovery points, the tools and the rights that count are those on its host.
+    /// Who sees the storage, the fittest to touch it first: by name, those with something in the way of work on it last. Where
+    /// every host lacks something, a finding says what the first one lacks.
+    pub fn runners(&self) -> Vec<(&'a AgentName, &'a StorageSurvey)> {
+        let mut instances: Vec<_> = self
+            .instances()
+            .filter_map(|(agent, survey)| Some((agent, &survey.instance, survey.storage.as_ref().ok()?)))
+            .collect();
+        instances.sort_by_key(|(_, instance, storage)| (!storage.obstacles.is_empty(), *instance));
+        instances.into_iter().map(|(agent, _, storage)| (agent, storage)).collect()
+    }
+    /// The storages as the instances show them; equal ones once, as the runner sees them: the room for recovery points, the
+    /// tools and the rights that count are those on its host.
     pub fn storages(&self) -> Vec<&'a StorageSurvey> {
-        let mut instances: Vec<_> = self.instances().map(|(_, survey)| survey).collect();
-        instances.sort_by_key(|survey| &survey.instance);
         let mut storages: Vec<&StorageSurvey> = Vec::new();
-        for survey in instances.into_iter().filter_map(|instance| instance.storage.as_ref().ok()) {
+        for (_, survey) in self.runners() {
             if !storages.iter().any(|known| known.identity == survey.identity) {
                 storages.push(survey);
             }

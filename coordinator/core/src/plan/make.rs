@@ -6,7 +6,7 @@ use crate::catalogue::{self, CatalogueError};
 use crate::upgrade::forward;
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Strategy};
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey};
+use cutover_vocabulary::survey::HostSurvey;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +94,7 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
     if case.registered.keys().chain(&case.ask.declared).any(|name| !members.contains_key(name)) {
         return None;
     }
-    let runner = runner(case).or_else(|| Some(members.values().next()?.agent.clone()))?;
+    let runner = case.runners().first().map(|(agent, _)| (*agent).clone())?;
     let facts = case.target();
     let after = |survey: &cutover_vocabulary::storage::LedgerSurvey| match facts {
         Some(facts) => facts.migrations_after(driver, &survey.migrations),
@@ -122,20 +122,6 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
         findings: findings.iter().map(noticed).collect(),
         limits: case.ask.limits.clone(),
     })
-}
-
-/// Who touches the storage: the agent of the first instance by name that sees the storage and nothing in the way of work on
-/// it. Where every host lacks something, the first that sees the storage: what it lacks is a finding then.
-pub(super) fn runner(case: &Case<'_>) -> Option<AgentName> {
-    let mut instances: Vec<_> = case.instances().collect();
-    instances.sort_by_key(|(_, survey)| &survey.instance);
-    let sees = |(agent, survey): &(&AgentName, &InstanceSurvey)| {
-        let storage = survey.storage.as_ref().ok()?;
-        Some(((*agent).clone(), storage.obstacles.is_empty()))
-    };
-    let seeing: Vec<(AgentName, bool)> = instances.iter().filter_map(sees).collect();
-    let fit = seeing.iter().find(|(_, fit)| *fit).or_else(|| seeing.first());
-    fit.map(|(agent, _)| agent.clone())
 }
 
 pub(super) fn noticed(finding: &Finding) -> Noticed {

@@ -15,7 +15,13 @@ pub(super) fn cases() -> Vec<Made> {
     };
     let obstacle = |code, kind, what: &'static str, remedy: &'static str| {
         let found = Obstacle { kind, what: what.to_owned(), remedy: remedy.to_owned() };
-        made(code, Level::Block, what, remedy, World::two().with(|w| w.storage().obstacles = vec![found]))
+        made(
+            code,
+            Level::Block,
+            what,
+            remedy,
+            World::two().with(|w| w.each_storage(|storage| storage.obstacles = vec![found.clone()])),
+        )
     };
     let session = |kind| StorageSession {
         pid: 4711,
@@ -161,23 +167,29 @@ fn ten_of_many_are_named_and_the_others_counted() {
     assert!(finding.evidence.ends_with("and 2 more"), "{finding:#?}");
 }
 
-/// The room, the tools and the rights that count are the runner's: the agent of the first instance by name.
+/// The room, the tools and the rights that count are the runner's: the agent of the first instance by name on whose host
+/// nothing is in the way.
 #[test]
 fn what_another_host_lacks_does_not_block() {
-    let lacking = |n: usize| {
+    let lacking = |which: &[usize]| {
         World::two().with(|w| {
-            let storage = w.instance(n).storage.as_mut().unwrap();
-            (storage.needed_bytes, storage.free_bytes) = (2 << 20, 1 << 20);
-            let tool =
-                Obstacle { kind: ObstacleKind::MissingTool, what: "no pg_dump".to_owned(), remedy: String::new() };
-            storage.obstacles = vec![tool];
+            for n in which {
+                let storage = w.instance(*n).storage.as_mut().unwrap();
+                (storage.needed_bytes, storage.free_bytes) = (2 << 20, 1 << 20);
+                let tool =
+                    Obstacle { kind: ObstacleKind::MissingTool, what: "no pg_dump".to_owned(), remedy: String::new() };
+                storage.obstacles = vec![tool];
+            }
             // Agents answer in any order.
             w.surveys.reverse();
         })
     };
-    assert_eq!(codes(&lacking(1)), Vec::<String>::new());
-    assert_eq!(codes(&lacking(0)), ["missing-tool", "disk-space"]);
-    assert_eq!(lacking(0).plan().unwrap().binding.runner, agent("host-a"));
+    for (which, runner) in [([1], "host-a"), ([0], "host-b")] {
+        assert_eq!(codes(&lacking(&which)), Vec::<String>::new());
+        assert_eq!(lacking(&which).plan().unwrap().binding.runner, agent(runner));
+    }
+    assert_eq!(codes(&lacking(&[0, 1])), ["missing-tool", "disk-space"]);
+    assert_eq!(lacking(&[0, 1]).plan().unwrap().binding.runner, agent("host-a"));
 }
 
 #[test]
