@@ -226,10 +226,13 @@ fn shows(evidence: &Evidence) -> String {
             format!("answers as {version} and read {}", count(ledgers.len(), "ledger"))
         }
         Evidence::Opened { version, at } => format!("serves clients with {version} since {at}"),
-        Evidence::Restored(restored) if restored.changed => match &restored.moved_to {
-            Some(place) => format!("restored; what was there lies at {}", shown(place)),
-            None => "restored".to_owned(),
-        },
+        Evidence::Restored(restored) if restored.changed => {
+            let moved = match &restored.moved_to {
+                Some(place) => format!("restored; what was there lies at {}", shown(place)),
+                None => "restored".to_owned(),
+            };
+            restored.notes.iter().fold(moved, |text, note| format!("{text}; {}", shown(note)))
+        }
         Evidence::Restored(_) => "had not changed, and was left alone".to_owned(),
     }
 }

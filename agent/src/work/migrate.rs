@@ -37,6 +37,13 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     if before == *expected {
         return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
     }
+    let cli = bench.cli(target, &place)?;
+    bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
+    let stop = || bench.stop();
+    let listed = cli.list(&stop).await?;
+    if apart {
+        place::apart(|| place.storage.stagger())?;
+    }
     // Whoever wrote since has clients who were told that it is there; what was kept does not hold it.
     let now = place::apart(|| place.storage.mark(name, &scratch))?;
     if mark.is_some_and(|mark| mark != now) {
@@ -48,19 +55,12 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
             "find out who wrote (an instance that was started by hand?) and end it; a retry takes new recovery points",
         ));
     }
-    let cli = bench.cli(target, &place)?;
-    bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
     if !place::apart(|| lock.is_held()) {
         return Err(Trouble::new(
             FailureKind::Transient,
             format!("the lock on ledger {name} was lost before its migration began"),
             "see to the database's connections, then try again",
         ));
-    }
-    let stop = || bench.stop();
-    let listed = cli.list(&stop).await?;
-    if apart {
-        place::apart(|| place.storage.stagger())?;
     }
     let said = cli.upgrade(name, &listed, &stop).await;
     let took = machine::uptime().since(begun);

@@ -7,7 +7,7 @@ use super::bench::Bench;
 use super::place;
 use super::trouble::Trouble;
 use cutover_vocabulary::LedgerName;
-use cutover_vocabulary::outcome::Effect;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::StorageIdentity;
 use std::collections::BTreeSet;
@@ -20,11 +20,18 @@ pub(super) async fn register(
 ) -> Result<Vec<LedgerName>, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let cli = bench.cli(target, &place)?;
-    let _lock = place::apart(|| place.storage.lock(None, &bench.order.id.to_string()))?;
+    let lock = place::apart(|| place.storage.lock(None, &bench.order.id.to_string()))?;
     place::apart(|| place.storage.quiet(None))?;
     bench.unless_stopped("`storage scan`")?;
     let stop = || bench.stop();
     let unknown = |error| Trouble::from(error).effect(Effect::Unknown);
+    if !place::apart(|| lock.is_held()) {
+        return Err(Trouble::new(
+            FailureKind::Transient,
+            "the lock on the storage was lost before `storage scan`",
+            "see to the database's connections, then try again",
+        ));
+    }
     cli.scan(&stop).await.map_err(unknown)?;
     let listed = cli.list(&stop).await.map_err(unknown)?;
     let (wanted, found): (BTreeSet<_>, BTreeSet<_>) = (ledgers.iter().collect(), listed.iter().collect());

@@ -180,6 +180,9 @@ pub struct Restored {
     pub moved_to: Option<String>,
     /// What it holds now; none for the system store.
     pub digest: Option<LedgerDigest>,
+    /// What could not be made again of what others built on it, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Why an order was not done.

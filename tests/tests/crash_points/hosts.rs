@@ -149,7 +149,7 @@ impl Storage {
         // One that appeared counts from when it was drained: before that nobody could have known.
         let down = hosts.values().all(|host| !host.up() || (host.stranger && !host.fenced));
         // A closed copy that is there already is found by whoever looks first.
-        let served = hosts.values().any(|host| host.running && !(host.stranger && !host.fenced));
+        let served = hosts.values().any(|host| host.running && (host.fenced || !host.stranger));
         let sessions: Vec<StorageSession> = hosts.values().filter(|host| host.up()).map(session).collect();
         let host = hosts.get_mut(at).unwrap();
         let ledger = match &order.id.step.subject {
@@ -235,7 +235,7 @@ impl Storage {
                     ledger.writes = ledger.point.unwrap();
                 }
                 let digest = point.digest.clone();
-                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest });
+                evidence = Evidence::Restored(Restored { changed, moved_to: None, digest, notes: Vec::new() });
             }
         }
         Outcome::Done(evidence)

@@ -78,6 +78,12 @@ impl Client {
             client.pid = client.get(doing, &row, 0)?;
         }
         OWN.lock().unwrap_or_else(PoisonError::into_inner).insert(client.pid);
+        // Limits that only newer servers know: a lock's session is idle for as long as a migration takes.
+        let limits = Sql::fixed(
+            "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings \
+             WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
+        );
+        client.rows("set up the session on", &limits, &[])?;
         Ok(client)
     }
 

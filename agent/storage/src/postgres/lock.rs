@@ -27,12 +27,20 @@ fn number(what: &str) -> i64 {
 }
 
 /// Held as long as its session lives: it goes with the process, with the connection, and with the server.
-struct SessionLock(Client);
+struct SessionLock {
+    client: Client,
+    /// The backend that took it: behind a pooler another one may answer, which holds nothing.
+    backend: i32,
+}
 
 impl Lock for SessionLock {
     fn is_held(&self) -> bool {
-        self.0.answers(ANSWER)
+        self.client.answers(ANSWER) && backend(&self.client).is_ok_and(|backend| backend == self.backend)
     }
+}
+
+fn backend(client: &Client) -> Result<i32, StorageError> {
+    client.one("ask for the session of", &Sql::fixed("SELECT pg_backend_pid()"), &[])
 }
 
 impl PostgresStorage {
@@ -53,7 +61,8 @@ impl PostgresStorage {
                 return Err(StorageError::Busy { what: self.shown(item), by });
             }
         }
-        Ok(Box::new(SessionLock(client)))
+        let backend = backend(&client)?;
+        Ok(Box::new(SessionLock { client, backend }))
     }
 
     /// Two lanes begin at least [`APART`] from each other: one waits for the other's beginning, which a lock covers until a

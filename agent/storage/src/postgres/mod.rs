@@ -141,7 +141,7 @@ impl PostgresStorage {
     /// PostgreSQL's that the service itself has, because the connection string may leave things out.
     fn variables(&self, task: &str) -> Result<Vec<(String, SecretString)>, StorageError> {
         let database = (self.database != self.address.database()).then_some(self.database.as_str());
-        let string = self.address.command_string(task, database)?;
+        let string = self.address.command_string(&self.endpoint, task, database)?;
         let conn_string = crate::settings::Key::ConnString.variable();
         let mut all = self.address.variables().to_vec();
         all.extend(self.resolved.storage_environment()?.into_iter().filter(|(name, _)| *name != conn_string));

@@ -50,7 +50,8 @@ impl Program {
             .env("LC_ALL", "C.UTF-8")
             .envs(storage.tool_environment(task).iter().map(|(name, value)| (name, value.expose_secret())))
             .current_dir("/")
-            .stdin(Stdio::null())
+            // The worker's lock: a program that outlives its worker is still something of it, and no other begins beside it.
+            .stdin(Stdio::inherit())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -64,7 +65,7 @@ impl Program {
         storage: &PostgresStorage,
         task: &str,
         args: impl IntoIterator<Item = A>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Vec<String>, StorageError> {
         self.start(storage, task, args)?.wait()
     }
 }
@@ -76,12 +77,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits for its end.
-    pub(crate) fn wait(mut self) -> Result<(), StorageError> {
+    /// Waits for its end, and gives what it warned of.
+    pub(crate) fn wait(mut self) -> Result<Vec<String>, StorageError> {
         let program = self.program.name();
-        let Some(child) = self.child.take() else { return Ok(()) };
+        let Some(child) = self.child.take() else { return Ok(Vec::new()) };
         match child.wait_with_output() {
-            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) if output.status.success() => Ok(warnings(&output)),
             Ok(output) => {
                 let (message, remedy) = (said(&output), remedy(&output));
                 Err(StorageError::Tool { program, message: format!("{message} ({})", output.status), remedy })
@@ -102,6 +103,15 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
+}
+
+/// What statements of ours raised as warnings.
+fn warnings(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let ours = text
+        .lines()
+        .filter_map(|line| Some(line.split_once("WARNING:")?.1.trim().strip_prefix("cutover: ")?.to_owned()));
+    ours.collect()
 }
 
 /// What it said, without the lines that hold rows: a failed `COPY` quotes the row in its CONTEXT and DETAIL.

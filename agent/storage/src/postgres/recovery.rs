@@ -240,7 +240,7 @@ fn pattern(name: &str) -> String {
 pub(super) fn unpack(storage: &PostgresStorage, manifest: &Manifest) -> Result<Scratch, StorageError> {
     let unique = format!("{}/{}/{}", storage.database(), manifest.upgrade, manifest.point.item);
     let scratch = Scratch::make(storage, &scratch::name("before", &unique))?;
-    match scratch.restore(Path::new(&manifest.point.place)) {
+    match scratch.unpack(Path::new(&manifest.point.place)) {
         Ok(()) => Ok(scratch),
         Err(error) => {
             let _ = scratch.remove();

@@ -23,7 +23,7 @@ pub(super) fn copy(storage: &PostgresStorage, ask: &CopyAsk<'_>) -> Result<Box<d
     let before = Scratch::make(storage, &scratch::name("rehearse_before", &unique))?;
     let filled = ask.ledgers.iter().try_for_each(|name| {
         let dump = super::recovery::plain_dump(storage, name, &points)?;
-        before.restore(&dump)?;
+        before.unpack(&dump)?;
         files::remove(&dump)
     });
     let after = filled.and_then(|()| Scratch::like(&before, &scratch::name("rehearse", &unique)));

@@ -66,15 +66,17 @@ fn ledger(
     let moved = match look(storage, name, manifest)? {
         Now::AsItWas => {
             let moved_to = last_moved(storage, schema, manifest)?.map(shown);
-            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone() });
+            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes: Vec::new() });
         }
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
-        Now::NotMigrated(digest) => return Ok(Restored { changed: false, moved_to: None, digest: Some(digest) }),
+        Now::NotMigrated(digest) => {
+            return Ok(Restored { changed: false, moved_to: None, digest: Some(digest), notes: Vec::new() });
+        }
         Now::Changed => Some(free_name(storage, schema)?),
         Now::Gone => None,
     };
-    put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    let notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
     if look(storage, name, manifest)? != Now::AsItWas {
         return Err(StorageError::NotProved {
             copy: schema.into(),
@@ -82,7 +84,7 @@ fn ledger(
             what: "the restored schema does not hold what the recovery point's manifest says".to_owned(),
         });
     }
-    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: point.digest.clone() })
+    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: point.digest.clone(), notes })
 }
 
 fn look(storage: &PostgresStorage, name: &LedgerName, manifest: &Manifest) -> Result<Now, StorageError> {
@@ -108,13 +110,13 @@ fn system_store(storage: &PostgresStorage, manifest: &Manifest, scratch: &Path) 
     let now: Option<Digest> = system::contents(storage)?;
     if now == manifest.contents {
         let moved_to = last_moved(storage, SYSTEM, manifest)?.map(shown);
-        return Ok(Restored { changed: false, moved_to, digest: None });
+        return Ok(Restored { changed: false, moved_to, digest: None, notes: Vec::new() });
     }
     let moved = match now {
         Some(_) => Some(free_name(storage, SYSTEM)?),
         None => None,
     };
-    put_back(storage, SYSTEM, moved.as_deref(), manifest, scratch)?;
+    let notes = put_back(storage, SYSTEM, moved.as_deref(), manifest, scratch)?;
     if system::contents(storage)? != manifest.contents {
         return Err(StorageError::NotProved {
             copy: SYSTEM.into(),
@@ -122,7 +124,7 @@ fn system_store(storage: &PostgresStorage, manifest: &Manifest, scratch: &Path) 
             what: "the restored system store does not hold what the recovery point's manifest says".to_owned(),
         });
     }
-    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: None })
+    Ok(Restored { changed: true, moved_to: moved.map(shown), digest: None, notes })
 }
 
 /// One transaction of `psql`: rename away, run the dump's statements, make again what depended on the tables.
@@ -132,9 +134,10 @@ fn put_back(
     moved: Option<&str>,
     manifest: &Manifest,
     scratch: &Path,
-) -> Result<(), StorageError> {
-    let script =
-        |name: &str| files::beside(&scratch.join(format!("restore-{}", Digest::of(schema.as_bytes()).short())), name);
+) -> Result<Vec<String>, StorageError> {
+    // Of this process alone: nothing that another one left is written over while somebody may still read it.
+    let stem = format!("restore-{}-{}", Digest::of(schema.as_bytes()).short(), std::process::id());
+    let script = |name: &str| files::beside(&scratch.join(&stem), name);
     let (before, dump, after) = (script(".before.sql"), script(".dump.sql"), script(".after.sql"));
     let mut files_in_order = vec![before.clone()];
     write(&before, &moving(storage, schema, moved, manifest)?)?;
@@ -144,7 +147,9 @@ fn put_back(
         Program::Restore.run(storage, "restore", args)?;
         files_in_order.push(dump.clone());
     }
-    write(&after, &again(&manifest.dependents))?;
+    let (theirs, ours): (Vec<&Dependent>, Vec<&Dependent>) =
+        manifest.dependents.iter().partition(|dependent| dependent.owner != storage.role());
+    write(&after, &again(&ours))?;
     files_in_order.push(after.clone());
     let mut args: Vec<OsString> =
         ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
@@ -157,7 +162,14 @@ fn put_back(
     for file in [&before, &dump, &after] {
         let _ = files::remove(file);
     }
-    done
+    let mut notes = done?;
+    // Made by us they would be ours: another owner's rights, and none of their grants.
+    notes.extend(theirs.into_iter().map(|Dependent { what, name, owner, .. }| {
+        format!(
+            "{what} {name} of role {owner} is to be made again by that role: its definition is in the point's manifest"
+        )
+    }));
+    Ok(notes)
 }
 
 /// The statements that move a schema aside. Two names change: the schema's, and that of the table that `storage scan` looks
@@ -177,6 +189,10 @@ fn moving(
         &[(&from).into(), (&to).into(), (&note).into()],
     );
     text.push_str(rename.text());
+    if schema == SYSTEM && storage.has_table(schema, "ledgers")? {
+        // Renaming a schema locks no table; this is what another of ours would be seen by, and waits for.
+        text.insert_str(0, "LOCK TABLE _system.ledgers IN ACCESS EXCLUSIVE MODE;\n");
+    }
     if storage.has_table(schema, "transactions")? {
         let hidden = Ident::new(HIDDEN);
         let hide = Sql::with("ALTER TABLE {0}.transactions RENAME TO {1};\n", &[(&to).into(), (&hidden).into()]);
@@ -193,15 +209,18 @@ fn note(schema: &str, manifest: &Manifest) -> String {
 /// Other people's views and the like. The migration dropped some; those that it left still look at the tables that were
 /// moved aside. In the order in which they were found, and each only if it can be: a savepoint keeps one that cannot be made
 /// from undoing the restore.
-fn again(dependents: &[Dependent]) -> String {
-    let mut text = String::new();
-    for dependent in dependents {
-        let body = Literal::new(&dependent.definition);
-        let make = Sql::with(
-            "DO $cutover$BEGIN EXECUTE {0}; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'cutover: %', SQLERRM; END$cutover$;\n",
-            &[(&body).into()],
+fn again(dependents: &[&Dependent]) -> String {
+    // The dump's own statements took the limit away.
+    let mut text = String::from("SET LOCAL lock_timeout = '30s';\n");
+    for Dependent { what, name, definition, .. } in dependents {
+        let (body, name) = (Literal::new(definition), Literal::new(&format!("{what} {name}")));
+        let block = Sql::with(
+            "BEGIN EXECUTE {0}; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'cutover: % was not made again: %', {1}, SQLERRM; END",
+            &[(&body).into(), (&name).into()],
         );
-        text.push_str(make.text());
+        // As a literal: in dollar quotes a definition could end them.
+        let block = Literal::new(block.text());
+        text.push_str(Sql::with("DO {0};\n", &[(&block).into()]).text());
     }
     text
 }

@@ -64,16 +64,25 @@ impl Scratch {
         Ok(Self { home: other.home.clone(), storage: other.home.at_database(name)? })
     }
 
-    /// Restores a dump into it, whole or not at all. Owners and grants are left out: it is looked at and dropped.
+    /// Restores a dump into it as a restore in earnest does, owners and grants included: roles are the cluster's, so what our
+    /// role may not give shows here, before anything was changed, and not on the way back.
     pub(super) fn restore(&self, dump: &Path) -> Result<(), StorageError> {
-        let mut args: Vec<OsString> =
-            ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-comments"]
-                .map(OsString::from)
-                .to_vec();
+        self.fill(dump, &[])
+    }
+
+    /// Restores what a dump holds, without owners and grants: to be looked at.
+    pub(super) fn unpack(&self, dump: &Path) -> Result<(), StorageError> {
+        self.fill(dump, &["--no-owner", "--no-privileges", "--no-comments"])
+    }
+
+    /// Whole or not at all.
+    fn fill(&self, dump: &Path, without: &[&str]) -> Result<(), StorageError> {
+        let always = ["--single-transaction", "--exit-on-error", "--no-password"];
+        let mut args: Vec<OsString> = always.iter().chain(without).map(OsString::from).collect();
         args.push("--dbname".into());
         args.push(self.storage.database().into());
         args.push(dump.into());
-        Program::Restore.run(&self.storage, self.storage.database(), args)
+        Program::Restore.run(&self.storage, self.storage.database(), args).map(|_| ())
     }
 
     /// Drops it.

@@ -54,7 +54,7 @@ const SESSIONS: &str = "WITH here AS (SELECT oid FROM pg_database WHERE datname 
     SELECT a.pid, a.usename::text, coalesce(a.application_name, ''), \
            coalesce(host(a.client_addr) || ':' || a.client_port, CASE WHEN a.backend_type IS NULL THEN 'unknown' ELSE 'local' END), \
            a.backend_type IS NULL, \
-           EXISTS (SELECT FROM pg_locks l JOIN things t ON t.oid = l.relation WHERE l.pid = a.pid AND l.granted \
+           EXISTS (SELECT FROM pg_locks l JOIN things t ON t.oid = l.relation WHERE l.pid = a.pid \
                    AND l.locktype = 'relation' AND l.database = (SELECT oid FROM here)), \
            EXISTS (SELECT FROM writers w WHERE w.role = a.usesysid), \
            a.xact_start IS NOT NULL \

@@ -49,13 +49,13 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
         files::remove_database(&coming)?;
-        return Ok(Restored { changed: false, moved_to: None, digest: Some(digest) });
+        return Ok(Restored { changed: false, moved_to: None, digest: Some(digest), notes: Vec::new() });
     }
     if now == Now::AsItWas {
         files::remove_database(&coming)?;
         // Where an earlier run restored it and was killed before it could say so, what was there still lies in `aside`.
         let moved_to = last_kept(&file, aside).map(|path| path.to_string_lossy().into_owned());
-        return Ok(Restored { changed: false, moved_to, digest: point.digest.clone() });
+        return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes: Vec::new() });
     }
     bring(copy, &coming, &file, &manifest)?;
     let moved_to = if file.exists() {
@@ -77,6 +77,7 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
         changed: true,
         moved_to: moved_to.map(|path| path.to_string_lossy().into_owned()),
         digest: point.digest.clone(),
+        notes: Vec::new(),
     })
 }
 
@@ -223,12 +224,12 @@ fn refuse_sidecars(file: &Path) -> Result<(), StorageError> {
 fn remove_system(file: &Path, aside: &Path) -> Result<Restored, StorageError> {
     if !file.exists() {
         let moved_to = last_kept(file, aside).map(|path| path.to_string_lossy().into_owned());
-        return Ok(Restored { changed: false, moved_to, digest: None });
+        return Ok(Restored { changed: false, moved_to, digest: None, notes: Vec::new() });
     }
     fold(file)?;
     let kept = keep(file, aside)?;
     refuse_sidecars(file)?;
     files::remove(file)?;
     files::sync_folder_of(file)?;
-    Ok(Restored { changed: true, moved_to: Some(kept.to_string_lossy().into_owned()), digest: None })
+    Ok(Restored { changed: true, moved_to: Some(kept.to_string_lossy().into_owned()), digest: None, notes: Vec::new() })
 }

@@ -274,9 +274,12 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
         Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
         Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
         Work::Open { version } => Evidence::Opened { version: version.clone(), at },
-        Work::Restore { point, .. } => {
-            Evidence::Restored(Restored { changed: true, moved_to: None, digest: point.digest.clone() })
-        }
+        Work::Restore { point, .. } => Evidence::Restored(Restored {
+            changed: true,
+            moved_to: None,
+            digest: point.digest.clone(),
+            notes: Vec::new(),
+        }),
     }
 }
 

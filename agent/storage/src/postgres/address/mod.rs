@@ -268,9 +268,18 @@ impl Address {
 
     /// The connection string for ledger commands, in the form that the service has it in, for a task of ours, and for
     /// another database where one is named.
-    pub(crate) fn command_string(&self, task: &str, database: Option<&str>) -> Result<SecretString, StorageError> {
-        let name = application(task);
+    pub(crate) fn command_string(
+        &self,
+        endpoint: &Endpoint,
+        task: &str,
+        database: Option<&str>,
+    ) -> Result<SecretString, StorageError> {
+        let (name, port) = (application(task), endpoint.port.to_string());
         let mut replaced = vec![("application_name", name.as_str())];
+        // Of several servers the one that was looked at and locked, whichever would answer the command first.
+        if self.endpoints.len() > 1 {
+            replaced.extend([("host", endpoint.host.as_str()), ("port", port.as_str())]);
+        }
         replaced.extend(SESSION);
         Ok(Text::parse(self.text.expose_secret())?.with(&replaced, database))
     }
@@ -344,7 +353,7 @@ mod tests {
     fn nothing_that_can_be_printed_holds_the_password() {
         let address = parse("postgres://led:topsecret@h/x?sslmode=disable", &[]).unwrap();
         assert!(!format!("{address:?}").contains("topsecret"));
-        let command = address.command_string("t", None).unwrap();
+        let command = address.command_string(&address.endpoints()[0], "t", None).unwrap();
         assert!(!format!("{command:?}").contains("topsecret"));
         let error = parse("postgres://led:topsecret@h/x?sslmode=never", &[]).unwrap_err();
         assert!(!error.to_string().contains("topsecret"), "{error}");
@@ -359,7 +368,7 @@ mod tests {
             options.starts_with("-c jit=off -c role=other\\ one -c statement_timeout=5 -c statement_timeout=0"),
             "{options}"
         );
-        let command = address.command_string("m", Some("copy")).unwrap();
+        let command = address.command_string(&address.endpoints()[0], "m", Some("copy")).unwrap();
         assert_eq!(
             command.expose_secret(),
             "postgres://led@h/copy?role=other%20one&options=-c%20jit%3Doff&application_name=cutover%3Am&statement_timeout=0\
