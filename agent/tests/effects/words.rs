@@ -24,6 +24,16 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() {
 }
 
 #[test]
+fn a_coordinator_that_others_on_the_network_could_reach_is_refused_for_want_of_tls() {
+    let at = |address: &str| GOOD.replace("unix:/run/x.sock", address);
+    Settings::parse(&at("http://127.0.0.1:7080"), Path::new("agent.toml")).unwrap();
+    for address in ["http://10.0.0.7:7080", "https://127.0.0.1:7080", "http://coordinator:7080"] {
+        let error = refused(&at(address));
+        assert!(error.contains("TLS") && error.contains(address), "{error}");
+    }
+}
+
+#[test]
 fn no_error_and_no_debug_output_of_settings_shows_a_value_that_may_be_secret() {
     let secret = "postgresql://u:hunter22@h/d";
     let head =
