@@ -20,6 +20,7 @@ pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option
             return seen;
         }
         assert!(begun.elapsed() < deadline, "waited {deadline:?} for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        // Each look is a call over the API: oftener would be load of its own.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

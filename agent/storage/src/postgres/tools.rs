@@ -1,7 +1,6 @@
 //! PostgreSQL's own programs on this host.
 
 use crate::StorageError;
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,12 +30,21 @@ impl Tools {
         Self::find_in(server, &folders(&path))
     }
 
-    fn find_in(server: u32, folders: &BTreeSet<PathBuf>) -> Result<Self, StorageError> {
-        let all: Vec<Self> = folders
-            .iter()
-            .filter(|folder| PROGRAMS.iter().all(|program| folder.join(program).is_file()))
-            .filter_map(|folder| Some(Self { folder: folder.clone(), major: major(&folder.join("pg_dump"))? }))
-            .collect();
+    /// The first of the server's own version is taken without a look at the rest: Debian's `/usr/bin/pg_dump` is a script that
+    /// takes its time, and this is in the downtime.
+    fn find_in(server: u32, folders: &[PathBuf]) -> Result<Self, StorageError> {
+        let mut all: Vec<Self> = Vec::new();
+        for folder in folders {
+            if !PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
+                continue;
+            }
+            let Some(major) = major(&folder.join("pg_dump")) else { continue };
+            let tools = Self { folder: folder.clone(), major };
+            if major == server {
+                return Ok(tools);
+            }
+            all.push(tools);
+        }
         let fitting = all.iter().filter(|tools| tools.major >= server).min_by_key(|tools| tools.major);
         fitting.cloned().ok_or_else(|| {
             let message = match all.iter().map(|tools| tools.major).max() {
@@ -57,7 +65,8 @@ impl Tools {
     }
 }
 
-fn folders(path: &OsStr) -> BTreeSet<PathBuf> {
+/// The packages' folders first.
+fn folders(path: &OsStr) -> Vec<PathBuf> {
     let below = |parent: &str, keep: fn(&str) -> bool| {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let kept = entries.filter(move |entry| entry.file_name().to_str().is_some_and(keep));
@@ -84,7 +93,7 @@ mod tests {
     #[test]
     fn the_servers_own_version_is_best_then_the_next_newer_one_and_an_older_one_never() {
         let root = tempfile::tempdir().unwrap();
-        let folders: BTreeSet<PathBuf> = ["13", "15", "16", "17"]
+        let folders: Vec<PathBuf> = ["13", "15", "16", "17"]
             .map(|version| {
                 let folder = root.path().join(version);
                 fs::create_dir(&folder).unwrap();
