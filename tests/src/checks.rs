@@ -3,7 +3,7 @@
 use crate::until;
 use crate::voice::Voice;
 use cutover_vocabulary::fact::{Fact, Recorded};
-use cutover_vocabulary::{Digest, Phase};
+use cutover_vocabulary::{Digest, Phase, Subject};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,4 +34,26 @@ pub fn until_phase(voice: &Voice, upgrade: &str, phase: Phase) -> bool {
         let ended = facts.iter().any(|r| matches!(r.fact, Fact::Ended { .. }));
         (met || ended).then_some(met)
     })
+}
+
+/// The ledger that is migrated last: recovery points and migrations are ordered the longest first, by the rehearsal. Waits
+/// until every one of so many recovery points is ordered.
+///
+/// # Panics
+/// When they are not ordered in time.
+pub fn last_in_turn(voice: &Voice, upgrade: &str, ledgers: usize) -> String {
+    until("every recovery point is ordered", Duration::from_secs(120), || {
+        let facts = voice.facts(upgrade).ok()?;
+        let secured: Vec<String> = facts.iter().filter_map(ordered_in_secure).collect();
+        (secured.len() >= ledgers).then(|| secured.last().cloned())?
+    })
+}
+
+/// The ledger whose recovery point a fact orders.
+fn ordered_in_secure(fact: &Recorded) -> Option<String> {
+    let Fact::AttemptOpened { order } = &fact.fact else { return None };
+    match &order.id.step.subject {
+        Subject::Ledger(name) if order.id.phase == Phase::Secure => Some(name.as_str().to_owned()),
+        Subject::Ledger(_) | Subject::Instance(_) | Subject::Storage => None,
+    }
 }

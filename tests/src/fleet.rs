@@ -1,15 +1,16 @@
 //! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
 //! All real programs; any of them can be killed at any moment.
 
+use crate::checks::last_in_turn;
 use crate::clients::{Backend, Front, Writer, request, version};
 use crate::house::{kill, kill_all_of, program, releases, skipped};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
 use cutover_trial_postgres::{Cluster, Programs};
+use cutover_vocabulary::Evidence;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
-use cutover_vocabulary::{Evidence, Phase, Subject};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -246,12 +247,7 @@ impl Fleet {
     /// # Panics
     /// When the upgrade does not get there.
     pub fn hold_in_the_middle(&self, upgrade: &str) -> String {
-        let last = until("every recovery point is ordered", Duration::from_secs(120), || {
-            let facts = self.voice.facts(upgrade).ok()?;
-            // Ledgers are secured and migrated in one order: the longest first.
-            let secured: Vec<String> = facts.iter().filter_map(ordered_in_secure).collect();
-            (secured.len() >= LEDGERS.len()).then(|| secured.last().cloned())?
-        });
+        let last = last_in_turn(&self.voice, upgrade, LEDGERS.len());
         let never = self.dir().join("never");
         self.fault(&format!(
             "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={last}",
@@ -346,15 +342,6 @@ impl Fleet {
         };
         let agents: String = self.hosts.iter().map(|host| tail(host.dir.join("cutover-agent.err"))).collect();
         tail(self.dir().join("cutover-coordinator.err")) + &agents
-    }
-}
-
-/// The ledger whose recovery point a fact orders.
-fn ordered_in_secure(fact: &Recorded) -> Option<String> {
-    let Fact::AttemptOpened { order } = &fact.fact else { return None };
-    match &order.id.step.subject {
-        Subject::Ledger(name) if order.id.phase == Phase::Secure => Some(name.as_str().to_owned()),
-        Subject::Ledger(_) | Subject::Instance(_) | Subject::Storage => None,
     }
 }
 

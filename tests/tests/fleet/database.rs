@@ -195,5 +195,12 @@ fn a_database_that_became_read_only_in_the_window_goes_back_and_loses_nothing() 
         status.holds,
         fleet.logs()
     );
+    // A session that began meanwhile stays read-only; the ledger opens others once these are ended.
+    fleet.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledger'");
+    for host in &fleet.hosts {
+        cutover_tests::until("it serves again", std::time::Duration::from_secs(30), || {
+            fleet.get(host.number, "/main/transactions").is_some_and(|(status, _)| status == 200).then_some(())
+        });
+    }
     check_went_back(&fleet, &upgrade, &writer.end());
 }

@@ -66,12 +66,12 @@ fn until_phase(house: &House, upgrade: &str, phase: Phase) -> bool {
     cutover_tests::checks::until_phase(&house.voice, upgrade, phase)
 }
 
-/// Starts an upgrade whose migration waits in the ledger `shop` while `main` is migrated already, and asks for the way back.
+/// Starts an upgrade whose migration waits in its last ledger while the other is migrated already, and asks for the way back.
 fn go_back_from_the_migration(house: &House) -> String {
     let upgrade = house.begin();
-    assert!(until_phase(house, &upgrade, Phase::Drain));
+    let last = cutover_tests::checks::last_in_turn(&house.voice, &upgrade, LEDGERS.len());
     let never = house.dir().join("never");
-    house.fault(&format!("1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER=shop", never.display()));
+    house.fault(&format!("1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={last}", never.display()));
     let migrated = |r: &Recorded| matches!(&r.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
     cutover_tests::until("one ledger is migrated", std::time::Duration::from_secs(60), || {
         house.voice.facts(&upgrade).ok()?.iter().any(migrated).then_some(())
