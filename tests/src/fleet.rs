@@ -31,8 +31,11 @@ pub const PASSWORD: &str = "s3cr3t-of-the-ledgers-role";
 pub struct Plan {
     /// How many instances, one a host.
     pub instances: usize,
-    /// The coordinator's `[limits]`.
+    /// The coordinator's `[limits]`, lanes apart.
     pub limits: String,
+    /// How many ledgers migrate side by side. Fewer than there are, so that the one that is last in turn begins when others
+    /// are done.
+    pub lanes: u16,
     /// Transactions in each ledger before the upgrade.
     pub transactions: u64,
     /// Lines for `postgresql.conf`.
@@ -47,6 +50,7 @@ impl Default for Plan {
         Self {
             instances: 3,
             limits: "drain_seconds = 5\nagent_lost_seconds = 60".to_owned(),
+            lanes: 2,
             transactions: 20,
             postgres: String::new(),
             before: String::new(),
@@ -186,8 +190,8 @@ impl Fleet {
         }
         let root = self.dir().display();
         let coordinator = format!(
-            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\n{}\n",
-            self.listen, self.plan.limits
+            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\nlanes = {}\n{}\n",
+            self.listen, self.plan.lanes, self.plan.limits
         );
         std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
     }

@@ -6,6 +6,7 @@ use crate::ledger::cli::Cli;
 use crate::release::stage;
 use crate::settings::Settings;
 use crate::worker::WorkFolder;
+use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::{LedgerName, Order, Subject};
 use std::path::PathBuf;
@@ -61,9 +62,21 @@ impl Bench<'_> {
         }
     }
 
-    /// The staged target's command line on a storage. What its commands print lies in the worker's folder.
-    pub(super) fn cli(&self, target: &StagedRelease, place: &Place) -> Result<Cli, Trouble> {
-        let program = stage::check(self.settings, target)?;
+    /// Where the staged target's binary lies, once it is seen to be the verified one. Begins at once, on a thread of its own.
+    pub(super) fn check(&self, target: &StagedRelease) -> impl Future<Output = Result<PathBuf, Trouble>> + use<> {
+        let (settings, target) = (self.settings.clone(), target.clone());
+        let checking = tokio::task::spawn_blocking(move || Ok(stage::check(&settings, &target)?));
+        async {
+            checking.await.unwrap_or_else(|error| {
+                let message = format!("looking at the staged binary broke off: {error}");
+                Err(Trouble::new(FailureKind::Interrupted, message, "try again"))
+            })
+        }
+    }
+
+    /// The target's command line on a storage; `program` as [`check`](Self::check) found it. What its commands print lies in
+    /// the worker's folder.
+    pub(super) fn cli(&self, target: &StagedRelease, program: PathBuf, place: &Place) -> Result<Cli, Trouble> {
         if !target.storage_commands {
             return Err(Trouble::refused(
                 format!("release {} has no storage commands, by its own help", target.release.version),

@@ -26,6 +26,8 @@ pub(super) struct Ask<'a> {
 pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated, Trouble> {
     let Ask { target, storage, expected, mark, apart } = ask;
     let name = bench.ledger()?;
+    // Reading the binary takes as long as all the looks, and waits for none of them.
+    let checking = bench.check(target);
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let scratch = bench.scratch()?;
     let item = RecoveryItem::Ledger(name.clone());
@@ -37,13 +39,14 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     if before == *expected {
         return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
     }
-    let cli = bench.cli(target, &place)?;
+    let cli = bench.cli(target, checking.await?, &place)?;
     bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
     let stop = || bench.stop();
-    let listed = cli.list(&stop).await?;
-    if apart {
-        place::apart(|| place.storage.stagger())?;
-    }
+    let stagger = async || if apart { place::apart(|| place.storage.stagger()) } else { Ok(()) };
+    // In this order: the command runs while the other waits.
+    let (listed, staggered) = tokio::join!(cli.list(&stop), stagger());
+    let listed = listed?;
+    staggered?;
     // Whoever wrote since has clients who were told that it is there; what was kept does not hold it.
     let now = place::apart(|| place.storage.mark(name, &scratch))?;
     if mark.is_some_and(|mark| mark != now) {

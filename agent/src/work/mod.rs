@@ -20,9 +20,11 @@ mod secure;
 mod site;
 mod survey;
 mod switch;
+mod tidy;
 mod trouble;
 
 pub use site::Site;
+pub use tidy::in_worker as tidy_in_worker;
 pub use trouble::Trouble;
 
 use crate::files::FileError;
@@ -58,7 +60,11 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
             Evidence::StartedClosed { address: closed::start(site, order, target, stop).await?.to_string() }
         }
         Work::Verify { version, ledgers } => closed::verify(site, order, version, ledgers).await?,
-        Work::Open { version } => open::open(site, order, version, stop).await?,
+        Work::Open { version } => {
+            let opened = open::open(site, order, version, stop).await?;
+            tidy::begin(site, &order.deployment);
+            opened
+        }
         Work::Rehearse { .. }
         | Work::AttestStorage { .. }
         | Work::Secure { .. }

@@ -18,10 +18,11 @@ pub(super) async fn register(
     ledgers: &[LedgerName],
     storage: &StorageIdentity,
 ) -> Result<Vec<LedgerName>, Trouble> {
+    let checking = bench.check(target);
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
-    let cli = bench.cli(target, &place)?;
     let lock = place::apart(|| place.storage.lock(None, &bench.order.id.to_string()))?;
     place::apart(|| place.storage.quiet(None))?;
+    let cli = bench.cli(target, checking.await?, &place)?;
     bench.unless_stopped("`storage scan`")?;
     let stop = || bench.stop();
     let unknown = |error| Trouble::from(error).effect(Effect::Unknown);

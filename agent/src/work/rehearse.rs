@@ -1,6 +1,7 @@
 //! `Rehearse`: the whole migration on a copy, and the target started there with each instance's own arguments.
 //!
-//! Touches nothing but the copy, which lies in the agent's scratch folder and is removed whatever happens. It finds what no
+//! Touches nothing but the copy, which lies in the agent's scratch folder or in a database of its own and is removed whatever
+//! happens; afterwards it prepares what securing needs ([`super::tidy`]). It finds what no
 //! list of known facts holds: a flag that the target no longer has, a row that makes it panic, data that it loses in a way
 //! nobody measured. A stop ends the running command. Half done: a scratch folder, which the next run removes first.
 //!
@@ -10,6 +11,7 @@
 use super::bench::Bench;
 use super::closed::free_port;
 use super::place;
+use super::tidy;
 use super::trouble::Trouble;
 use crate::files::{folder, io_error};
 use crate::ledger::cli::{Cli, environment};
@@ -92,6 +94,7 @@ async fn on_a_copy(
     let removed = place::apart(|| copied.remove());
     let rehearsal = rehearsed?;
     removed?;
+    tidy::prepare(bench.settings, &bench.order.deployment, &*place.storage)?;
     Ok(rehearsal)
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often a condition is looked at that nothing announces.
-pub(super) const LOOKING: Duration = Duration::from_millis(25);
+pub(super) const LOOKING: Duration = Duration::from_millis(10);
 
 /// How long a closed copy may take to end.
 pub(super) const CLOSED_END: Elapsed = Elapsed::from_secs(30);

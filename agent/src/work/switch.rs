@@ -16,8 +16,10 @@ pub(super) async fn switch(site: &Site, order: &Order, to: &StagedRelease) -> Re
     let (command, dir, upgrade) =
         (service.settings().command.clone(), service.dir().to_owned(), order.id.upgrade.clone());
     blocking(move || {
+        // Read whole here, and then only linked to: it lies in a folder of our own.
         let target = stage::check(&settings, &staged)?;
-        Ok(switch::switch(&command, &target, &dir, &upgrade)?)
+        switch::switch(&command, &target, &dir, &upgrade)?;
+        Ok(staged.binary)
     })
     .await
 }

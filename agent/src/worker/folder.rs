@@ -2,8 +2,8 @@
 
 use crate::files::{self, FileError, folder, io_error};
 use crate::service::launch::Launch;
-use cutover_vocabulary::Order;
 use cutover_vocabulary::survey::SurveyAsk;
+use cutover_vocabulary::{DeploymentName, Order};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,13 @@ pub enum Task {
         settings: PathBuf,
         /// At what.
         ask: SurveyAsk,
+    },
+    /// Remove what was prepared in a deployment's storage; `result.json` says whether it is gone, or why not.
+    Tidy {
+        /// The agent's settings file.
+        settings: PathBuf,
+        /// Whose storage.
+        deployment: DeploymentName,
     },
 }
 

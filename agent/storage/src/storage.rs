@@ -44,6 +44,12 @@ pub trait Storage: Send {
     /// Which migrations a ledger records.
     fn migrations(&self, ledger: &LedgerName, scratch: &Path) -> Result<Migrations, StorageError>;
 
+    /// Makes beforehand what [`secure`](Self::secure) would otherwise make in the downtime. Again makes it anew.
+    fn prepare(&self) -> Result<(), StorageError>;
+
+    /// Removes what [`prepare`](Self::prepare) made, or [`secure`](Self::secure) where nobody did. Again does nothing.
+    fn tidy(&self) -> Result<(), StorageError>;
+
     /// Takes a recovery point and proves it by restoring it elsewhere. Nothing in the storage changes.
     ///
     /// Idempotent by folder and item: a point whose manifest and digests fit is returned as it is, even after the ledger was

@@ -140,7 +140,8 @@ impl Default for Limits {
             migration: Elapsed::from_secs(24 * 3600),
             agent_lost: Elapsed::from_secs(30),
             attempts: 3,
-            lanes: 2,
+            // A migration keeps one core busy, now the ledger's and now the server's.
+            lanes: 4,
         }
     }
 }

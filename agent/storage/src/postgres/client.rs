@@ -70,20 +70,18 @@ impl Client {
         let doing = "set up the session on";
         let (names, values): (Vec<String>, Vec<String>) =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).unzip();
+        // Of what only newer servers know, the names come from the server: a lock's session is idle for as long as a migration
+        // takes.
         let set = Sql::fixed(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.set_config(name, value, false) \
-             FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) u(name, value)",
+             FROM (SELECT name, value FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) \
+             u(name, value) UNION ALL SELECT known.name, '0' FROM (VALUES ('idle_session_timeout'), \
+             ('transaction_timeout')) known(name) WHERE pg_catalog.current_setting(known.name, true) IS NOT NULL) s",
         );
         for row in client.rows(doing, &set, &[Value::Texts(&names), Value::Texts(&values)])? {
             client.pid = client.get(doing, &row, 0)?;
         }
         OWN.lock().unwrap_or_else(PoisonError::into_inner).insert(client.pid);
-        // Limits that only newer servers know: a lock's session is idle for as long as a migration takes.
-        let limits = Sql::fixed(
-            "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings \
-             WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
-        );
-        client.rows("set up the session on", &limits, &[])?;
         Ok(client)
     }
 

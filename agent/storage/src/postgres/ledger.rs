@@ -28,7 +28,7 @@ impl PostgresStorage {
     /// # Errors
     /// [`StorageError::NotALedger`]; [`StorageError::Postgres`], transient where somebody holds a lock on it for too long.
     pub fn ledger(&self, name: &LedgerName) -> Result<Ledger, StorageError> {
-        Ledger::open(self.connect("look")?, name.as_str())
+        Ledger::open(self.look()?, name.as_str())
     }
 }
 
@@ -42,6 +42,12 @@ impl Ledger {
             &Sql::fixed("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL cursor_tuple_fraction = 1"),
         )?;
         Ok(Self { client, name: name.to_owned(), schema: Ident::new(name), columns, layout, cursors: Cell::new(0) })
+    }
+
+    /// Ends the snapshot; the connection is as it was before.
+    pub(super) fn end(self) -> Result<Client, StorageError> {
+        self.client.run("end reading", &Sql::fixed("ROLLBACK"))?;
+        Ok(self.client)
     }
 
     /// How its tables look.

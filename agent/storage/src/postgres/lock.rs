@@ -12,8 +12,10 @@ use std::time::Duration;
 /// How long a server may take to say that the lock's session lives.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long after one lane another may begin. What two at once collide in comes early in a migration.
-const APART: Duration = Duration::from_secs(1);
+/// How long after one lane another may begin. What two at once collide in comes at the end of a migration and lasts until
+/// its commit, 5 ms later (measured at 2,000 transactions); only equal ledgers that began at once come there together. Those
+/// that meet there all the same are tried again.
+const APART: Duration = Duration::from_millis(100);
 
 /// The storage as a whole: exclusive for its runner, shared by those of single items.
 const WHOLE: &str = "storage";
@@ -70,15 +72,15 @@ impl PostgresStorage {
     pub(super) fn begin_apart(&self) -> Result<(), StorageError> {
         let client = self.connect_patiently("stagger")?;
         let doing = "wait for the other lanes on";
-        client.rows(doing, &Sql::fixed("SELECT pg_advisory_lock($1)"), &[Value::Number(number(LANES))])?;
+        wait_for(&client, LANES)?;
         let young = Sql::fixed(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = session_user \
              AND application_name LIKE 'cutover:%' AND application_name NOT IN ('cutover:look', 'cutover:stagger') \
-             AND pid <> pg_backend_pid() AND xact_start > clock_timestamp() - make_interval(secs => $1)",
+             AND pid <> pg_backend_pid() AND xact_start > clock_timestamp() - $1 * interval '1 ms'",
         );
-        let apart = i64::try_from(APART.as_secs()).unwrap_or(1);
+        let apart = i64::try_from(APART.as_millis()).unwrap_or(i64::MAX);
         while client.one::<i64>(doing, &young, &[Value::Number(apart)])? > 0 {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(APART / 5);
         }
         // The caller's command has not connected yet, so the next lane could not see it. If the process ends before, there is
         // no command either.
@@ -88,6 +90,12 @@ impl PostgresStorage {
         });
         Ok(())
     }
+}
+
+/// Waits until no other of ours does the same; for as long as the client's session lasts.
+pub(super) fn wait_for(client: &Client, what: &str) -> Result<(), StorageError> {
+    let sql = Sql::fixed("SELECT pg_advisory_lock($1)");
+    client.rows("wait for another of ours on", &sql, &[Value::Number(number(what))]).map(|_| ())
 }
 
 fn key(item: &RecoveryItem) -> String {

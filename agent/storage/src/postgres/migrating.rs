@@ -11,8 +11,8 @@ impl PostgresStorage {
     /// holds ACCESS EXCLUSIVE on them to the end, `pg_total_relation_size` waits for that (seen on PostgreSQL 15), and the new
     /// tables are not visible yet. The database's files are measured without a lock.
     pub(super) fn bytes_of_database(&self) -> Result<u64, StorageError> {
-        let bytes: i64 =
-            self.connect("look")?.one("measure", &Sql::fixed("SELECT pg_database_size(current_database())"), &[])?;
+        let size = Sql::fixed("SELECT pg_database_size(current_database())");
+        let bytes: i64 = self.looking(|client| client.one("measure", &size, &[]))?;
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 

@@ -15,6 +15,7 @@ mod inventory;
 mod layout;
 mod ledger;
 mod lock;
+mod look;
 mod migrating;
 mod obstacles;
 mod programs;
@@ -38,6 +39,7 @@ use address::{Address, Endpoint, SESSION, application};
 use client::Client;
 use cutover_vocabulary::storage::StorageIdentity;
 use error::Place;
+use look::Spares;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
@@ -47,8 +49,8 @@ pub use ledger::Ledger;
 /// How long a look waits for a lock that somebody else holds: long enough for a statement, never behind a migration.
 const LOOK_LOCK_TIMEOUT: &str = "5s";
 
-/// A database, as one service uses it. Cheap to make; connects for every piece of work anew, so that a server that was
-/// restarted meanwhile is no trouble.
+/// A database, as one service uses it. A server that was restarted meanwhile is no trouble: what changes something connects
+/// anew, and a connection that is kept for looks is asked first whether it still answers.
 #[derive(Debug, Clone)]
 pub struct PostgresStorage {
     address: Address,
@@ -60,6 +62,7 @@ pub struct PostgresStorage {
     /// The server's major version.
     server: u32,
     resolved: Resolved,
+    spares: Spares,
 }
 
 impl PostgresStorage {
@@ -76,13 +79,17 @@ impl PostgresStorage {
             match connect(&address, endpoint, database, "look") {
                 Ok(client) if address.wants_writable() && identity::not_writable(&client)?.is_some() => {}
                 Ok(client) => {
+                    let (identity, server) = (identity::identify(&client)?, identity::major(&client)?);
+                    let spares = Spares::default();
+                    spares.keep(client);
                     return Ok(Self {
                         endpoint: endpoint.clone(),
                         database: database.to_owned(),
-                        identity: identity::identify(&client)?,
-                        server: identity::major(&client)?,
+                        identity,
+                        server,
                         resolved: resolved.clone(),
                         address,
+                        spares,
                     });
                 }
                 // The first server's answer says more than that of a second one which is only there for a failover.
@@ -112,15 +119,20 @@ impl PostgresStorage {
         &self.database
     }
 
-    /// The same server and role, another database: for scratch copies and rehearsals. `None`: it is not there.
-    pub(crate) fn at_database(&self, database: &str) -> Result<Self, StorageError> {
-        let mut other = self.clone();
-        database.clone_into(&mut other.database);
-        other.identity = identity::identify(&other.connect("look")?)?;
-        Ok(other)
+    /// The same server and role, another database: for scratch copies and rehearsals. Whether it is there shows when it is
+    /// connected to.
+    pub(crate) fn at_database(&self, name: &str) -> Self {
+        let mut other = Self { spares: Spares::default(), ..self.clone() };
+        name.clone_into(&mut other.database);
+        match &mut other.identity {
+            StorageIdentity::Postgres { database, .. } => name.clone_into(database),
+            // A server is no directory.
+            StorageIdentity::Sqlite { .. } => {}
+        }
+        other
     }
 
-    /// A connection for a look: a lock that somebody holds ends it after seconds.
+    /// A connection of its own for a task; a lock that somebody holds ends it after seconds.
     pub(crate) fn connect(&self, task: &str) -> Result<Client, StorageError> {
         connect(&self.address, &self.endpoint, &self.database, task)
     }

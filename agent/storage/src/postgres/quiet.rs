@@ -20,13 +20,14 @@ impl PostgresStorage {
     pub(super) fn wait_until_quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
         let begun = clock::since_boot();
         loop {
-            let client = self.connect("look")?;
+            let client = self.look()?;
             let schemas = match item {
                 Some(RecoveryItem::Ledger(name)) => vec![name.as_str().to_owned()],
                 Some(RecoveryItem::System) => vec![SYSTEM.to_owned()],
                 None => Inventory::of(&client)?.schemas(),
             };
             let seen = sessions::look(self, &client, &schemas)?;
+            self.keep(client);
             let strangers: Vec<&Seen> = seen.iter().filter(|seen| works(seen)).collect();
             if let Some(first) = strangers.first() {
                 let who = format!("{} ({} in all)", first.session, strangers.len());

@@ -2,7 +2,7 @@
 
 use super::PostgresStorage;
 use super::programs::Program;
-use super::scratch::{self, Scratch};
+use super::scratch::{self, Proving, Scratch};
 use super::{dependents, system};
 use crate::digest;
 use crate::points::{self, MANIFEST, Manifest, check_files, losses_path, manifest};
@@ -44,9 +44,11 @@ pub(super) fn secure(storage: &PostgresStorage, ask: &Secure<'_>) -> Result<Reco
         points::refuse_other(&earlier, &copy, ask.upgrade, ask.storage, ask.item)?;
         let whole = earlier.lossy == ask.lossy && check_files(&earlier).is_ok();
         if let RecoveryItem::Ledger(name) = ask.item {
-            let now = storage.ledger(name)?;
-            let migrations = now.migrations()?;
-            points::refuse_if_written_since(&earlier.point, &migrations, || digest::digest(&now))?;
+            let migrations = storage.reading(name, |now| {
+                let migrations = now.migrations()?;
+                points::refuse_if_written_since(&earlier.point, &migrations, || digest::digest(now))?;
+                Ok(migrations)
+            })?;
             if !whole && migrations != earlier.point.migrations {
                 return Err(cannot_be_taken_again(&earlier));
             }
@@ -113,8 +115,10 @@ fn take(
         RecoveryItem::Ledger(name) => keep_ledger(storage, ask, name, partial, &mut point, &mut manifest, copy)?,
         RecoveryItem::System => match system::contents(storage)? {
             Some(held) => {
-                dump(storage, SYSTEM, None, partial)?.wait()?;
-                point.restore_took = prove_system(storage, ask, partial, held)?;
+                let dumping = dump(storage, SYSTEM, None, partial)?;
+                let proving = Proving::of(storage, SYSTEM)?;
+                dumping.wait()?;
+                point.restore_took = prove_system(storage, proving, partial, held)?;
                 manifest.contents = Some(held);
             }
             None => {
@@ -159,16 +163,14 @@ fn keep_ledger(
     point.migrations = snapshot.migrations()?;
     point.mark = Some(snapshot.mark()?);
     manifest.dependents = dependents::find(snapshot.client(), name.as_str())?;
+    let proving = Proving::of(storage, name.as_str())?;
     dumping.wait()?;
-    drop(snapshot);
+    storage.done_with(snapshot)?;
 
     let begun = clock::since_boot();
-    let proof = Scratch::make(storage, &proof_name(storage, ask))?;
-    let proved = proof.restore(partial).and_then(|()| digest::digest(&proof.storage.ledger(name)?));
+    let restored =
+        proving.show(partial, name.as_str(), |there| there.reading(name, |ledger| digest::digest(ledger)))?;
     point.restore_took = clock::since_boot().since(begun);
-    let removed = proof.remove();
-    let restored = proved?;
-    removed?;
     if restored != reading.digest {
         return Err(not_proved(storage, partial, "restored from it, the ledger has another digest"));
     }
@@ -183,19 +185,14 @@ fn keep_ledger(
 
 fn prove_system(
     storage: &PostgresStorage,
-    ask: &Secure<'_>,
+    proving: Proving,
     partial: &Path,
     held: Digest,
 ) -> Result<Elapsed, StorageError> {
     let begun = clock::since_boot();
-    let proof = Scratch::make(storage, &proof_name(storage, ask))?;
-    let proved = proof.restore(partial).and_then(|()| system::contents(&proof.storage));
-    let took = clock::since_boot().since(begun);
-    let removed = proof.remove();
-    let restored = proved?;
-    removed?;
+    let restored = proving.show(partial, SYSTEM, system::contents)?;
     if restored == Some(held) {
-        return Ok(took);
+        return Ok(clock::since_boot().since(begun));
     }
     Err(not_proved(storage, partial, "restored from it, the system store holds other rows"))
 }
@@ -206,11 +203,6 @@ fn not_proved(storage: &PostgresStorage, dump: &Path, what: &str) -> StorageErro
         original: PathBuf::from(format!("database {}", storage.database())),
         what: what.to_owned(),
     }
-}
-
-/// Two deployments of one cluster must not drop each other's.
-fn proof_name(storage: &PostgresStorage, ask: &Secure<'_>) -> String {
-    scratch::name("proof", &format!("{}/{}/{}", storage.database(), ask.upgrade, ask.item))
 }
 
 /// Starts a dump of one schema: structure, rows, owners, grants. `-Fc` is one file; level 1 because the dump is in the

@@ -91,12 +91,12 @@ fn look(storage: &PostgresStorage, name: &LedgerName, manifest: &Manifest) -> Re
     if !storage.has_schema(name.as_str())? {
         return Ok(Now::Gone);
     }
-    let looked = storage.ledger(name).and_then(|ledger| {
+    let looked = storage.reading(name, |ledger| {
         // Migrations first: a migrated ledger that lost nothing has an equal digest.
         if ledger.migrations()? != manifest.point.migrations {
             return Ok(Now::Changed);
         }
-        let digest = digest::digest(&ledger)?;
+        let digest = digest::digest(ledger)?;
         Ok(if Some(&digest) == manifest.point.digest.as_ref() { Now::AsItWas } else { Now::NotMigrated(digest) })
     });
     match looked {

@@ -12,7 +12,7 @@ impl PostgresStorage {
     /// Whether there is a schema of this name.
     pub(super) fn has_schema(&self, name: &str) -> Result<bool, StorageError> {
         let sql = Sql::fixed("SELECT 1 FROM pg_namespace WHERE nspname = $1");
-        Ok(!self.connect("look")?.rows(DOING, &sql, &[Value::Text(name)])?.is_empty())
+        self.looking(|client| Ok(!client.rows(DOING, &sql, &[Value::Text(name)])?.is_empty()))
     }
 
     /// Whether there is a table of this name in it.
@@ -21,7 +21,7 @@ impl PostgresStorage {
             "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')",
         );
-        Ok(!self.connect("look")?.rows(DOING, &sql, &[Value::Text(schema), Value::Text(table)])?.is_empty())
+        self.looking(|client| Ok(!client.rows(DOING, &sql, &[Value::Text(schema), Value::Text(table)])?.is_empty()))
     }
 }
 

@@ -2,7 +2,9 @@
 //! that a copy in another one is never taken for a ledger.
 
 use super::PostgresStorage;
+use super::client::{Client, Value};
 use super::ident::{Ident, Sql};
+use super::lock;
 use super::programs::Program;
 use crate::StorageError;
 use cutover_vocabulary::Digest;
@@ -41,7 +43,7 @@ impl Scratch {
             &Sql::fixed("SELECT extname::text FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"),
             &[],
         )?;
-        let storage = home.at_database(name)?;
+        let storage = home.at_database(name);
         let there = storage.connect_patiently(name)?;
         for row in &extensions {
             let extension = Ident::new(&client.get::<String>("list the extensions of", row, 0)?);
@@ -61,7 +63,7 @@ impl Scratch {
             "copy a scratch database beside",
             &Sql::with("CREATE DATABASE {0} TEMPLATE {1}", &[(&ident).into(), (&template).into()]),
         )?;
-        Ok(Self { home: other.home.clone(), storage: other.home.at_database(name)? })
+        Ok(Self { home: other.home.clone(), storage: other.home.at_database(name) })
     }
 
     /// Restores a dump into it as a restore in earnest does, owners and grants included: roles are the cluster's, so what our
@@ -88,6 +90,66 @@ impl Scratch {
     /// Drops it.
     pub(super) fn remove(self) -> Result<(), StorageError> {
         drop_database(&self.home, self.storage.database())
+    }
+}
+
+/// Where recovery points are proved: one database for all points of a storage, each restored under its schema's own name and
+/// dropped again. To make a database takes longer than to restore a small ledger into it, and to drop one makes the server
+/// write out everything that it holds in memory, so both are done outside the downtime.
+pub(super) struct Proving {
+    scratch: Scratch,
+}
+
+impl Proving {
+    fn name(home: &PostgresStorage) -> String {
+        name("proof", home.database())
+    }
+
+    /// Makes the database, empty, in place of one that was left behind.
+    pub(super) fn prepare(home: &PostgresStorage) -> Result<(), StorageError> {
+        Scratch::make(home, &Self::name(home)).map(|_| ())
+    }
+
+    /// Goes there, with room for one schema; makes the database where nobody prepared it. Lanes come here side by side.
+    pub(super) fn of(home: &PostgresStorage, schema: &str) -> Result<Self, StorageError> {
+        let name = Self::name(home);
+        let sql = Sql::fixed("SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)");
+        let is_there = |client: &Client| client.one("look for a scratch database beside", &sql, &[Value::Text(&name)]);
+        if !home.looking(is_there)? {
+            let gate = home.connect_patiently(&name)?;
+            lock::wait_for(&gate, "proofs")?;
+            if !is_there(&gate)? {
+                Scratch::make(home, &name)?;
+            }
+        }
+        let proving = Self { scratch: Scratch { home: home.clone(), storage: home.at_database(&name) } };
+        proving.empty(schema)?;
+        Ok(proving)
+    }
+
+    /// Restores a dump as a restore in earnest does, and lets the caller look at it.
+    pub(super) fn show<T>(
+        self,
+        dump: &Path,
+        schema: &str,
+        look: impl FnOnce(&PostgresStorage) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let shown = self.scratch.restore(dump).and_then(|()| look(&self.scratch.storage));
+        let emptied = self.empty(schema);
+        let shown = shown?;
+        emptied?;
+        Ok(shown)
+    }
+
+    fn empty(&self, schema: &str) -> Result<(), StorageError> {
+        let ident = Ident::new(schema);
+        let sql = Sql::with("DROP SCHEMA IF EXISTS {0} CASCADE", &[(&ident).into()]);
+        self.scratch.storage.looking(|client| client.run("empty the scratch database", &sql))
+    }
+
+    /// Drops the database, if it is there.
+    pub(super) fn tidy(home: &PostgresStorage) -> Result<(), StorageError> {
+        drop_database(home, &Self::name(home))
     }
 }
 

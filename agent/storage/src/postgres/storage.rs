@@ -1,5 +1,7 @@
 //! PostgreSQL as a [`Storage`].
 
+use super::ledger::Ledger;
+use super::scratch::Proving;
 use super::{PostgresStorage, recovery, rehearsal, restore};
 use crate::points;
 use crate::storage::{Copied, CopyAsk, Lock, Look, Secure, Storage};
@@ -37,7 +39,15 @@ impl Storage for PostgresStorage {
     }
 
     fn migrations(&self, ledger: &LedgerName, _scratch: &Path) -> Result<Migrations, StorageError> {
-        self.ledger(ledger)?.migrations()
+        self.reading(ledger, Ledger::migrations)
+    }
+
+    fn prepare(&self) -> Result<(), StorageError> {
+        Proving::prepare(self)
+    }
+
+    fn tidy(&self) -> Result<(), StorageError> {
+        Proving::tidy(self)
     }
 
     fn secure(&self, ask: &Secure<'_>) -> Result<RecoveryPoint, StorageError> {
@@ -49,15 +59,15 @@ impl Storage for PostgresStorage {
             let path = PathBuf::from(&point.place);
             return Err(StorageError::Refused { path, why: format!("the {} has no digest to prove", point.item) });
         };
-        let ledger = self.ledger(name)?;
-        let migrations = ledger.migrations()?;
-        points::prove(point, &ledger, migrations, |manifest| {
-            let before = recovery::unpack(self, manifest)?;
-            let compared = before.storage.ledger(name).and_then(|original| digest::compare(&original, &ledger));
-            let removed = before.remove();
-            let compared = compared?;
-            removed?;
-            Ok(compared)
+        self.reading(name, |ledger| {
+            points::prove(point, ledger, ledger.migrations()?, |manifest| {
+                let before = recovery::unpack(self, manifest)?;
+                let compared = before.storage.ledger(name).and_then(|original| digest::compare(&original, ledger));
+                let removed = before.remove();
+                let compared = compared?;
+                removed?;
+                Ok(compared)
+            })
         })
     }
 
@@ -78,7 +88,7 @@ impl Storage for PostgresStorage {
     }
 
     fn mark(&self, ledger: &LedgerName, _scratch: &Path) -> Result<String, StorageError> {
-        self.ledger(ledger)?.mark()
+        self.reading(ledger, Ledger::mark)
     }
 
     fn growth(&self, _ledger: &LedgerName) -> Result<u64, StorageError> {

@@ -16,7 +16,7 @@ use cutover_vocabulary::survey::StorageSurvey;
 impl PostgresStorage {
     /// Reads every ledger in a snapshot of its own, one after another.
     pub(super) fn look_closely(&self, look: &Look<'_>) -> Result<StorageSurvey, StorageError> {
-        let client = self.connect("look")?;
+        let client = self.look()?;
         let inventory = Inventory::of(&client)?;
         let seen = sessions::look(self, &client, &inventory.schemas())?;
         let obstacles = obstacles::find(self, &client, &inventory)?;
@@ -27,10 +27,11 @@ impl PostgresStorage {
             .iter()
             .map(|found| dependents::find(&client, found.name.as_str()))
             .collect::<Result<Vec<_>, _>>()?;
-        drop(client);
+        self.keep(client);
         let mut ledgers = Vec::new();
         for (found, dependents) in inventory.ledgers.iter().zip(dependents) {
-            ledgers.push(LedgerSurvey { dependents, ..read(&self.ledger(&found.name)?, found)? });
+            let survey = self.reading(&found.name, |ledger| read(ledger, found))?;
+            ledgers.push(LedgerSurvey { dependents, ..survey });
         }
         let strangers = seen.into_iter().filter(|seen| seen.is_stranger(look.exceptions)).map(|seen| seen.session);
         let sessions = strangers.filter(|session| match session.kind {
@@ -59,7 +60,7 @@ impl PostgresStorage {
 
     /// Sessions first, then what is there: whoever comes later than the first look is seen by the next attestation.
     pub(super) fn look_quickly(&self, look: &Look<'_>) -> Result<StorageAttestation, StorageError> {
-        let client = self.connect("look")?;
+        let client = self.look()?;
         let inventory = Inventory::of(&client)?;
         let seen = sessions::look(self, &client, &inventory.schemas())?;
         let mut not_visible = sessions::not_visible(self, &seen, look.exceptions);
@@ -68,7 +69,7 @@ impl PostgresStorage {
         }));
         let records =
             |found: &Found| Ok((found.name.clone(), migrations(&client, found.name.as_str(), &found.columns)?));
-        Ok(StorageAttestation {
+        let attestation = StorageAttestation {
             storage: self.identity.clone(),
             ledgers: inventory.ledgers.iter().map(|found| found.name.clone()).collect(),
             migrations: inventory.ledgers.iter().map(records).collect::<Result<_, StorageError>>()?,
@@ -80,7 +81,9 @@ impl PostgresStorage {
                 .collect(),
             not_visible,
             at: clock::wall(),
-        })
+        };
+        self.keep(client);
+        Ok(attestation)
     }
 }
 

@@ -4,7 +4,7 @@ use super::PostgresStorage;
 use super::ident::{Ident, Sql};
 use super::recovery::SYSTEM;
 use crate::StorageError;
-use crate::postgres::client::Value;
+use crate::postgres::client::{Client, Value};
 use cutover_vocabulary::Digest;
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +12,10 @@ const DOING: &str = "read the system store of";
 
 /// SHA-256 over every row of every table, sorted; none where there is no system store.
 pub(super) fn contents(storage: &PostgresStorage) -> Result<Option<Digest>, StorageError> {
-    let client = storage.connect("look")?;
+    storage.looking(hash)
+}
+
+fn hash(client: &Client) -> Result<Option<Digest>, StorageError> {
     let there = client.rows(
         DOING,
         &Sql::fixed("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1"),

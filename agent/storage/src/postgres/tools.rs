@@ -1,13 +1,19 @@
 //! PostgreSQL's own programs on this host.
 
 use crate::StorageError;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// The programs that a recovery point needs.
 pub(crate) const PROGRAMS: [&str; 3] = ["pg_dump", "pg_restore", "psql"];
+
+/// What was found, by the server's version: each program is asked for its version before, which takes as long as a small dump.
+/// In a worker, which lives for one order.
+static FOUND: Mutex<BTreeMap<u32, Tools>> = Mutex::new(BTreeMap::new());
 
 /// A folder that holds all of [`PROGRAMS`], of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +32,14 @@ impl Tools {
     /// # Errors
     /// [`StorageError::Tool`] where there are none, or only too old ones.
     pub(crate) fn find(server: u32) -> Result<Self, StorageError> {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tools) = found.get(&server) {
+            return Ok(tools.clone());
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        Self::find_in(server, &folders(&path))
+        let tools = Self::find_in(server, &folders(&path))?;
+        found.insert(server, tools.clone());
+        Ok(tools)
     }
 
     /// The first of the server's own version is taken without a look at the rest: Debian's `/usr/bin/pg_dump` is a script that

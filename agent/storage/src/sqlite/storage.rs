@@ -166,6 +166,14 @@ impl Storage for SqliteStorage {
         self.ledger(ledger, scratch)?.migrations()
     }
 
+    fn prepare(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn tidy(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn secure(&self, ask: &Secure<'_>) -> Result<RecoveryPoint, StorageError> {
         recovery::secure(&self.place, ask)
     }

@@ -38,6 +38,8 @@ pub trait Bed {
     fn register(&self, ledger: &str);
     /// What `storage scan` would take for ledgers.
     fn scanned(&self) -> Vec<String>;
+    /// What was made elsewhere for this storage and is still there, each with what it holds of ledgers.
+    fn elsewhere(&self) -> Vec<(String, Vec<String>)>;
 
     fn points(&self) -> PathBuf {
         self.root().join("points")
@@ -113,6 +115,9 @@ impl Bed for Sqlite {
         names.sort();
         names
     }
+    fn elsewhere(&self) -> Vec<(String, Vec<String>)> {
+        Vec::new()
+    }
 }
 
 /// A database of a cluster.
@@ -166,5 +171,15 @@ impl Bed for Postgres {
     fn scanned(&self) -> Vec<String> {
         let sql = "SELECT table_schema FROM information_schema.tables WHERE table_name = 'transactions' ORDER BY 1";
         self.cluster.sql(&self.database, sql).unwrap().lines().map(str::to_owned).collect()
+    }
+    fn elsewhere(&self) -> Vec<(String, Vec<String>)> {
+        // Other tests work in this cluster too.
+        let name = format!("cutover_proof_{}", cutover_vocabulary::Digest::of(self.database.as_bytes()).short());
+        let there = self.cluster.sql("postgres", &format!("SELECT datname FROM pg_database WHERE datname = '{name}'"));
+        let there = there.unwrap();
+        let schemas =
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)' ORDER BY 1";
+        let held = |name: &str| self.cluster.sql(name, schemas).unwrap().lines().map(str::to_owned).collect();
+        there.lines().map(|name| (name.to_owned(), held(name))).collect()
     }
 }

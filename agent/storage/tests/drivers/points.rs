@@ -3,7 +3,7 @@
 use crate::bed::{SAMPLE, ledger, sample};
 use crate::on_every_driver;
 use cutover_storage::StorageError;
-use cutover_storage::storage::CopyAsk;
+use cutover_storage::storage::{CopyAsk, Secure, Storage};
 use cutover_vocabulary::UpgradeId;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem};
 use std::io::Write as _;
@@ -220,5 +220,43 @@ fn a_folder_with_another_upgrades_points_is_refused() {
             lossy: true,
         };
         assert!(matches!(storage.secure(&ask).unwrap_err(), StorageError::Refused { .. }), "{}", bed.name());
+    });
+}
+
+#[test]
+fn what_securing_needs_may_be_prepared_is_emptied_after_each_proof_and_removed_in_the_end() {
+    on_every_driver(|bed| {
+        let storage = bed.storage();
+        storage.prepare().unwrap();
+        storage.prepare().unwrap();
+        let prepared = bed.elsewhere();
+        bed.register(SAMPLE);
+        let point = bed.secure(&sample(), true).unwrap();
+        bed.secure(&RecoveryItem::System, true).unwrap();
+        assert_eq!(bed.elsewhere(), prepared, "{}: rows of the ledger were left", bed.name());
+        assert!(prepared.iter().all(|(_, held)| held.is_empty()), "{}: {prepared:?}", bed.name());
+        storage.tidy().unwrap();
+        storage.tidy().unwrap();
+        assert_eq!(bed.elsewhere(), [], "{}", bed.name());
+
+        // Nobody prepared it: it is made, by whichever of two comes first.
+        std::fs::remove_dir_all(bed.points()).unwrap();
+        let (folder, upgrade) = (bed.points(), UpgradeId::new("u1").unwrap());
+        let secure = |storage: Box<dyn Storage>, item: RecoveryItem| {
+            let identity = storage.identity().clone();
+            storage.secure(&Secure { item: &item, storage: &identity, upgrade: &upgrade, folder: &folder, lossy: true })
+        };
+        let (one, other) = (bed.storage(), bed.storage());
+        let points = std::thread::scope(|scope| {
+            let lanes = [
+                scope.spawn(|| secure(one, sample()).unwrap()),
+                scope.spawn(|| secure(other, RecoveryItem::System).unwrap()),
+            ];
+            lanes.map(|lane| lane.join().unwrap())
+        });
+        assert_eq!(points[0].digest, point.digest, "{}", bed.name());
+        assert_eq!(points[1].item, RecoveryItem::System);
+        assert_eq!(bed.elsewhere(), prepared, "{}", bed.name());
+        storage.tidy().unwrap();
     });
 }

@@ -193,7 +193,8 @@ pub fn ask() -> PlanAsk {
         deployment: DeploymentName::new("prod").unwrap(),
         target: version(NEW),
         strategy: StrategyAsk::Auto,
-        limits: Limits::default(),
+        // Fewer lanes than ledgers, so that some begin later than others.
+        limits: Limits { lanes: 2, ..Limits::default() },
         declared: std::collections::BTreeSet::new(),
     }
 }
