@@ -62,7 +62,7 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
         Work::Verify { version, ledgers } => closed::verify(site, order, version, ledgers).await?,
         Work::Open { version } => {
             let opened = open::open(site, order, version, stop).await?;
-            tidy::begin(site, &order.deployment);
+            tidy::begin(site, order);
             opened
         }
         Work::Rehearse { .. }

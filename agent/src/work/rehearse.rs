@@ -94,7 +94,7 @@ async fn on_a_copy(
     let removed = place::apart(|| copied.remove());
     let rehearsal = rehearsed?;
     removed?;
-    tidy::prepare(bench.settings, &bench.order.deployment, &*place.storage)?;
+    tidy::prepare(bench.settings, bench.order, &*place.storage)?;
     Ok(rehearsal)
 }
 

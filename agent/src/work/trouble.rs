@@ -196,7 +196,14 @@ impl From<CliError> for Trouble {
 
 /// Messages of the ledger after which the same command was seen to pass.
 fn transient(message: &str) -> bool {
-    ["database is locked", "tuple concurrently updated", "connection refused"].iter().any(|text| message.contains(text))
+    let known = [
+        "database is locked",
+        // Two lanes of 1.4.x made the function that they share at once: one that was there, or one that was not.
+        "tuple concurrently updated",
+        "pg_proc_proname_args_nsp_index",
+        "connection refused",
+    ];
+    known.iter().any(|text| message.contains(text))
 }
 
 impl From<HttpError> for Trouble {

@@ -53,9 +53,9 @@ pub fn main(folder: &Path) -> ExitCode {
             Err(code) => code,
             Ok(()) => in_runtime(crate::work::survey_in_worker(&settings, &ask, &folder)),
         },
-        Task::Tidy { settings, deployment } => match hold_the_lock(&folder) {
+        Task::Tidy { settings, deployment, upgrade } => match hold_the_lock(&folder) {
             Err(code) => code,
-            Ok(()) => in_runtime(crate::work::tidy_in_worker(&settings, &deployment, &folder)),
+            Ok(()) => in_runtime(crate::work::tidy_in_worker(&settings, &deployment, &upgrade, &folder)),
         },
     }
 }

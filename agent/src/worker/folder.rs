@@ -3,7 +3,7 @@
 use crate::files::{self, FileError, folder, io_error};
 use crate::service::launch::Launch;
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{DeploymentName, Order};
+use cutover_vocabulary::{DeploymentName, Order, UpgradeId};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,8 @@ pub enum Task {
         settings: PathBuf,
         /// Whose storage.
         deployment: DeploymentName,
+        /// For which upgrade it was prepared.
+        upgrade: UpgradeId,
     },
 }
 

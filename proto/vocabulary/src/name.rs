@@ -42,23 +42,41 @@ fn check_found(kind: &'static str, text: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
-// Shared text: names are cloned into every order, key and fact, and a fold of 100,000 facts clones a million of them.
+/// Shared text: names are cloned into every order, key and fact, and a fold of 100,000 facts clones a million of them. Ordered
+/// byte by byte; what nearly always decides that, the first 16 bytes as a number, lies beside the pointer, because a map of
+/// 10,000 names that follows one for each comparison waits for memory most of its time.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Text {
+    begins: u128,
+    whole: std::sync::Arc<str>,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let mut begins = [0; 16];
+        for (to, from) in begins.iter_mut().zip(text.bytes()) {
+            *to = from;
+        }
+        Self { begins: u128::from_be_bytes(begins), whole: text.into() }
+    }
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(Text);
 
         impl $name {
             /// Parses a name; the error names the rule that the text breaks.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
                 $check($kind, &text)?;
-                Ok(Self(text.into()))
+                Ok(Self(Text::new(&text)))
             }
             /// The name as it is stored; not escaped for a terminal.
-            pub fn as_str(&self) -> &str { &self.0 }
+            pub fn as_str(&self) -> &str { &self.0.whole }
         }
         impl TryFrom<String> for $name {
             type Error = InvalidName;
@@ -68,13 +86,13 @@ macro_rules! names {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> { Self::new(text) }
         }
-        impl From<$name> for String { fn from(name: $name) -> String { name.0.as_ref().to_owned() } }
+        impl From<$name> for String { fn from(name: $name) -> String { name.as_str().to_owned() } }
         /// Control characters and terminal escapes are shown escaped, never sent to a terminal.
         impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{}", shown(&self.0)) }
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{}", shown(self.as_str())) }
         }
         impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{:?}", self.0) }
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{:?}", self.as_str()) }
         }
     )*};
 }
@@ -124,6 +142,20 @@ mod tests {
             assert_eq!(InstanceName::new(text).unwrap_err().why, why, "{text:?}");
         }
         assert!(InstanceName::new("numary@eu.service").is_ok());
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_bytes_however_long_and_whatever_is_in_them() {
+        let long = "x".repeat(15);
+        let mut texts = vec!["a".to_owned(), "a\0".to_owned(), "a\0b".to_owned(), "b".to_owned(), "漢".to_owned()];
+        texts.extend(["", "a", "b", "ab", "ba", "\u{ff}"].map(|end| format!("{long}{end}")));
+        for one in &texts {
+            for other in &texts {
+                let names = (LedgerName::new(one.as_str()).unwrap(), LedgerName::new(other.as_str()).unwrap());
+                assert_eq!(names.0.cmp(&names.1), one.as_bytes().cmp(other.as_bytes()), "{one:?} and {other:?}");
+                assert_eq!(names.0 == names.1, one == other, "{one:?} and {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod database;
 mod faults;
 mod kills;
 mod members;
+mod server;
 
 use cutover_tests::checks::check_facts;
 use cutover_tests::clients::{Told, check_exactly_once, version};
