@@ -31,9 +31,10 @@ impl Host {
         Ok(Self { site: Site::new(settings, incarnation, worker), surveys: AtomicU64::new(0) })
     }
 
-    /// Starts every service whose settings say so, unless it is fenced or runs. Called when the agent starts; waits for none of
-    /// them to answer.
+    /// Starts every service whose settings say so, unless it is fenced or runs, and goes on with what an agent before had begun
+    /// to tidy up. Called when the agent starts; waits for none of them to answer.
     pub async fn start_services(&self) -> Vec<(InstanceName, Result<(), ServiceError>)> {
+        work::resume_tidying(&self.site);
         let mut results = Vec::new();
         for service in self.site.services().filter(|service| service.settings().start) {
             let standing = service.fence().read().map(|fence| fence.standing);

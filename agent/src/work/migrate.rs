@@ -42,11 +42,10 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     let cli = bench.cli(target, checking.await?, &place)?;
     bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
     let stop = || bench.stop();
-    let stagger = async || if apart { place::apart(|| place.storage.stagger()) } else { Ok(()) };
-    // In this order: the command runs while the other waits.
-    let (listed, staggered) = tokio::join!(cli.list(&stop), stagger());
-    let listed = listed?;
-    staggered?;
+    let listed = cli.list(&stop).await?;
+    if apart {
+        place::apart(|| place.storage.stagger())?;
+    }
     // Whoever wrote since has clients who were told that it is there; what was kept does not hold it.
     let now = place::apart(|| place.storage.mark(name, &scratch))?;
     if mark.is_some_and(|mark| mark != now) {

@@ -25,6 +25,7 @@ mod trouble;
 
 pub use site::Site;
 pub use tidy::in_worker as tidy_in_worker;
+pub use tidy::resume as resume_tidying;
 pub use trouble::Trouble;
 
 use crate::files::FileError;

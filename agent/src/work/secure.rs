@@ -18,6 +18,7 @@ pub(super) fn secure(
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     bench.unless_stopped("the recovery point was begun")?;
     let folder = bench.points();
+    super::tidy::remember(bench.settings, bench.order)?;
     // The identity as planned: its directory may be spelt otherwise here, and the manifest must say the same each time.
     let ask = Secure { storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy };
     place::apart(|| place.storage.secure(&ask))

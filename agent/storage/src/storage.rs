@@ -44,11 +44,13 @@ pub trait Storage: Send {
     /// Which migrations a ledger records.
     fn migrations(&self, ledger: &LedgerName, scratch: &Path) -> Result<Migrations, StorageError>;
 
-    /// Makes beforehand what [`secure`](Self::secure) would otherwise make in the downtime. Again makes it anew.
-    fn prepare(&self) -> Result<(), StorageError>;
+    /// Makes beforehand what [`secure`](Self::secure) would otherwise make in the downtime of this upgrade, and removes what
+    /// was left of earlier ones. Again makes it anew.
+    fn prepare(&self, upgrade: &UpgradeId) -> Result<(), StorageError>;
 
-    /// Removes what [`prepare`](Self::prepare) made, or [`secure`](Self::secure) where nobody did. Again does nothing.
-    fn tidy(&self) -> Result<(), StorageError>;
+    /// Removes what [`prepare`](Self::prepare) made for this upgrade, or [`secure`](Self::secure) where nobody did. Again does
+    /// nothing.
+    fn tidy(&self, upgrade: &UpgradeId) -> Result<(), StorageError>;
 
     /// Takes a recovery point and proves it by restoring it elsewhere. Nothing in the storage changes.
     ///

@@ -132,6 +132,7 @@ fn two_lanes_begin_a_tenth_of_a_second_apart_whoever_asks_first() {
     other.stagger().unwrap();
     let apart = cutover_storage::clock::since_boot().since(first).as_millis();
     assert!(apart >= 90, "the first had not begun yet: {apart} ms");
+    std::thread::sleep(Duration::from_millis(200));
     // The first lane's command begins late; the next lane waits for its first moment all the same.
     let _command = ours(cluster, &database, "cutover:order-1", "BEGIN; SELECT 1;");
     let looked = cutover_storage::clock::since_boot();

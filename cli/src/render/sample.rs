@@ -203,6 +203,8 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
             before: Some(Digest::of(b"before")),
             after: Some(Digest::of(b"after")),
             migrated: Some(Elapsed(900)),
+            migrating: None,
+            rehearsed: Some(Elapsed(800)),
             lost: losses(),
             restored: false,
         }],

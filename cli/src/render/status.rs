@@ -7,6 +7,7 @@ use super::page::Page;
 use super::stages;
 use super::words;
 use cutover_proto::v1::UpgradeSummary;
+use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::status::{State, Status};
 
 /// The whole page.
@@ -89,6 +90,8 @@ fn ledgers(page: &mut Page, status: &Status) {
         });
         if let Some(took) = ledger.migrated {
             said.push(format!("migrated in {took}"));
+        } else if let Some(so_far) = ledger.migrating {
+            said.push(progress(so_far, ledger.rehearsed));
         }
         if ledger.restored {
             said.push("restored".to_owned());
@@ -99,6 +102,18 @@ fn ledgers(page: &mut Page, status: &Status) {
             });
         }
         page.entry(2, 16, ledger.name.as_str(), said.join("; "));
+    }
+}
+
+/// How far a migration may be. PostgreSQL locks what it changes to the end, so nothing but time can be measured.
+fn progress(so_far: Elapsed, rehearsed: Option<Elapsed>) -> String {
+    match rehearsed {
+        Some(whole) if so_far < whole => {
+            let percent = so_far.as_millis() * 100 / whole.as_millis().max(1);
+            format!("migrating for {so_far}; its rehearsal took {whole}, so about {percent} %")
+        }
+        Some(whole) => format!("migrating for {so_far}; longer than its rehearsal, which took {whole}"),
+        None => format!("migrating for {so_far}"),
     }
 }
 
@@ -201,6 +216,22 @@ mod tests {
         }
         for line in text.lines().filter(|line| !line.contains("cutover ")) {
             assert!(columns(line) <= WIDTH, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_migrates_shows_how_long_it_took_on_the_copy_and_that_this_is_an_estimate() {
+        let mut status = sample::held();
+        status.ledgers[0].migrated = None;
+        status.ledgers[0].rehearsed = Some(Elapsed::from_secs(200));
+        for (so_far, line) in [
+            (50, "migrating for 50.0 s; its rehearsal took 3 min 20 s, so about 25 %"),
+            (250, "longer than its rehearsal, which took 3 min 20 s"),
+        ] {
+            status.ledgers[0].migrating = Some(Elapsed::from_secs(so_far));
+            let text = page(&status, &Next::at(None), Ink::PLAIN);
+            let flowed = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flowed.contains(line), "{line:?} in\n{text}");
         }
     }
 

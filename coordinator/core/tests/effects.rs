@@ -206,6 +206,25 @@ fn a_held_upgrade_can_be_paused_and_says_that_it_is_both() {
 // ---- lanes
 
 #[test]
+fn a_ledger_that_migrates_says_for_how_long_and_how_long_its_copy_took() {
+    let mut play = Play::start(Seen { ledgers: vec![("a", 0)], ..Seen::three() }.plan_without_blocks());
+    let rehearse = play.until_phase(Phase::Rehearse);
+    let took = vec![(ledger("a"), Elapsed::from_secs(40))];
+    let rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0 };
+    play.outcome(&rehearse, Outcome::Done(Evidence::Rehearsed(rehearsal)));
+    let register = play.until_phase(Phase::Migrate);
+    let at = |play: &Play, later: u64| play.upgrade.status(now(play.millis + later)).ledgers[0].clone();
+    assert_eq!((at(&play, 0).migrating, at(&play, 0).rehearsed), (None, Some(Elapsed::from_secs(40))), "not yet");
+    let registered = honest(play.upgrade.plan(), &register, now(play.millis).wall);
+    play.outcome(&register, Outcome::Done(registered));
+    let (first, later) = (at(&play, 0).migrating.unwrap(), at(&play, 7000).migrating.unwrap());
+    assert_eq!(later.since(first), Elapsed::from_secs(7));
+    play.until_phase(Phase::Prove);
+    assert_eq!(at(&play, 0).migrating, None, "it is migrated");
+    assert!(at(&play, 0).migrated.is_some());
+}
+
+#[test]
 fn the_longest_ledger_begins_first_by_its_rehearsal_or_else_by_its_size() {
     for rehearsed in [false, true] {
         let mut plan =

@@ -90,13 +90,15 @@ impl TryFrom<pb::CrossedBorder> for (Border, Timestamp) {
 
 impl From<LedgerStatus> for pb::LedgerStatus {
     fn from(status: LedgerStatus) -> Self {
-        let LedgerStatus { name, point, before, after, migrated, lost, restored } = status;
+        let LedgerStatus { name, point, before, after, migrated, migrating, rehearsed, lost, restored } = status;
         Self {
             name: name.into(),
             point: point.map(Into::into),
             before: before.map(String::from),
             after: after.map(String::from),
             migrated_ms: migrated.map(millis),
+            migrating_ms: migrating.map(millis),
+            rehearsed_ms: rehearsed.map(millis),
             lost: Some(lost.into()),
             restored,
         }
@@ -111,6 +113,8 @@ impl TryFrom<pb::LedgerStatus> for LedgerStatus {
             before: maybe_text("before", wire.before.as_deref())?,
             after: maybe_text("after", wire.after.as_deref())?,
             migrated: wire.migrated_ms.map(|millis| length("migrated_ms", millis)).transpose()?,
+            migrating: wire.migrating_ms.map(|millis| length("migrating_ms", millis)).transpose()?,
+            rehearsed: wire.rehearsed_ms.map(|millis| length("rehearsed_ms", millis)).transpose()?,
             lost: wanted("lost", wire.lost)?,
             restored: wire.restored,
         })

@@ -70,13 +70,16 @@ fn stage_status() -> impl Strategy<Value = StageStatus> {
 
 fn ledger_status() -> impl Strategy<Value = LedgerStatus> {
     let digests = (option::of(digest()), option::of(digest()));
-    (ledger(), option::of(point()), digests, option::of(elapsed()), losses(), any::<bool>()).prop_map(
-        |(name, point, (before, after), migrated, lost, restored)| LedgerStatus {
+    let times = (option::of(elapsed()), option::of(elapsed()), option::of(elapsed()));
+    (ledger(), option::of(point()), digests, times, losses(), any::<bool>()).prop_map(
+        |(name, point, (before, after), (migrated, migrating, rehearsed), lost, restored)| LedgerStatus {
             name,
             point,
             before,
             after,
             migrated,
+            migrating,
+            rehearsed,
             lost,
             restored,
         },

@@ -194,6 +194,12 @@ pub struct LedgerStatus {
     pub after: Option<Digest>,
     /// Whether its migration committed, and how long it took.
     pub migrated: Option<Elapsed>,
+    /// For how long at least its migration has been going on, counted from the present leadership; none while it is not.
+    #[serde(default)]
+    pub migrating: Option<Elapsed>,
+    /// How long its migration took on the copy: an estimate for the one in earnest, which has other lanes beside it.
+    #[serde(default)]
+    pub rehearsed: Option<Elapsed>,
     /// What was lost; empty before the proof.
     pub lost: Losses,
     /// Whether it was restored.

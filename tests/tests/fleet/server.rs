@@ -74,10 +74,12 @@ fn goes_back_from_secure(trouble: Trouble) {
     trouble.begin(&fleet);
     cutover_tests::until("it turns back or holds", Duration::from_secs(120), || {
         let status = fleet.voice.status(&upgrade).ok()?;
+        assert!(!status.state.ended(), "{trouble:?}: it ended without having met it");
         (status.turned_back.is_some() || status.state == State::Held).then_some(())
     });
     trouble.end(&fleet);
     let mut status = fleet.until_rests(&upgrade);
+    // The old version may have met it too, when it was let in again.
     for _ in 0..4 {
         if status.state != State::Held {
             break;
@@ -85,12 +87,8 @@ fn goes_back_from_secure(trouble: Trouble) {
         try_again(&fleet, &upgrade, &status);
         status = fleet.until_rests(&upgrade);
     }
-    match status.state {
-        State::Aborted => check_went_back(&fleet, &upgrade, &writer.end()),
-        // What it did was over before the trouble began.
-        State::Completed => check_completed(&fleet, &upgrade, &status, &writer.end()),
-        other => panic!("{trouble:?}: {other} {:#?}\n{}", status.holds, fleet.logs()),
-    }
+    assert_eq!(status.state, State::Aborted, "{trouble:?}: {:#?}\n{}", status.holds, fleet.logs());
+    check_went_back(&fleet, &upgrade, &writer.end());
 }
 
 /// From then on each phase that meets it holds, names it, and goes on when it is over.
@@ -125,7 +123,7 @@ fn holds_and_goes_on(trouble: Trouble, says: &[&str]) {
 #[test]
 fn a_server_that_is_away_before_the_migration_turns_it_back_and_after_it_holds_until_it_is_there() {
     goes_back_from_secure(Trouble::Away);
-    holds_and_goes_on(Trouble::Away, &["onnection refused", "shutting down", "terminat", "closed"]);
+    holds_and_goes_on(Trouble::Away, &["onnection refused", "shutting down", "terminat"]);
 }
 
 #[test]

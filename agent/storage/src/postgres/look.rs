@@ -10,7 +10,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The `application_name` of looks, after `cutover:`. Sessions of this name read, and end by themselves.
+/// The `application_name` of looks, after `cutover:`. On the ledger's own database sessions of this name read, and end by
+/// themselves.
 const LOOK: &str = "look";
 
 /// How long the server of a kept connection may take to say that it is there.

@@ -19,6 +19,7 @@ mod look;
 mod migrating;
 mod obstacles;
 mod programs;
+mod proving;
 mod quiet;
 mod recovery;
 mod rehearsal;
@@ -48,6 +49,10 @@ pub use ledger::Ledger;
 
 /// How long a look waits for a lock that somebody else holds: long enough for a statement, never behind a migration.
 const LOOK_LOCK_TIMEOUT: &str = "5s";
+
+/// The server sees a client's host vanish, and firewalls see an idle connection live.
+const KEEPALIVES: [(&str, &str); 3] =
+    [("tcp_keepalives_idle", "60"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "6")];
 
 /// A database, as one service uses it. A server that was restarted meanwhile is no trouble: what changes something connects
 /// anew, and a connection that is kept for looks is asked first whether it still answers.
@@ -175,11 +180,8 @@ fn connect(address: &Address, endpoint: &Endpoint, database: &str, task: &str) -
             ("lock_timeout", LOOK_LOCK_TIMEOUT),
             // Nobody's function or operator stands in for PostgreSQL's own, and definitions name every schema.
             ("search_path", "pg_catalog"),
-            // The server sees a client's host vanish, and firewalls see an idle connection live.
-            ("tcp_keepalives_idle", "60"),
-            ("tcp_keepalives_interval", "10"),
-            ("tcp_keepalives_count", "6"),
         ])
+        .chain(KEEPALIVES)
         .collect();
     Client::connect(&options, &settings, place)
 }

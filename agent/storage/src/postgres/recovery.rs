@@ -2,7 +2,8 @@
 
 use super::PostgresStorage;
 use super::programs::Program;
-use super::scratch::{self, Proving, Scratch};
+use super::proving::Proving;
+use super::scratch::{self, Scratch};
 use super::{dependents, system};
 use crate::digest;
 use crate::points::{self, MANIFEST, Manifest, check_files, losses_path, manifest};
@@ -116,7 +117,7 @@ fn take(
         RecoveryItem::System => match system::contents(storage)? {
             Some(held) => {
                 let dumping = dump(storage, SYSTEM, None, partial)?;
-                let proving = Proving::of(storage, SYSTEM)?;
+                let proving = Proving::of(storage, ask.upgrade, SYSTEM)?;
                 dumping.wait()?;
                 point.restore_took = prove_system(storage, proving, partial, held)?;
                 manifest.contents = Some(held);
@@ -163,13 +164,12 @@ fn keep_ledger(
     point.migrations = snapshot.migrations()?;
     point.mark = Some(snapshot.mark()?);
     manifest.dependents = dependents::find(snapshot.client(), name.as_str())?;
-    let proving = Proving::of(storage, name.as_str())?;
+    let proving = Proving::of(storage, ask.upgrade, name.as_str())?;
     dumping.wait()?;
     storage.done_with(snapshot)?;
 
     let begun = clock::since_boot();
-    let restored =
-        proving.show(partial, name.as_str(), |there| there.reading(name, |ledger| digest::digest(ledger)))?;
+    let restored = proving.show(partial, |there| there.reading(name, |ledger| digest::digest(ledger)))?;
     point.restore_took = clock::since_boot().since(begun);
     if restored != reading.digest {
         return Err(not_proved(storage, partial, "restored from it, the ledger has another digest"));
@@ -190,7 +190,7 @@ fn prove_system(
     held: Digest,
 ) -> Result<Elapsed, StorageError> {
     let begun = clock::since_boot();
-    let restored = proving.show(partial, SYSTEM, system::contents)?;
+    let restored = proving.show(partial, system::contents)?;
     if restored == Some(held) {
         return Ok(clock::since_boot().since(begun));
     }

@@ -2,9 +2,7 @@
 //! that a copy in another one is never taken for a ledger.
 
 use super::PostgresStorage;
-use super::client::{Client, Value};
 use super::ident::{Ident, Sql};
-use super::lock;
 use super::programs::Program;
 use crate::StorageError;
 use cutover_vocabulary::Digest;
@@ -68,23 +66,28 @@ impl Scratch {
 
     /// Restores a dump into it as a restore in earnest does, owners and grants included: roles are the cluster's, so what our
     /// role may not give shows here, before anything was changed, and not on the way back.
-    pub(super) fn restore(&self, dump: &Path) -> Result<(), StorageError> {
-        self.fill(dump, &[])
+    pub(super) fn restore(&self, dump: &Path, task: &str) -> Result<(), StorageError> {
+        self.fill(dump, task, &[])
     }
 
     /// Restores what a dump holds, without owners and grants: to be looked at.
     pub(super) fn unpack(&self, dump: &Path) -> Result<(), StorageError> {
-        self.fill(dump, &["--no-owner", "--no-privileges", "--no-comments"])
+        self.fill(dump, self.storage.database(), &["--no-owner", "--no-privileges", "--no-comments"])
     }
 
     /// Whole or not at all.
-    fn fill(&self, dump: &Path, without: &[&str]) -> Result<(), StorageError> {
+    fn fill(&self, dump: &Path, task: &str, without: &[&str]) -> Result<(), StorageError> {
         let always = ["--single-transaction", "--exit-on-error", "--no-password"];
         let mut args: Vec<OsString> = always.iter().chain(without).map(OsString::from).collect();
         args.push("--dbname".into());
         args.push(self.storage.database().into());
         args.push(dump.into());
-        Program::Restore.run(&self.storage, self.storage.database(), args).map(|_| ())
+        Program::Restore.run(&self.storage, task, args).map(|_| ())
+    }
+
+    /// One that is there already.
+    pub(super) fn at(home: &PostgresStorage, name: &str) -> Self {
+        Self { home: home.clone(), storage: home.at_database(name) }
     }
 
     /// Drops it.
@@ -93,68 +96,8 @@ impl Scratch {
     }
 }
 
-/// Where recovery points are proved: one database for all points of a storage, each restored under its schema's own name and
-/// dropped again. To make a database takes longer than to restore a small ledger into it, and to drop one makes the server
-/// write out everything that it holds in memory, so both are done outside the downtime.
-pub(super) struct Proving {
-    scratch: Scratch,
-}
-
-impl Proving {
-    fn name(home: &PostgresStorage) -> String {
-        name("proof", home.database())
-    }
-
-    /// Makes the database, empty, in place of one that was left behind.
-    pub(super) fn prepare(home: &PostgresStorage) -> Result<(), StorageError> {
-        Scratch::make(home, &Self::name(home)).map(|_| ())
-    }
-
-    /// Goes there, with room for one schema; makes the database where nobody prepared it. Lanes come here side by side.
-    pub(super) fn of(home: &PostgresStorage, schema: &str) -> Result<Self, StorageError> {
-        let name = Self::name(home);
-        let sql = Sql::fixed("SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)");
-        let is_there = |client: &Client| client.one("look for a scratch database beside", &sql, &[Value::Text(&name)]);
-        if !home.looking(is_there)? {
-            let gate = home.connect_patiently(&name)?;
-            lock::wait_for(&gate, "proofs")?;
-            if !is_there(&gate)? {
-                Scratch::make(home, &name)?;
-            }
-        }
-        let proving = Self { scratch: Scratch { home: home.clone(), storage: home.at_database(&name) } };
-        proving.empty(schema)?;
-        Ok(proving)
-    }
-
-    /// Restores a dump as a restore in earnest does, and lets the caller look at it.
-    pub(super) fn show<T>(
-        self,
-        dump: &Path,
-        schema: &str,
-        look: impl FnOnce(&PostgresStorage) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        let shown = self.scratch.restore(dump).and_then(|()| look(&self.scratch.storage));
-        let emptied = self.empty(schema);
-        let shown = shown?;
-        emptied?;
-        Ok(shown)
-    }
-
-    fn empty(&self, schema: &str) -> Result<(), StorageError> {
-        let ident = Ident::new(schema);
-        let sql = Sql::with("DROP SCHEMA IF EXISTS {0} CASCADE", &[(&ident).into()]);
-        self.scratch.storage.looking(|client| client.run("empty the scratch database", &sql))
-    }
-
-    /// Drops the database, if it is there.
-    pub(super) fn tidy(home: &PostgresStorage) -> Result<(), StorageError> {
-        drop_database(home, &Self::name(home))
-    }
-}
-
 /// Drops a database of ours, with whoever of ours is still on it.
-fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), StorageError> {
+pub(super) fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), StorageError> {
     let client = home.connect_patiently(name)?;
     let ident = Ident::new(name);
     client.run(

@@ -1,15 +1,15 @@
 //! PostgreSQL as a [`Storage`].
 
 use super::ledger::Ledger;
-use super::scratch::Proving;
+use super::proving::Proving;
 use super::{PostgresStorage, recovery, rehearsal, restore};
 use crate::points;
 use crate::storage::{Copied, CopyAsk, Lock, Look, Secure, Storage};
 use crate::{StorageError, digest};
-use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::outcome::{Proof, Restored, StorageAttestation};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use cutover_vocabulary::survey::StorageSurvey;
+use cutover_vocabulary::{LedgerName, UpgradeId};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
@@ -42,12 +42,12 @@ impl Storage for PostgresStorage {
         self.reading(ledger, Ledger::migrations)
     }
 
-    fn prepare(&self) -> Result<(), StorageError> {
-        Proving::prepare(self)
+    fn prepare(&self, upgrade: &UpgradeId) -> Result<(), StorageError> {
+        Proving::prepare(self, upgrade)
     }
 
-    fn tidy(&self) -> Result<(), StorageError> {
-        Proving::tidy(self)
+    fn tidy(&self, upgrade: &UpgradeId) -> Result<(), StorageError> {
+        Proving::tidy(self, upgrade)
     }
 
     fn secure(&self, ask: &Secure<'_>) -> Result<RecoveryPoint, StorageError> {

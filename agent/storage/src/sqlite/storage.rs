@@ -11,10 +11,10 @@ use crate::points;
 use crate::settings::{Key, Resolved};
 use crate::storage::{Copied, CopyAsk, Lock, Look, Secure, Storage};
 use crate::{StorageError, clock, files};
-use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::outcome::{Proof, Restored, StorageAttestation};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use cutover_vocabulary::survey::StorageSurvey;
+use cutover_vocabulary::{LedgerName, UpgradeId};
 use secrecy::SecretString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,11 +166,11 @@ impl Storage for SqliteStorage {
         self.ledger(ledger, scratch)?.migrations()
     }
 
-    fn prepare(&self) -> Result<(), StorageError> {
+    fn prepare(&self, _upgrade: &UpgradeId) -> Result<(), StorageError> {
         Ok(())
     }
 
-    fn tidy(&self) -> Result<(), StorageError> {
+    fn tidy(&self, _upgrade: &UpgradeId) -> Result<(), StorageError> {
         Ok(())
     }
 

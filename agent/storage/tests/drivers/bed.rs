@@ -40,6 +40,8 @@ pub trait Bed {
     fn scanned(&self) -> Vec<String>;
     /// What was made elsewhere for this storage and is still there, each with what it holds of ledgers.
     fn elsewhere(&self) -> Vec<(String, Vec<String>)>;
+    /// Leaves half of the sample in such a place.
+    fn leave(&self, place: &str);
 
     fn points(&self) -> PathBuf {
         self.root().join("points")
@@ -118,6 +120,7 @@ impl Bed for Sqlite {
     fn elsewhere(&self) -> Vec<(String, Vec<String>)> {
         Vec::new()
     }
+    fn leave(&self, _place: &str) {}
 }
 
 /// A database of a cluster.
@@ -175,11 +178,19 @@ impl Bed for Postgres {
     fn elsewhere(&self) -> Vec<(String, Vec<String>)> {
         // Other tests work in this cluster too.
         let name = format!("cutover_proof_{}", cutover_vocabulary::Digest::of(self.database.as_bytes()).short());
-        let there = self.cluster.sql("postgres", &format!("SELECT datname FROM pg_database WHERE datname = '{name}'"));
+        let there =
+            self.cluster.sql("postgres", &format!("SELECT datname FROM pg_database WHERE datname LIKE '{name}%'"));
         let there = there.unwrap();
         let schemas =
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)' ORDER BY 1";
         let held = |name: &str| self.cluster.sql(name, schemas).unwrap().lines().map(str::to_owned).collect();
         there.lines().map(|name| (name.to_owned(), held(name))).collect()
+    }
+    fn leave(&self, place: &str) {
+        self.cluster
+            .sql(place, &format!("CREATE SCHEMA {SAMPLE}; CREATE TABLE {SAMPLE}.transactions (id int)"))
+            .unwrap();
+        self.cluster.sql(place, &format!("ALTER SCHEMA {SAMPLE} OWNER TO {}", server::ROLE)).unwrap();
+        self.cluster.sql(place, &format!("ALTER TABLE {SAMPLE}.transactions OWNER TO {}", server::ROLE)).unwrap();
     }
 }

@@ -226,22 +226,25 @@ fn a_folder_with_another_upgrades_points_is_refused() {
 #[test]
 fn what_securing_needs_may_be_prepared_is_emptied_after_each_proof_and_removed_in_the_end() {
     on_every_driver(|bed| {
-        let storage = bed.storage();
-        storage.prepare().unwrap();
-        storage.prepare().unwrap();
+        let (storage, upgrade) = (bed.storage(), UpgradeId::new("u1").unwrap());
+        storage.prepare(&UpgradeId::new("u0").unwrap()).unwrap();
+        storage.prepare(&upgrade).unwrap();
+        storage.prepare(&upgrade).unwrap();
         let prepared = bed.elsewhere();
         bed.register(SAMPLE);
+        // What a killed worker left there is in nobody's way.
+        bed.elsewhere().iter().for_each(|(place, _)| bed.leave(place));
         let point = bed.secure(&sample(), true).unwrap();
         bed.secure(&RecoveryItem::System, true).unwrap();
         assert_eq!(bed.elsewhere(), prepared, "{}: rows of the ledger were left", bed.name());
         assert!(prepared.iter().all(|(_, held)| held.is_empty()), "{}: {prepared:?}", bed.name());
-        storage.tidy().unwrap();
-        storage.tidy().unwrap();
+        storage.tidy(&upgrade).unwrap();
+        storage.tidy(&upgrade).unwrap();
         assert_eq!(bed.elsewhere(), [], "{}", bed.name());
 
         // Nobody prepared it: it is made, by whichever of two comes first.
         std::fs::remove_dir_all(bed.points()).unwrap();
-        let (folder, upgrade) = (bed.points(), UpgradeId::new("u1").unwrap());
+        let folder = bed.points();
         let secure = |storage: Box<dyn Storage>, item: RecoveryItem| {
             let identity = storage.identity().clone();
             storage.secure(&Secure { item: &item, storage: &identity, upgrade: &upgrade, folder: &folder, lossy: true })
@@ -257,6 +260,6 @@ fn what_securing_needs_may_be_prepared_is_emptied_after_each_proof_and_removed_i
         assert_eq!(points[0].digest, point.digest, "{}", bed.name());
         assert_eq!(points[1].item, RecoveryItem::System);
         assert_eq!(bed.elsewhere(), prepared, "{}", bed.name());
-        storage.tidy().unwrap();
+        storage.tidy(&upgrade).unwrap();
     });
 }

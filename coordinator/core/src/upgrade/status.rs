@@ -1,11 +1,11 @@
 //! Where an upgrade stands, for people and tools.
 
-use super::state::{Drained, StageState, Upgrade};
+use super::state::{Drained, OpenOrder, StageState, Upgrade};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor, WhatIf};
 use cutover_vocabulary::storage::{Losses, RecoveryItem};
-use cutover_vocabulary::{Elapsed, LedgerName, Now, Phase};
+use cutover_vocabulary::{Elapsed, LedgerName, Now, Phase, Subject};
 
 impl Upgrade {
     /// Where it stands. The same facts give the same answer but for how long orders have been out.
@@ -24,7 +24,7 @@ impl Upgrade {
             waiting_for: self.waiting_for(now),
             holds: self.holds.values().cloned().collect(),
             borders: self.borders.iter().map(|(border, at)| (*border, *at)).collect(),
-            ledgers: binding.ledgers.keys().map(|name| self.ledger_status(name)).collect(),
+            ledgers: binding.ledgers.keys().map(|name| self.ledger_status(name, now)).collect(),
             system: self.points.get(&RecoveryItem::System).cloned(),
             instances: self
                 .members
@@ -72,22 +72,32 @@ impl Upgrade {
         if self.between() {
             return Some(WaitingFor::Settlement { orders: self.orders.keys().cloned().collect() });
         }
-        let out_for = |(epoch, since)| if epoch == self.epoch { now.leading_for.since(since) } else { now.leading_for };
-        let longest = self.orders.values().map(|open| out_for(open.since)).max().unwrap_or(Elapsed(0));
+        let longest = self.orders.values().map(|open| self.out_for(open, now)).max().unwrap_or(Elapsed(0));
         Some(WaitingFor::Orders { orders: self.orders.keys().cloned().collect(), longest })
     }
 
-    fn ledger_status(&self, name: &LedgerName) -> LedgerStatus {
+    /// For how long an order has been out under the present leadership.
+    fn out_for(&self, open: &OpenOrder, now: Now) -> Elapsed {
+        let (epoch, since) = open.since;
+        if epoch == self.epoch { now.leading_for.since(since) } else { now.leading_for }
+    }
+
+    fn ledger_status(&self, name: &LedgerName, now: Now) -> LedgerStatus {
         let item = RecoveryItem::Ledger(name.clone());
         let point = self.points.get(&item);
         let proof = self.proofs.get(name);
         let restored = self.restored.contains_key(&item);
+        let mut migrations = self.orders.values().filter(|open| {
+            open.order.id.phase == Phase::Migrate && open.order.id.step.subject == Subject::Ledger(name.clone())
+        });
         LedgerStatus {
             name: name.clone(),
             point: point.cloned(),
             before: point.and_then(|point| point.digest.as_ref()).map(|digest| digest.root()),
             after: proof.map(|proof| proof.digest.root()),
             migrated: self.migrated.get(name).map(|migrated| migrated.took),
+            migrating: migrations.next().map(|open| self.out_for(open, now)),
+            rehearsed: self.rehearsed.get(name).copied(),
             lost: match (point, proof, restored) {
                 (Some(point), Some(_), false) => point.losses.clone(),
                 (Some(_), Some(_), true) | (Some(_) | None, None, _) | (None, Some(_), _) => Losses::default(),

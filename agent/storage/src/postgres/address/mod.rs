@@ -243,7 +243,7 @@ impl Address {
     ) -> Vec<(&'static str, SecretString)> {
         let option =
             |(key, value): (&str, &str)| format!("-c {key}={}", value.replace('\\', "\\\\").replace(' ', "\\ "));
-        let options: Vec<String> = self.session().chain(SESSION).map(option).collect();
+        let options: Vec<String> = self.session().chain(SESSION).chain(super::KEEPALIVES).map(option).collect();
         let text = |text: &str| SecretString::from(text);
         let file = |path: &Path| SecretString::from(path.to_string_lossy().as_ref());
         let mut all = vec![
