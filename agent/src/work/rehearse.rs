@@ -1,9 +1,8 @@
 //! `Rehearse`: the whole migration on a copy, and the target started there with each instance's own arguments.
 //!
 //! Touches nothing but the copy, which lies in the agent's scratch folder or in a database of its own and is removed whatever
-//! happens; afterwards it prepares what securing needs ([`super::tidy`]). It finds what no
-//! list of known facts holds: a flag that the target no longer has, a row that makes it panic, data that it loses in a way
-//! nobody measured. A stop ends the running command. Half done: a scratch folder, which the next run removes first.
+//! happens; afterwards it prepares what securing needs ([`super::tidy`]). It finds what no list of known facts holds: a flag that
+//! the target no longer has, a row that makes it panic, data that it loses in a way nobody measured. A stop ends the running command. Half done: a scratch folder, which the next run removes first.
 //!
 //! A copy that was started talks to whatever else its arguments name (a publisher, a redis lock); nothing is written through
 //! it, so nothing is published.

@@ -4,11 +4,11 @@
 #[path = "support/postgres.rs"]
 mod support;
 
-use cutover_storage::storage::Lock;
+use cutover_storage::storage::{Lock, Secure};
 use cutover_storage::{Storage as _, StorageError};
 use cutover_trial_postgres::Cluster;
-use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::storage::RecoveryItem;
+use cutover_vocabulary::{Digest, LedgerName, UpgradeId};
 use std::time::Duration;
 use support::{PASSWORD, ROLE, Session};
 
@@ -140,4 +140,30 @@ fn two_lanes_begin_a_tenth_of_a_second_apart_whoever_asks_first() {
     let until = cutover_storage::clock::since_boot();
     assert!(until.since(begun) > until.since(looked), "a clock that stands still proves nothing");
     assert!(until.since(looked).as_millis() >= 60, "a command that had just begun was not seen");
+}
+
+/// A session whose host went down lives on in the server, and what it had begun to restore is not seen by others.
+#[test]
+fn a_proof_does_not_wait_for_what_an_earlier_try_left_in_the_server() {
+    let Some(cluster) = support::cluster() else { return };
+    cluster.sql("postgres", &format!("ALTER ROLE {ROLE} CREATEDB")).unwrap();
+    let database = support::sample(cluster, "shop");
+    let (storage, upgrade) = (support::open(cluster, &database), UpgradeId::new("u1").unwrap());
+    storage.prepare(&upgrade).unwrap();
+    let named = format!("cutover_proof_{}", Digest::of(database.as_bytes()).short());
+    let there =
+        cluster.sql("postgres", &format!("SELECT datname FROM pg_database WHERE datname LIKE '{named}%'")).unwrap();
+    let task = format!("cutover:prove-{}", Digest::of(b"shop").short());
+    let _left = ours(cluster, there.trim(), &task, "BEGIN; CREATE SCHEMA shop;");
+    let folder = tempfile::tempdir().unwrap();
+    let (told, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (item, identity) = (ledger("shop"), storage.identity().clone());
+        let (upgrade, folder) = (&upgrade, folder.path());
+        let ask = Secure { item: &item, storage: &identity, upgrade, folder, lossy: true };
+        told.send(storage.secure(&ask).map(|point| point.item)).unwrap();
+        storage.tidy(upgrade).unwrap();
+    });
+    let secured = done.recv_timeout(Duration::from_secs(20)).expect("it waited for a session that nobody will end");
+    assert_eq!(secured.unwrap(), ledger("shop"));
 }

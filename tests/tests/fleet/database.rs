@@ -1,6 +1,6 @@
 //! What can be wrong with the database, its role, and others on it.
 
-use crate::{check_completed, check_went_back, decide, held};
+use crate::{check_completed, check_went_back, decide, held, tried_on};
 use cutover_tests::checks::until_phase;
 use cutover_tests::fleet::{DATABASE, Fleet, Plan};
 use cutover_trial_postgres::Stop;
@@ -103,14 +103,7 @@ fn a_database_that_is_restarted_in_the_window_goes_on_or_holds_and_loses_nothing
         assert!(until_phase(&fleet.voice, &upgrade, phase));
         fleet.cluster.stop(Stop::Immediate).unwrap();
         fleet.cluster.start().unwrap();
-        let mut status = fleet.until_rests(&upgrade);
-        for _ in 0..4 {
-            if status.state != State::Held {
-                break;
-            }
-            decide(&fleet, &upgrade, &status, Choice::Retry);
-            status = fleet.until_rests(&upgrade);
-        }
+        let status = tried_on(&fleet, &upgrade);
         match status.state {
             State::Completed => check_completed(&fleet, &upgrade, &status, &writer.end()),
             State::Aborted => check_went_back(&fleet, &upgrade, &writer.end()),

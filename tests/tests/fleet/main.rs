@@ -56,6 +56,26 @@ fn decide(fleet: &Fleet, upgrade: &str, status: &Status, choice: Choice) {
     fleet.voice.decide(upgrade, hold.id.0, choice).unwrap();
 }
 
+/// Says to every hold that it is to be tried again.
+fn try_again(fleet: &Fleet, upgrade: &str, status: &Status) {
+    for hold in &status.holds {
+        let _ = fleet.voice.decide(upgrade, hold.id.0, Choice::Retry);
+    }
+}
+
+/// Waits until it ends, and has what holds tried again meanwhile, for lanes and hosts meet a trouble one after another.
+fn tried_on(fleet: &Fleet, upgrade: &str) -> Status {
+    let mut status = fleet.until_rests(upgrade);
+    for _ in 0..4 {
+        if status.state != State::Held {
+            break;
+        }
+        try_again(fleet, upgrade, &status);
+        status = fleet.until_rests(upgrade);
+    }
+    status
+}
+
 /// Waits for a hold and returns where it stands.
 fn held(fleet: &Fleet, upgrade: &str) -> Status {
     let status = fleet.until_rests(upgrade);

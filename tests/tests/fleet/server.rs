@@ -1,6 +1,6 @@
 //! What can be wrong with the server: it is away, lets nobody in, has no room, or goes on with what nobody waits for.
 
-use crate::{check_completed, check_went_back, decide, held};
+use crate::{check_completed, check_went_back, decide, held, tried_on, try_again};
 use cutover_tests::checks::until_phase;
 use cutover_tests::fleet::{Fleet, PASSWORD, Plan};
 use cutover_tests::house::{program, skipped};
@@ -9,7 +9,7 @@ use cutover_trial_postgres::Stop;
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::hold::{Choice, HoldReason};
-use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::status::State;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -44,13 +44,6 @@ impl Trouble {
     }
 }
 
-/// Says to every hold that it is to be tried again.
-fn try_again(fleet: &Fleet, upgrade: &str, status: &Status) {
-    for hold in &status.holds {
-        let _ = fleet.voice.decide(upgrade, hold.id.0, Choice::Retry);
-    }
-}
-
 /// Waits until a phase is entered; whatever holds meanwhile is tried again, for lanes meet a trouble one after another.
 fn on_to(fleet: &Fleet, upgrade: &str, phase: Phase) {
     cutover_tests::until(&format!("phase {phase}"), Duration::from_secs(120), || {
@@ -78,15 +71,8 @@ fn goes_back_from_secure(trouble: Trouble) {
         (status.turned_back.is_some() || status.state == State::Held).then_some(())
     });
     trouble.end(&fleet);
-    let mut status = fleet.until_rests(&upgrade);
     // The old version may have met it too, when it was let in again.
-    for _ in 0..4 {
-        if status.state != State::Held {
-            break;
-        }
-        try_again(&fleet, &upgrade, &status);
-        status = fleet.until_rests(&upgrade);
-    }
+    let status = tried_on(&fleet, &upgrade);
     assert_eq!(status.state, State::Aborted, "{trouble:?}: {:#?}\n{}", status.holds, fleet.logs());
     check_went_back(&fleet, &upgrade, &writer.end());
 }
@@ -108,14 +94,7 @@ fn holds_and_goes_on(trouble: Trouble, says: &[&str]) {
         try_again(&fleet, &upgrade, &status);
     }
     assert!(met.len() > 1, "{trouble:?} was met in {met:?} only");
-    let mut status = fleet.until_rests(&upgrade);
-    for _ in 0..3 {
-        if status.state != State::Held {
-            break;
-        }
-        try_again(&fleet, &upgrade, &status);
-        status = fleet.until_rests(&upgrade);
-    }
+    let status = tried_on(&fleet, &upgrade);
     assert_eq!(status.state, State::Completed, "{trouble:?}: {:#?}\n{}", status.holds, fleet.logs());
     check_completed(&fleet, &upgrade, &status, &writer.end());
 }
@@ -187,14 +166,7 @@ fn a_server_without_room_rolls_the_ledger_back_and_goes_on_when_there_is_some() 
     assert_eq!(fleet.sql("SELECT count(*) FROM pg_tables WHERE tablename = 'volumes'"), "0", "each was rolled back");
     small.empty();
     try_again(&fleet, &upgrade, &status);
-    let mut status = fleet.until_rests(&upgrade);
-    for _ in 0..3 {
-        if status.state != State::Held {
-            break;
-        }
-        try_again(&fleet, &upgrade, &status);
-        status = fleet.until_rests(&upgrade);
-    }
+    let status = tried_on(&fleet, &upgrade);
     assert_eq!(status.state, State::Completed, "{:#?}\n{}", status.holds, fleet.logs());
     check_completed(&fleet, &upgrade, &status, &writer.end());
     drop(fleet);

@@ -3,14 +3,12 @@
 use super::PostgresStorage;
 use super::client::{Client, Value};
 use super::ident::Sql;
+use super::look::ANSWER;
 use crate::StorageError;
 use crate::storage::Lock;
 use cutover_vocabulary::storage::RecoveryItem;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-
-/// How long a server may take to say that the lock's session lives.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long after one lane another may begin. What two at once collide in comes at the end of a migration and lasts until
 /// its commit, 5 ms later (measured at 2,000 transactions); only equal ledgers that began at once come there together. Those

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 /// The `application_name` of looks, after `cutover:`. On the ledger's own database sessions of this name read, and end by
 /// themselves.
-const LOOK: &str = "look";
+pub(super) const LOOK: &str = "look";
 
-/// How long the server of a kept connection may take to say that it is there.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long the server of a kept connection, or of a lock's, may take to say that it is there.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// Connections to one database that nobody uses at the moment. They end with the storage.
 #[derive(Clone, Default)]

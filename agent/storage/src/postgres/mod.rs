@@ -40,7 +40,7 @@ use address::{Address, Endpoint, SESSION, application};
 use client::Client;
 use cutover_vocabulary::storage::StorageIdentity;
 use error::Place;
-use look::Spares;
+use look::{LOOK, Spares};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ impl PostgresStorage {
         let mut refused = None;
         for endpoint in address.endpoints() {
             let database = address.database();
-            match connect(&address, endpoint, database, "look") {
+            match connect(&address, endpoint, database, LOOK) {
                 Ok(client) if address.wants_writable() && identity::not_writable(&client)?.is_some() => {}
                 Ok(client) => {
                     let (identity, server) = (identity::identify(&client)?, identity::major(&client)?);

@@ -80,7 +80,7 @@ pub(super) fn look(storage: &PostgresStorage, client: &Client, schemas: &[String
             Whose::Stranger
         } else if is_own(pid) {
             Whose::Own
-        } else if application == super::application("look") {
+        } else if application == super::application(super::look::LOOK) {
             Whose::Look
         } else {
             Whose::Ours
