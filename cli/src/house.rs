@@ -91,25 +91,32 @@ impl House {
         }
     }
 
-    /// Stops all. What workers and ledgers do goes on.
+    /// Stops all and hands on what came of the work with it; what workers and ledgers do goes on.
     ///
     /// # Errors
-    /// What any of them could not do.
-    pub async fn stop(mut self) -> Result<(), Trouble> {
+    /// What any of them could not do, before what the work says: a house that fell down is the reason of the rest.
+    pub async fn stop<T>(mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {
         self.shutdown.cancel();
-        let agents = self.agents.iter_mut().map(|agent| ("agent", agent));
-        for (who, task) in agents.chain([("coordinator", &mut self.coordinator)]) {
-            match tokio::time::timeout(LAST_WORDS, task).await {
-                Ok(Ok(ended)) => ended?,
-                Ok(Err(panic)) => {
-                    return Err(Trouble::failed(format!("the {who} ended in a fault of the program"), panic));
+        for (who, task) in self.tasks() {
+            let ended = match tokio::time::timeout(LAST_WORDS, task).await {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(panic)) => Err(Trouble::failed(format!("the {who} ended in a fault of the program"), panic)),
+                Err(_) => Err(Trouble::plain(format!("the {who} did not end within {} s", LAST_WORDS.as_secs()))),
+            };
+            if let Err(trouble) = ended {
+                if let Err(other) = result {
+                    tracing::error!("{other}");
                 }
-                Err(_) => {
-                    return Err(Trouble::plain(format!("the {who} did not end within {} s", LAST_WORDS.as_secs())));
-                }
+                return Err(trouble);
             }
         }
-        Ok(())
+        result
+    }
+
+    /// All that runs; agents first, since they say goodbye to the coordinator.
+    fn tasks(&mut self) -> impl Iterator<Item = (&'static str, &mut JoinHandle<Result<(), Trouble>>)> {
+        let agents = self.agents.iter_mut().map(|agent| ("agent", agent));
+        agents.chain([("coordinator", &mut self.coordinator)])
     }
 }
 

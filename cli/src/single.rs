@@ -32,10 +32,7 @@ pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Troubl
     let store = settings.state.join("coordinator");
     let house = House::start(vec![settings], &store, None).await?;
     let result = inside(context, &house, &deployment, &instances, &args).await;
-    let stopped = house.stop().await;
-    let exit = result?;
-    stopped?;
-    Ok(exit)
+    house.stop(result).await
 }
 
 fn which(settings: &Settings, named: Option<DeploymentName>) -> Result<DeploymentName, Trouble> {

@@ -46,7 +46,7 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal, or makes one with a new incarnation, and reads it.
     pub async fn open(path: &Path) -> Result<(Self, Vec<Entry>), JournalError> {
-        let lock = open::lock(path)?;
+        let lock = open::lock(path).await?;
         if !open::exists(path)? {
             open::create(path, &new_incarnation()).await?;
         }

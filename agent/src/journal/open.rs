@@ -1,9 +1,10 @@
 //! Finding, making and checking a journal's file.
 
 use super::JournalError;
+use cutover_proto::transport::take_lock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(super) struct Opened {
 
 /// Takes the lock that says "an agent runs on this journal". A file beside it, because SQLite's own locks come and go
 /// with each transaction. The kernel drops it with the process.
-pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
+pub(super) async fn lock(path: &Path) -> Result<File, JournalError> {
     let beside = suffixed(path, ".lock");
     let file = File::options()
         .create(true)
@@ -32,10 +33,10 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
         .write(true)
         .open(&beside)
         .map_err(JournalError::io("open the lock", &beside))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::Io { doing: "lock", path: beside, source }),
+    match take_lock(&file).await {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(JournalError::InUse { path: path.to_owned() }),
+        Err(source) => Err(JournalError::Io { doing: "lock", path: beside, source }),
     }
 }
 

@@ -61,6 +61,20 @@ async fn two_agents_never_share_a_journal() {
 }
 
 #[tokio::test]
+async fn a_lock_that_a_starting_process_still_shares_for_a_moment_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(&at(&folder)).await.unwrap();
+    // As a child does between fork and exec: another descriptor of the same open file.
+    let shared = journal._lock.as_ref().unwrap().try_clone().unwrap();
+    drop(journal);
+    let path = at(&folder);
+    let opening = tokio::spawn(async move { Journal::open(&path).await.map(drop) });
+    tokio::task::yield_now().await;
+    drop(shared);
+    opening.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_takeover_from_beside_overtakes_what_the_agent_was_about_to_write() {
     let folder = tempfile::tempdir().unwrap();
     let (mut agents, _) = Journal::open(&at(&folder)).await.unwrap();

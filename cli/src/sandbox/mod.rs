@@ -87,7 +87,7 @@ async fn set_up(args: &SandboxArgs, dir: &Path) -> Result<Sandbox, Trouble> {
         plan: None,
         upgrade: None,
     };
-    let mut sandbox = Sandbox::create(dir.to_owned(), state)?;
+    let mut sandbox = Sandbox::create(dir.to_owned(), state).await?;
     for host in &sandbox.hosts {
         sandbox.state.simulated = former.unpack(&host.binary())?;
     }
@@ -101,7 +101,7 @@ async fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Trouble> {
         Some(dir) => dir,
         None => only_one_left()?,
     };
-    let sandbox = Sandbox::open(&dir)?;
+    let sandbox = Sandbox::open(&dir).await?;
     let named = !dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(place::PREFIX));
     let ask = run::Ask {
         strategy: None,
@@ -135,7 +135,7 @@ async fn clean(context: &Context, args: CleanArgs) -> Result<Exit, Trouble> {
     let mut cleaned = Vec::new();
     for dir in &dirs {
         // Opening takes its lock: nobody's running sandbox is removed.
-        let sandbox = Sandbox::open(dir)?;
+        let sandbox = Sandbox::open(dir).await?;
         let ended = remove(&sandbox.dir).await?;
         context.screen.line(&format!("{} is removed; {ended} process(es) of it were ended", sandbox.dir.display()));
         cleaned.push(sandbox.dir.display().to_string());

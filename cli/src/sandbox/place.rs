@@ -7,6 +7,7 @@ use super::http::Ledger;
 use crate::args::{SandboxArgs, StorageWord};
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
+use cutover_proto::transport::take_lock;
 use cutover_trial_postgres::Cluster;
 use cutover_vocabulary::plan::PlanDigest;
 use cutover_vocabulary::{DeploymentName, Digest, InstanceName, UpgradeId, Version};
@@ -128,8 +129,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn create(dir: PathBuf, state: State) -> Result<Self, Trouble> {
-        let lock = lock(&dir)?;
+    pub(super) async fn create(dir: PathBuf, state: State) -> Result<Self, Trouble> {
+        let lock = lock(&dir).await?;
         let hosts = hosts::of(&dir, state.storage, &state.addresses)?;
         let sandbox = Self { dir, state, hosts, database: None, _lock: lock };
         let rotation = sandbox.dir.join("rotation");
@@ -182,7 +183,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When there is none, or somebody uses it.
-    pub(super) fn open(dir: &Path) -> Result<Self, Trouble> {
+    pub(super) async fn open(dir: &Path) -> Result<Self, Trouble> {
         let dir = canonical(dir)?;
         let file = dir.join("sandbox.json");
         let text = fs::read(&file).map_err(|error| Trouble::Usage {
@@ -193,7 +194,7 @@ impl Sandbox {
             .map_err(|error| Trouble::failed(format!("cannot read {}", file.display()), error))?;
         let State { storage, addresses, .. } = &state;
         let hosts = hosts::of(&dir, *storage, addresses)?;
-        let lock = lock(&dir)?;
+        let lock = lock(&dir).await?;
         Ok(Self { dir, state, hosts, database: None, _lock: lock })
     }
 
@@ -287,17 +288,15 @@ fn write(file: &Path, text: &[u8]) -> Result<(), Trouble> {
     written.map_err(|error| Trouble::failed(format!("cannot write {}", file.display()), error))
 }
 
-fn lock(dir: &Path) -> Result<File, Trouble> {
+async fn lock(dir: &Path) -> Result<File, Trouble> {
     let file = dir.join("lock");
     let cannot = |error| Trouble::failed(format!("cannot use {}", file.display()), error);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(cannot)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Trouble::plain(format!("a sandbox runs in {} at this moment", dir.display()))
-                .next("stop it with Ctrl-C first, or wait until it has ended"))
-        }
-        Err(fs::TryLockError::Error(error)) => Err(cannot(error)),
+    if take_lock(&lock).await.map_err(cannot)? {
+        Ok(lock)
+    } else {
+        Err(Trouble::plain(format!("a sandbox runs in {} at this moment", dir.display()))
+            .next("stop it with Ctrl-C first, or wait until it has ended"))
     }
 }
 

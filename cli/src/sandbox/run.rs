@@ -132,10 +132,7 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
         .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
     let house = House::start(settings, &sandbox.store()?, sandbox.state.lanes).await?;
     let result = inside(context, sandbox, &house, ask).await;
-    let stopped = house.stop().await;
-    let end = result?;
-    stopped?;
-    Ok(end)
+    house.stop(result).await
 }
 
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {

@@ -2,10 +2,12 @@
 
 mod client;
 mod endpoint;
+mod lock;
 mod server;
 
 pub use client::{CannotConnect, connect, connect_lazy};
 pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use lock::take_lock;
 pub use server::{Caller, CannotListen, Connection, Listening, builder, listen};
 
 use std::time::Duration;

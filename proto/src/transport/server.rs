@@ -1,7 +1,7 @@
 //! Listening.
 
-use super::{Endpoint, KEEP_ALIVE, KEEP_ALIVE_ANSWER};
-use std::fs::{self, File, Permissions, TryLockError};
+use super::{Endpoint, KEEP_ALIVE, KEEP_ALIVE_ANSWER, take_lock};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -78,10 +78,9 @@ async fn listen_unix(endpoint: &Endpoint, path: &Path) -> Result<(UnixListener, 
     let in_use = || CannotListen::InUse { endpoint: endpoint.clone() };
     let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(beside(path, "lock"));
     let lock = lock.map_err(io)?;
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => in_use(),
-        TryLockError::Error(error) => io(error),
-    })?;
+    if !take_lock(&lock).await.map_err(io)? {
+        return Err(in_use());
+    }
     match fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => return Err(CannotListen::InTheWay { path: path.to_owned() }),
         // Only a refused connection shows that nobody is behind the socket.
