@@ -42,22 +42,22 @@ fn check_found(kind: &'static str, text: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
-/// Shared text: names are cloned into every order, key and fact, and a fold of 100,000 facts clones a million of them. Ordered
-/// byte by byte; what nearly always decides that, the first 16 bytes as a number, lies beside the pointer, because a map of
-/// 10,000 names that follows one for each comparison waits for memory most of its time.
+/// Names are cloned into every order, key and fact, and a fold of 100,000 facts clones a million of them: short ones lie in
+/// place, so that a clone touches no other memory. Ordered byte by byte; what nearly always decides that, the first 16 bytes as
+/// numbers, comes first, because comparing texts is what a map of 10,000 names does most of its time.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Text {
-    begins: u128,
-    whole: std::sync::Arc<str>,
+    begins: [u64; 2],
+    whole: smol_str::SmolStr,
 }
 
 impl Text {
     fn new(text: &str) -> Self {
-        let mut begins = [0; 16];
-        for (to, from) in begins.iter_mut().zip(text.bytes()) {
+        let mut begins = [[0; 8]; 2];
+        for (to, from) in begins.as_flattened_mut().iter_mut().zip(text.bytes()) {
             *to = from;
         }
-        Self { begins: u128::from_be_bytes(begins), whole: text.into() }
+        Self { begins: begins.map(u64::from_be_bytes), whole: text.into() }
     }
 }
 
