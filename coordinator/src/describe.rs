@@ -159,6 +159,7 @@ fn purpose(phase: Phase) -> &'static str {
         Phase::Restore => "put back the ledgers that may have changed",
         Phase::SwitchBack => "make the former release the one that starts",
         Phase::Reopen => "let clients in on the former version",
+        Phase::Bake => "do old and new instances go on serving?",
     }
 }
 
@@ -234,6 +235,12 @@ fn shows(evidence: &Evidence) -> String {
             restored.notes.iter().fold(moved, |text, note| format!("{text}; {}", shown(note)))
         }
         Evidence::Restored(_) => "had not changed, and was left alone".to_owned(),
+        Evidence::Baked { version, looks } => {
+            format!(
+                "served as {version} all the while, seen {}",
+                count(usize::try_from(*looks).unwrap_or(usize::MAX), "time")
+            )
+        }
     }
 }
 

@@ -69,6 +69,8 @@ struct LimitsSettings {
     agent_lost_seconds: Option<u64>,
     attempts: Option<u16>,
     lanes: Option<u16>,
+    wave: Option<u16>,
+    bake_seconds: Option<u64>,
 }
 
 fn default_survey() -> u64 {
@@ -126,8 +128,16 @@ impl Settings {
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         let file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
         let rule = |key, why: String| SettingsError::Rule { path: path.to_owned(), key, why };
-        let LimitsSettings { drain_seconds, step_seconds, migration_seconds, agent_lost_seconds, attempts, lanes } =
-            file.limits;
+        let LimitsSettings {
+            drain_seconds,
+            step_seconds,
+            migration_seconds,
+            agent_lost_seconds,
+            attempts,
+            lanes,
+            wave,
+            bake_seconds,
+        } = file.limits;
         for (key, value) in [
             ("limits.drain_seconds", drain_seconds),
             ("limits.step_seconds", step_seconds),
@@ -135,6 +145,8 @@ impl Settings {
             ("limits.agent_lost_seconds", agent_lost_seconds),
             ("limits.attempts", attempts.map(u64::from)),
             ("limits.lanes", lanes.map(u64::from)),
+            ("limits.wave", wave.map(u64::from)),
+            ("limits.bake_seconds", bake_seconds),
             ("survey_seconds", Some(file.survey_seconds)),
         ] {
             if value == Some(0) {
@@ -154,6 +166,8 @@ impl Settings {
                 agent_lost: seconds(agent_lost_seconds, usual.agent_lost),
                 attempts: attempts.unwrap_or(usual.attempts),
                 lanes: lanes.unwrap_or(usual.lanes),
+                wave: wave.unwrap_or(usual.wave),
+                bake: seconds(bake_seconds, usual.bake),
             },
             survey: Elapsed::from_secs(file.survey_seconds),
         })

@@ -101,6 +101,8 @@ fn claims(order: &Order) -> Claims<'_> {
         Work::Inspect => (instance(OnInstance::Looks), vec![]),
         Work::StageRelease { .. } => (instance(OnInstance::Files), vec![]),
         Work::Attest => (instance(OnInstance::Rests), vec![]),
+        // It reads through an instance that serves, and may take it out of rotation.
+        Work::Bake { .. } => (instance(OnInstance::Changes), vec![(Part::Whole, OnStorage::Serves)]),
         Work::Switch { .. } | Work::SwitchBack { .. } => (instance(OnInstance::Changes), vec![]),
         // While an instance drains it may still write; an instance that opens, or runs closed, reads and migrates.
         Work::Drain { .. } | Work::StartClosed { .. } | Work::Verify { .. } | Work::Open { .. } => {

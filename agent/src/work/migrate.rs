@@ -21,10 +21,11 @@ pub(super) struct Ask<'a> {
     pub(super) expected: &'a Migrations,
     pub(super) mark: Option<&'a str>,
     pub(super) apart: bool,
+    pub(super) serving: bool,
 }
 
 pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated, Trouble> {
-    let Ask { target, storage, expected, mark, apart } = ask;
+    let Ask { target, storage, expected, mark, apart, serving } = ask;
     let name = bench.ledger()?;
     // Reading the binary takes as long as all the looks, and waits for none of them.
     let checking = bench.check(target);
@@ -32,7 +33,7 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     let scratch = bench.scratch()?;
     let item = RecoveryItem::Ledger(name.clone());
     let lock = place::apart(|| place.storage.lock(Some(&item), &bench.order.id.to_string()))?;
-    place::apart(|| place.storage.quiet(Some(&item)))?;
+    place::apart(|| place.quiet(Some(&item), serving))?;
     let begun = machine::uptime();
     let look = || place::apart(|| place.storage.migrations(name, &scratch)).map_err(Trouble::from);
     let before = look()?;
@@ -68,7 +69,7 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     let took = machine::uptime().since(begun);
     if said.is_err() {
         // A server goes on with the statement of a client that is gone; what is true is told only once that has ended.
-        place::apart(|| place.storage.quiet(Some(&item))).map_err(|error| {
+        place::apart(|| place.quiet(Some(&item), serving)).map_err(|error| {
             Trouble::from(error)
                 .while_trying(format_args!("waiting for the migration of ledger {name} to end"))
                 .effect(Effect::Unknown)

@@ -4,6 +4,7 @@
 //! What touches a database or may take long runs in a worker process ([`crate::worker`]); the rest runs in the daemon.
 
 mod attest_storage;
+mod bake;
 mod bench;
 mod closed;
 mod drain;
@@ -65,6 +66,10 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
             let opened = open::open(site, order, version, stop).await?;
             tidy::begin(site, order);
             opened
+        }
+        Work::Bake { version, ledgers, length, withdraw } => {
+            let ask = bake::Ask { version, ledgers, length: *length, withdraw: *withdraw };
+            bake::bake(site, order, ask, stop).await?
         }
         Work::Rehearse { .. }
         | Work::AttestStorage { .. }
@@ -149,17 +154,18 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
     Ok(match &bench.order.work {
         Work::Rehearse { target, ledgers } => Evidence::Rehearsed(rehearse::rehearse(bench, target, ledgers).await?),
         Work::AttestStorage { storage } => Evidence::StorageAttested(attest_storage::attest(bench, storage)?),
-        Work::Secure { item, storage, lossy } => {
-            Evidence::Secured(Box::new(secure::secure(bench, item, storage, *lossy)?))
+        Work::Secure { item, storage, lossy, serving } => {
+            Evidence::Secured(Box::new(secure::secure(bench, item, storage, *lossy, *serving)?))
         }
-        Work::Register { target, ledgers, storage } => {
-            Evidence::Registered { ledgers: register::register(bench, target, ledgers, storage).await? }
+        Work::Register { target, ledgers, storage, serving } => {
+            Evidence::Registered { ledgers: register::register(bench, target, ledgers, storage, *serving).await? }
         }
-        Work::Migrate { target, storage, expected, mark, apart } => {
-            let ask = migrate::Ask { target, storage, expected, mark: mark.as_deref(), apart: *apart };
+        Work::Migrate { target, storage, expected, mark, apart, serving } => {
+            let mark = mark.as_deref();
+            let ask = migrate::Ask { target, storage, expected, mark, apart: *apart, serving: *serving };
             Evidence::Migrated(migrate::migrate(bench, ask).await?)
         }
-        Work::Prove { point, expected } => Evidence::Proved(prove::prove(bench, point, expected)?),
+        Work::Prove { point, expected, serving } => Evidence::Proved(prove::prove(bench, point, expected, *serving)?),
         Work::Restore { point, storage } => Evidence::Restored(restore::restore(bench, point, storage)?),
         Work::Inspect
         | Work::StageRelease { .. }
@@ -169,7 +175,8 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
         | Work::SwitchBack { .. }
         | Work::StartClosed { .. }
         | Work::Verify { .. }
-        | Work::Open { .. } => {
+        | Work::Open { .. }
+        | Work::Bake { .. } => {
             return Err(Trouble::refused(
                 format!("{} is not work for a worker process", bench.order.id),
                 "this is a fault of the agent; report it",

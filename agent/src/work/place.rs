@@ -4,11 +4,11 @@ use super::trouble::Trouble;
 use crate::ledger::cli;
 use crate::machine;
 use crate::settings::{InstanceSettings, Settings};
-use cutover_storage::Storage;
 use cutover_storage::settings::{Resolved, Service, resolve};
 use cutover_storage::storage::Look;
+use cutover_storage::{Storage, StorageError};
 use cutover_vocabulary::DeploymentName;
-use cutover_vocabulary::storage::StorageIdentity;
+use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,6 +20,13 @@ pub(super) struct Place {
     pub(super) resolved: Resolved,
     /// The storage.
     pub(super) storage: Box<dyn Storage>,
+}
+
+impl Place {
+    /// That nobody works on an item: nobody at all, or, while instances serve, nobody of ours.
+    pub(super) fn quiet(&self, item: Option<&RecoveryItem>, serving: bool) -> Result<(), StorageError> {
+        if serving { self.storage.ours_ended(item) } else { self.storage.quiet(item) }
+    }
 }
 
 /// A service's settings with where each came from.

@@ -8,7 +8,12 @@ use super::trouble::Trouble;
 use cutover_vocabulary::outcome::Proof;
 use cutover_vocabulary::storage::{Migrations, RecoveryPoint};
 
-pub(super) fn prove(bench: &Bench<'_>, point: &RecoveryPoint, expected: &Migrations) -> Result<Proof, Trouble> {
+pub(super) fn prove(
+    bench: &Bench<'_>,
+    point: &RecoveryPoint,
+    expected: &Migrations,
+    serving: bool,
+) -> Result<Proof, Trouble> {
     let manifest = cutover_storage::points::manifest(std::path::Path::new(&point.place))?;
     let Some(manifest) = manifest else {
         return Err(Trouble::refused(
@@ -18,7 +23,10 @@ pub(super) fn prove(bench: &Bench<'_>, point: &RecoveryPoint, expected: &Migrati
     };
     let place = place::ordered(bench.settings, &bench.order.deployment, &manifest.storage)?;
     let scratch = bench.scratch()?;
-    let mut proof = place::apart(|| place.storage.prove(point, &scratch))?;
+    let mut proof = place::apart(|| match serving {
+        true => place.storage.prove_since(point, &scratch),
+        false => place.storage.prove(point, &scratch),
+    })?;
     if proof.migrations != *expected {
         proof
             .inconsistencies

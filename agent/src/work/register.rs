@@ -17,11 +17,12 @@ pub(super) async fn register(
     target: &StagedRelease,
     ledgers: &[LedgerName],
     storage: &StorageIdentity,
+    serving: bool,
 ) -> Result<Vec<LedgerName>, Trouble> {
     let checking = bench.check(target);
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let lock = place::apart(|| place.storage.lock(None, &bench.order.id.to_string()))?;
-    place::apart(|| place.storage.quiet(None))?;
+    place::apart(|| place.quiet(None, serving))?;
     let cli = bench.cli(target, checking.await?, &place)?;
     bench.unless_stopped("`storage scan`")?;
     let stop = || bench.stop();

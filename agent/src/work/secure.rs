@@ -14,13 +14,14 @@ pub(super) fn secure(
     item: &RecoveryItem,
     storage: &StorageIdentity,
     lossy: bool,
+    serving: bool,
 ) -> Result<RecoveryPoint, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     bench.unless_stopped("the recovery point was begun")?;
     let folder = bench.points();
     super::tidy::remember(bench.settings, bench.order)?;
     // The identity as planned: its directory may be spelt otherwise here, and the manifest must say the same each time.
-    let ask = Secure { storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy };
+    let ask = Secure { storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy, serving };
     place::apart(|| place.storage.secure(&ask))
         .map_err(|error| Trouble::from(error).while_trying(format_args!("taking the recovery point of the {item}")))
 }

@@ -238,12 +238,7 @@ pub fn prove(
         return Err(StorageError::Refused { path, why: format!("the {} has no digest to prove", point.item) });
     };
     let digest = digest::digest(ledger)?;
-    let check = consistency::check(ledger, LISTED_ROWS)?;
-    let mut inconsistencies: Vec<String> = check.listed.iter().map(ToString::to_string).collect();
-    let more = check.count.saturating_sub(u64::try_from(check.listed.len()).unwrap_or(u64::MAX));
-    if more > 0 {
-        inconsistencies.push(format!("and {more} more"));
-    }
+    let inconsistencies = contradictions(ledger)?;
     let (differences, difference_count) = if digest == *expected {
         (Vec::new(), 0)
     } else {
@@ -252,6 +247,49 @@ pub fn prove(
         explain(point, &manifest, found)
     };
     Ok(Proof { digest, migrations, differences, difference_count, inconsistencies })
+}
+
+/// [`prove`] for a ledger that was written to since. `compare` says what of the point's is not there any more; it is always
+/// asked, because no digest tells.
+///
+/// # Errors
+/// As [`prove`]; [`StorageError::Refused`] too for a lossy migration, beside which no instance may serve.
+pub fn prove_since(
+    point: &RecoveryPoint,
+    ledger: &dyn RowSource,
+    migrations: Migrations,
+    compare: impl FnOnce(&Manifest) -> Result<Comparison, StorageError>,
+) -> Result<Proof, StorageError> {
+    let manifest = checked(point)?;
+    if manifest.lossy {
+        let path = PathBuf::from(&point.place);
+        let why = "its migration loses rows, so no instance may have served beside it".to_owned();
+        return Err(StorageError::Refused { path, why });
+    }
+    let found = compare(&manifest)?;
+    let known: u64 = found.known.values().sum();
+    let mut differences = found.unexplained_rows;
+    // This target was not expected to lose anything, so a known class is no excuse.
+    differences.extend(found.known_rows);
+    differences.truncate(LISTED_ROWS);
+    Ok(Proof {
+        digest: digest::digest(ledger)?,
+        migrations,
+        differences,
+        difference_count: found.unexplained + known,
+        inconsistencies: contradictions(ledger)?,
+    })
+}
+
+/// In what a ledger disagrees with itself, for people.
+fn contradictions(ledger: &dyn RowSource) -> Result<Vec<String>, StorageError> {
+    let check = consistency::check(ledger, LISTED_ROWS)?;
+    let mut listed: Vec<String> = check.listed.iter().map(ToString::to_string).collect();
+    let more = check.count.saturating_sub(u64::try_from(check.listed.len()).unwrap_or(u64::MAX));
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    Ok(listed)
 }
 
 /// The rows behind a digest that is not the expected one. Never empty.

@@ -38,6 +38,13 @@ pub trait Storage: Send {
     /// [`StorageError::NotQuiet`], which names whom.
     fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError>;
 
+    /// That no work of ours that a worker left behind is under way: what is left of [`quiet`](Self::quiet) beside instances that
+    /// serve.
+    ///
+    /// # Errors
+    /// [`StorageError::Busy`] where it does not end.
+    fn ours_ended(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError>;
+
     /// Whether a ledger is there. Quick, and opens nothing.
     fn exists(&self, ledger: &LedgerName) -> Result<bool, StorageError>;
 
@@ -61,6 +68,13 @@ pub trait Storage: Send {
 
     /// Compares a ledger with what its point expects after the migration; a difference is listed row by row.
     fn prove(&self, point: &RecoveryPoint, scratch: &Path) -> Result<Proof, StorageError>;
+
+    /// [`prove`](Self::prove) for a ledger that instances have written to since the point was taken: what the point holds must
+    /// still be there, and what was written since is left out.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] where no instance can have: SQLite's are on one host, and are stopped together.
+    fn prove_since(&self, point: &RecoveryPoint, scratch: &Path) -> Result<Proof, StorageError>;
 
     /// Puts back what a point holds, if it changed. What was there is moved aside and kept, where `storage scan` does not find
     /// it. Half done: what was there is whole or what is restored is; again does the rest.
@@ -137,6 +151,8 @@ pub struct Secure<'a> {
     pub folder: &'a Path,
     /// Whether the target's migration loses the known classes; decides what the ledger is expected to hold afterwards.
     pub lossy: bool,
+    /// Whether instances serve meanwhile: then a point that is there stays one although the ledger was written to since.
+    pub serving: bool,
 }
 
 /// What is to be copied for a rehearsal.

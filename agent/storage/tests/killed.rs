@@ -28,7 +28,7 @@ fn secure(root: &Path) -> RecoveryPoint {
     let folder = root.join("points");
     recovery::secure(
         &place,
-        &Secure { storage: &storage, item: &item(), upgrade: &upgrade, folder: &folder, lossy: true },
+        &Secure { storage: &storage, item: &item(), upgrade: &upgrade, folder: &folder, lossy: true, serving: false },
     )
     .unwrap()
 }

@@ -160,7 +160,7 @@ fn a_proof_does_not_wait_for_what_an_earlier_try_left_in_the_server() {
     std::thread::spawn(move || {
         let (item, identity) = (ledger("shop"), storage.identity().clone());
         let (upgrade, folder) = (&upgrade, folder.path());
-        let ask = Secure { item: &item, storage: &identity, upgrade, folder, lossy: true };
+        let ask = Secure { item: &item, storage: &identity, upgrade, folder, lossy: true, serving: false };
         told.send(storage.secure(&ask).map(|point| point.item)).unwrap();
         storage.tidy(upgrade).unwrap();
     });

@@ -40,7 +40,7 @@ impl Scene {
         let upgrade = UpgradeId::new("u1").unwrap();
         recovery::secure(
             &self.place,
-            &Secure { storage: &storage, item, upgrade: &upgrade, folder: &self.points, lossy },
+            &Secure { storage: &storage, item, upgrade: &upgrade, folder: &self.points, lossy, serving: false },
         )
     }
     fn secure(&self) -> RecoveryPoint {

@@ -41,7 +41,7 @@ async fn quiet() -> Quiet {
 
 impl Quiet {
     async fn secure(&self, item: RecoveryItem) -> RecoveryPoint {
-        let work = Work::Secure { item, storage: self.storage.clone(), lossy: true };
+        let work = Work::Secure { item, storage: self.storage.clone(), lossy: true, serving: false };
         match self.bed.run(Phase::Secure, Subject::Storage, work).await {
             Ok(Evidence::Secured(point)) => *point,
             other => panic!("{other:?}"),
@@ -364,7 +364,8 @@ async fn what_another_order_with_the_same_id_came_to_is_not_taken_for_an_answer(
     let attest = Work::AttestStorage { storage: quiet.storage.clone() };
     let mut order = quiet.bed.order(Phase::ConfirmDrained, Subject::Storage, attest);
     assert!(matches!(quiet.bed.outcome(&order).await, Outcome::Done(Evidence::StorageAttested(_))));
-    order.work = Work::Secure { item: RecoveryItem::System, storage: quiet.storage.clone(), lossy: true };
+    order.work =
+        Work::Secure { item: RecoveryItem::System, storage: quiet.storage.clone(), lossy: true, serving: false };
     let Outcome::Failed(failure) = quiet.bed.outcome(&order).await else { panic!("taken for an answer") };
     assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
     assert!(failure.message.contains("another order"), "{failure}");

@@ -148,13 +148,32 @@ fn ledgers(page: &mut Page, plan: &Plan) {
 fn stages(page: &mut Page, binding: &Binding) {
     page.heading("What would happen, in this order");
     for (number, stage) in binding.stages.iter().enumerate() {
-        if let Some(border) = words::border(stage) {
+        if let Some(wave) = stage.wave {
+            let first = number.checked_sub(1).and_then(|before| binding.stages.get(before)?.wave) != Some(wave);
+            if first {
+                moved(page, binding, wave, number);
+            }
+            continue;
+        }
+        if let Some(border) = words::border(stage, binding.strategy) {
             page.paragraph(4, format_args!("-- {border} --"));
         }
         let name = format!("{:>2}  {}", number + 1, words::phase(stage.phase));
         page.entry(2, 22, &name, words::doing(stage.phase));
         page.entry(2, 22, "", format_args!("on {}", whom(stage, binding)));
     }
+}
+
+/// All that is done with one wave, in one entry: it is the same for each.
+fn moved(page: &mut Page, binding: &Binding, wave: u16, first: usize) {
+    let stages: Vec<&Stage> = binding.stages.iter().filter(|stage| stage.wave == Some(wave)).collect();
+    let name = format!("{:>2}  Wave {}", first + 1, u32::from(wave) + 1);
+    let doing: Vec<String> = stages.iter().map(|stage| words::phase(stage.phase).to_lowercase()).collect();
+    page.entry(2, 22, &name, doing.join(", "));
+    let members: Vec<String> =
+        binding.waves.get(usize::from(wave)).into_iter().flatten().map(ToString::to_string).collect();
+    let canary = if wave == 0 { ", the canary" } else { "" };
+    page.entry(2, 22, "", format_args!("on {}{canary}; watched for {}", members.join(", "), binding.limits.bake));
 }
 
 /// On whom a stage works.
@@ -172,7 +191,9 @@ fn whom(stage: &Stage, binding: &Binding) -> String {
     };
     match stage.phase {
         Phase::Preflight | Phase::ConfirmDrained => format!("{}; storage, by {}", instances(), binding.runner),
-        Phase::Stage | Phase::Drain | Phase::Switch | Phase::SwitchBack | Phase::Open | Phase::Reopen => instances(),
+        Phase::Stage | Phase::Drain | Phase::Switch | Phase::SwitchBack | Phase::Open | Phase::Reopen | Phase::Bake => {
+            instances()
+        }
         Phase::StartClosed | Phase::Verify => {
             binding.members.keys().next().map(ToString::to_string).unwrap_or_default()
         }

@@ -80,6 +80,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 Stage::behind(Border::MigrateAuthorised, Phase::Migrate),
                 Stage::behind(Border::OpenAuthorised, Phase::Open),
             ],
+            waves: Vec::new(),
             findings: noticed,
             limits: Limits::default(),
         },

@@ -23,6 +23,7 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::Restore => "Restore",
         Phase::SwitchBack => "Switch back",
         Phase::Reopen => "Reopen",
+        Phase::Bake => "Bake",
     }
 }
 
@@ -44,14 +45,19 @@ pub fn doing(phase: Phase) -> &'static str {
         Phase::Restore => "the ledgers that changed become what they were",
         Phase::SwitchBack => "the former release becomes the one that starts",
         Phase::Reopen => "clients are let in on the former version",
+        Phase::Bake => "old and new instances are watched, every ledger read through each",
     }
 }
 
 /// What crossing a border means, where a stage does so.
-pub fn border(stage: &Stage) -> Option<&'static str> {
-    stage.border.map(|border| match border {
-        Border::MigrateAuthorised => "from here the storage changes: going back means restoring",
-        Border::OpenAuthorised => "from here clients write: no way back without losing writes",
+pub fn border(stage: &Stage, strategy: Strategy) -> Option<&'static str> {
+    stage.border.map(|border| match (border, strategy) {
+        (Border::MigrateAuthorised, Strategy::Downtime) => "from here the storage changes: going back means restoring",
+        (Border::MigrateAuthorised, Strategy::Rolling) => {
+            "from here the storage changes, and stays so: going back means the former version on it"
+        }
+        (Border::OpenAuthorised, Strategy::Downtime) => "from here clients write: no way back without losing writes",
+        (Border::OpenAuthorised, Strategy::Rolling) => "from here clients write through the target too",
     })
 }
 

@@ -25,7 +25,7 @@ macro_rules! enums {
 enums! {
     Phase = words::Phase {
         Preflight, Stage, Rehearse, Drain, ConfirmDrained, Secure, Migrate, Prove, Switch, StartClosed, Verify, Open,
-        Restore, SwitchBack, Reopen
+        Restore, SwitchBack, Reopen, Bake
     } refuses { Unspecified: "it is not said" }
     Border = words::phase::Border { MigrateAuthorised, OpenAuthorised } refuses { Unspecified: "it is not said" }
     Section = words::storage::Section {

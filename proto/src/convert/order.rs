@@ -59,8 +59,12 @@ impl TryFrom<pb::OrderId> for words::OrderId {
 
 impl From<words::phase::Stage> for pb::Stage {
     fn from(stage: words::phase::Stage) -> Self {
-        let words::phase::Stage { phase, border } = stage;
-        Self { phase: pb::Phase::from(phase).into(), border: border.map(|border| pb::Border::from(border).into()) }
+        let words::phase::Stage { phase, border, wave } = stage;
+        Self {
+            phase: pb::Phase::from(phase).into(),
+            border: border.map(|border| pb::Border::from(border).into()),
+            wave: wave.map(u32::from),
+        }
     }
 }
 impl TryFrom<pb::Stage> for words::phase::Stage {
@@ -69,6 +73,7 @@ impl TryFrom<pb::Stage> for words::phase::Stage {
         Ok(Self {
             phase: word::<pb::Phase, _>("phase", wire.phase)?,
             border: wire.border.map(|border| word::<pb::Border, _>("border", border)).transpose()?,
+            wave: wire.wave.map(|wave| small("wave", wave)).transpose()?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Plans, findings and approvals.
 
 use super::{millis, moment, to_wire};
-use crate::malformed::{Malformed, each, length, named, small, text, wanted, word};
+use crate::malformed::{Malformed, each, length, named, small, text, texts, wanted, word};
 use crate::v1 as pb;
 use cutover_vocabulary as words;
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject};
@@ -121,7 +121,7 @@ impl TryFrom<pb::Member> for Member {
 
 impl From<Limits> for pb::Limits {
     fn from(limits: Limits) -> Self {
-        let Limits { drain, step, migration, agent_lost, attempts, lanes } = limits;
+        let Limits { drain, step, migration, agent_lost, attempts, lanes, wave, bake } = limits;
         Self {
             drain_ms: millis(drain),
             step_ms: millis(step),
@@ -129,6 +129,8 @@ impl From<Limits> for pb::Limits {
             agent_lost_ms: millis(agent_lost),
             attempts: attempts.into(),
             lanes: lanes.into(),
+            wave: wave.into(),
+            bake_ms: millis(bake),
         }
     }
 }
@@ -142,6 +144,8 @@ impl TryFrom<pb::Limits> for Limits {
             agent_lost: length("agent_lost_ms", wire.agent_lost_ms)?,
             attempts: small("attempts", wire.attempts)?,
             lanes: small("lanes", wire.lanes)?,
+            wave: small("wave", wire.wave)?,
+            bake: length("bake_ms", wire.bake_ms)?,
         })
     }
 }
@@ -160,6 +164,7 @@ impl From<Binding> for pb::Binding {
             lossy,
             collides,
             stages,
+            waves,
             findings,
             limits,
         } = binding;
@@ -175,6 +180,7 @@ impl From<Binding> for pb::Binding {
             lossy,
             collides,
             stages: stages.into_iter().map(Into::into).collect(),
+            waves: waves.into_iter().map(wave).collect(),
             findings: findings.into_iter().map(Into::into).collect(),
             limits: Some(limits.into()),
         }
@@ -195,10 +201,17 @@ impl TryFrom<pb::Binding> for Binding {
             lossy: wire.lossy,
             collides: wire.collides,
             stages: each("stages", wire.stages)?,
+            waves: (wire.waves.iter().enumerate())
+                .map(|(n, wave)| texts(&format!("waves[{n}].instances"), &wave.instances))
+                .collect::<Result<_, _>>()?,
             findings: each("findings", wire.findings)?,
             limits: wanted("limits", wire.limits)?,
         })
     }
+}
+
+fn wave(instances: Vec<words::InstanceName>) -> pb::Wave {
+    pb::Wave { instances: instances.into_iter().map(Into::into).collect() }
 }
 
 impl From<Dependent> for pb::Dependent {

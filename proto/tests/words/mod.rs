@@ -80,7 +80,11 @@ pub fn border() -> impl Strategy<Value = Border> {
 }
 
 pub fn stage() -> impl Strategy<Value = Stage> {
-    (phase(), option::of(border())).prop_map(|(phase, border)| Stage { phase, border })
+    (phase(), option::of(border()), option::of(any::<u16>())).prop_map(|(phase, border, wave)| Stage {
+        phase,
+        border,
+        wave,
+    })
 }
 
 pub fn subject() -> impl Strategy<Value = Subject> {

@@ -42,14 +42,16 @@ pub fn noticed() -> impl Strategy<Value = Noticed> {
 }
 
 pub fn limits() -> impl Strategy<Value = Limits> {
-    (elapsed(), elapsed(), elapsed(), elapsed(), any::<u16>(), any::<u16>()).prop_map(
-        |(drain, step, migration, agent_lost, attempts, lanes)| Limits {
+    (elapsed(), elapsed(), elapsed(), elapsed(), any::<[u16; 3]>(), elapsed()).prop_map(
+        |(drain, step, migration, agent_lost, [attempts, lanes, wave], bake)| Limits {
             drain,
             step,
             migration,
             agent_lost,
             attempts,
             lanes,
+            wave,
+            bake,
         },
     )
 }
@@ -66,14 +68,14 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         storage(),
         btree_map(ledger(), migrations(), 0..3),
         any::<(bool, bool)>(),
-        vec(stage(), 0..4),
+        (vec(stage(), 0..4), vec(vec(instance(), 0..3), 0..3)),
         vec(noticed(), 0..3),
         limits(),
     );
     let binding = (who, what).prop_map(
         |(
             (deployment, from, target, strategy, members, runner),
-            (storage, ledgers, (lossy, collides), stages, findings, limits),
+            (storage, ledgers, (lossy, collides), (stages, waves), findings, limits),
         )| Binding {
             deployment,
             from,
@@ -86,6 +88,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             lossy,
             collides,
             stages,
+            waves,
             findings,
             limits,
         },

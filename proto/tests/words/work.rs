@@ -33,21 +33,36 @@ pub fn work() -> impl Strategy<Value = Work> {
         elapsed().prop_map(|patience| Work::Drain { patience }),
         Just(Work::Attest),
         storage().prop_map(|storage| Work::AttestStorage { storage }),
-        (item(), storage(), any::<bool>()).prop_map(|(item, storage, lossy)| Work::Secure { item, storage, lossy }),
-        (staged(), vec(ledger(), 0..3), storage()).prop_map(|(target, ledgers, storage)| Work::Register {
-            target,
-            ledgers,
-            storage
+        (item(), storage(), any::<[bool; 2]>()).prop_map(|(item, storage, [lossy, serving])| Work::Secure {
+            item,
+            storage,
+            lossy,
+            serving
         }),
-        (staged(), storage(), migrations(), option::of(text()), any::<bool>()).prop_map(
-            |(target, storage, expected, mark, apart)| Work::Migrate { target, storage, expected, mark, apart }
+        (staged(), vec(ledger(), 0..3), storage(), any::<bool>())
+            .prop_map(|(target, ledgers, storage, serving)| Work::Register { target, ledgers, storage, serving }),
+        (staged(), storage(), migrations(), option::of(text()), any::<[bool; 2]>()).prop_map(
+            |(target, storage, expected, mark, [apart, serving])| Work::Migrate {
+                target,
+                storage,
+                expected,
+                mark,
+                apart,
+                serving
+            }
         ),
-        (boxed(), migrations()).prop_map(|(point, expected)| Work::Prove { point, expected }),
+        (boxed(), migrations(), any::<bool>()).prop_map(|(point, expected, serving)| Work::Prove {
+            point,
+            expected,
+            serving
+        }),
         staged().prop_map(|to| Work::Switch { to }),
         version().prop_map(|to| Work::SwitchBack { to }),
         staged().prop_map(|target| Work::StartClosed { target }),
         (version(), vec(ledger(), 0..3)).prop_map(|(version, ledgers)| Work::Verify { version, ledgers }),
         version().prop_map(|version| Work::Open { version }),
+        (version(), vec(ledger(), 0..3), elapsed(), any::<bool>())
+            .prop_map(|(version, ledgers, length, withdraw)| Work::Bake { version, ledgers, length, withdraw }),
         (boxed(), storage()).prop_map(|(point, storage)| Work::Restore { point, storage }),
     ]
 }

@@ -116,6 +116,9 @@ pub enum Work {
         storage: StorageIdentity,
         /// Whether the target's migration loses the known classes.
         lossy: bool,
+        /// Whether instances serve meanwhile: then a point is what was there at its moment, and a later write voids nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        serving: bool,
     },
     /// Storage: `storage scan` and `storage list`; the list must name exactly `ledgers`.
     Register {
@@ -125,6 +128,9 @@ pub enum Work {
         ledgers: Vec<LedgerName>,
         /// The storage that was planned for; any other is refused.
         storage: StorageIdentity,
+        /// Whether instances serve meanwhile; otherwise one on the storage is a stranger.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        serving: bool,
     },
     /// Ledger: `storage upgrade NAME`. Looks first: a ledger that records `expected` already is left in place.
     Migrate {
@@ -141,6 +147,9 @@ pub enum Work {
         /// Whether it must not begin in the same moment as another ledger's: the plan's `collides`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         apart: bool,
+        /// Whether instances serve meanwhile; otherwise one on the storage is a stranger.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        serving: bool,
     },
     /// Ledger: compare what it holds with what it must hold. Changes nothing.
     Prove {
@@ -148,6 +157,10 @@ pub enum Work {
         point: Box<RecoveryPoint>,
         /// Which migrations it must record.
         expected: Migrations,
+        /// Whether instances have served since the point was taken: then what it held must still be there, and what was written
+        /// since may be there too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        serving: bool,
     },
     /// Instance: make this release the one that starts. Idempotent.
     Switch {
@@ -175,6 +188,17 @@ pub enum Work {
     Open {
         /// The version that must answer.
         version: Version,
+    },
+    /// Instance: it answers with this version and reads these ledgers, again and again for a while. Changes no data.
+    Bake {
+        /// The version that must answer.
+        version: Version,
+        /// Ledgers to read; only these, because a read of an unknown name creates it.
+        ledgers: Vec<LedgerName>,
+        /// For how long.
+        length: Elapsed,
+        /// Whether it is taken out of rotation when it does not: the others serve.
+        withdraw: bool,
     },
     /// Ledger or storage: put back what the recovery point holds, if it changed. Idempotent; what was there is moved
     /// aside and kept.
@@ -204,7 +228,8 @@ impl Work {
             | Self::SwitchBack { .. }
             | Self::StartClosed { .. }
             | Self::Verify { .. }
-            | Self::Open { .. } => None,
+            | Self::Open { .. }
+            | Self::Bake { .. } => None,
         }
     }
 }

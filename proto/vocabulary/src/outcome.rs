@@ -67,6 +67,13 @@ pub enum Evidence {
     },
     /// Of `Restore`.
     Restored(Restored),
+    /// Of `Bake`: it answered and read every ledger all the while.
+    Baked {
+        /// The version that answered.
+        version: Version,
+        /// How often all of it was looked at.
+        looks: u32,
+    },
 }
 
 /// What an instance looks like.

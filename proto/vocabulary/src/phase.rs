@@ -56,6 +56,8 @@ phases! {
     Verify => "verify";
     /// Traffic is let in on the new version: the point of no return.
     Open => "open";
+    /// Rolling: for a while old and new instances answer and read every ledger, before the next wave moves.
+    Bake => "bake";
     /// Way back: the ledgers whose migration committed become what they were.
     Restore => "restore";
     /// Way back: the former release becomes the one that starts.
@@ -96,7 +98,8 @@ impl fmt::Display for Subject {
 pub enum Border {
     /// From here the storage may be changed; abort means restore.
     MigrateAuthorised,
-    /// From here clients may write to the new version; going back would lose what they wrote.
+    /// From here clients may write to the new version. With downtime, going back would lose what they wrote; in a rolling
+    /// upgrade the former version goes on with the same storage.
     OpenAuthorised,
 }
 impl fmt::Display for Border {
@@ -116,14 +119,21 @@ pub struct Stage {
     /// The border that is crossed when this stage is entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub border: Option<Border>,
+    /// Which wave of a rolling upgrade it moves, from 0; none where it is about all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<u16>,
 }
 impl Stage {
     /// A stage that crosses no border.
     pub const fn of(phase: Phase) -> Self {
-        Self { phase, border: None }
+        Self { phase, border: None, wave: None }
     }
     /// A stage that is entered only with an authorisation.
     pub const fn behind(border: Border, phase: Phase) -> Self {
-        Self { phase, border: Some(border) }
+        Self { phase, border: Some(border), wave: None }
+    }
+    /// The same for the instances of one wave alone.
+    pub const fn of_wave(self, wave: u16) -> Self {
+        Self { phase: self.phase, border: self.border, wave: Some(wave) }
     }
 }

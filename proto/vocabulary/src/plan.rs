@@ -85,6 +85,10 @@ pub struct Binding {
     pub collides: bool,
     /// In which order.
     pub stages: Vec<Stage>,
+    /// Rolling: which instances move together, in this order; the first is the canary. An instance that joins later moves with
+    /// the last. Empty with downtime.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Vec<InstanceName>>,
     /// What was noticed: codes, levels and subjects.
     pub findings: Vec<Noticed>,
     /// How long things may take.
@@ -130,7 +134,28 @@ pub struct Limits {
     pub attempts: u16,
     /// How many ledgers migrate side by side.
     pub lanes: u16,
+    /// Rolling: how many instances move together, once the canary has.
+    #[serde(default = "one_at_a_time", skip_serializing_if = "is_one_at_a_time")]
+    pub wave: u16,
+    /// Rolling: how long old and new instances are watched after each wave.
+    #[serde(default = "half_a_minute", skip_serializing_if = "is_half_a_minute")]
+    pub bake: Elapsed,
 }
+
+// What facts say that do not name them; never to be changed, whatever the defaults below become.
+const fn one_at_a_time() -> u16 {
+    1
+}
+fn is_one_at_a_time(wave: &u16) -> bool {
+    *wave == one_at_a_time()
+}
+const fn half_a_minute() -> Elapsed {
+    Elapsed::from_secs(30)
+}
+fn is_half_a_minute(bake: &Elapsed) -> bool {
+    *bake == half_a_minute()
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -142,6 +167,9 @@ impl Default for Limits {
             attempts: 3,
             // A migration keeps one core busy, now the ledger's and now the server's.
             lanes: 4,
+            // The others carry what it carried; one is the least that moves.
+            wave: 1,
+            bake: Elapsed::from_secs(30),
         }
     }
 }

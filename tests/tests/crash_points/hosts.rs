@@ -157,7 +157,7 @@ impl Storage {
             Subject::Instance(_) | Subject::Storage => None,
         };
         match &order.work {
-            Work::Inspect | Work::StageRelease { .. } | Work::Rehearse { .. } => {}
+            Work::Inspect | Work::StageRelease { .. } | Work::Rehearse { .. } | Work::Bake { .. } => {}
             Work::Drain { .. } => {
                 host.fenced = true;
                 host.running = false;

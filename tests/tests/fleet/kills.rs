@@ -1,11 +1,10 @@
 //! Real `kill -9` with three instances, in every phase, from the machine's own list.
 
 use crate::{check_completed, check_went_back};
-use cutover_core::upgrade::forward;
+use cutover_core::upgrade::{Way, forward};
 use cutover_tests::checks::until_phase;
 use cutover_tests::fleet::{Fleet, Plan};
 use cutover_vocabulary::Phase;
-use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::State;
 use std::collections::BTreeSet;
 
@@ -41,7 +40,7 @@ fn kill_in(phase: Phase, victim: Victim) {
 }
 
 fn phases() -> BTreeSet<Phase> {
-    forward(Strategy::Downtime).iter().map(|stage| stage.phase).collect()
+    forward(Way::Downtime).iter().map(|stage| stage.phase).collect()
 }
 
 #[test]

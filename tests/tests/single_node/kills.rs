@@ -1,10 +1,9 @@
 //! Real `kill -9` of the coordinator and of the agent in every phase, from the machine's own list.
 
 use crate::{check_completed, check_went_back, go_back_from_the_migration, until_phase};
-use cutover_core::upgrade::forward;
+use cutover_core::upgrade::{Way, forward};
 use cutover_tests::house::{House, Plan};
 use cutover_vocabulary::Phase;
-use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::State;
 use std::collections::BTreeSet;
 
@@ -42,7 +41,7 @@ fn kill_in(phase: Phase, victim: Victim) {
 }
 
 fn phases() -> BTreeSet<Phase> {
-    forward(Strategy::Downtime).iter().map(|stage| stage.phase).collect()
+    forward(Way::Downtime).iter().map(|stage| stage.phase).collect()
 }
 
 #[test]

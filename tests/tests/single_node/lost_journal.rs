@@ -2,15 +2,14 @@
 //! is found, not done twice.
 
 use crate::{check_completed, until_phase};
-use cutover_core::upgrade::forward;
+use cutover_core::upgrade::{Way, forward};
 use cutover_tests::house::{House, Plan};
-use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::State;
 use std::collections::BTreeSet;
 
 #[test]
 fn an_agent_with_a_new_journal_goes_on_in_every_phase() {
-    let phases: BTreeSet<_> = forward(Strategy::Downtime).iter().map(|stage| stage.phase).collect();
+    let phases: BTreeSet<_> = forward(Way::Downtime).iter().map(|stage| stage.phase).collect();
     for phase in phases {
         let mut house = House::new(Plan::default());
         let writer = house.writer();

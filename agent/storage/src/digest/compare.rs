@@ -1,11 +1,11 @@
 //! Two ledgers side by side: every row that differs, in memory that does not grow with them.
 
-use super::rows::{MetadataRow, Row, RowSource, RowStream, Scope};
+use super::rows::{MetadataRow, Row, RowSource, RowStream, Scope, Target};
 use crate::StorageError;
 use cutover_vocabulary::storage::{Difference, LISTED_ROWS, LossClass, Section};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All differences between a ledger before and after: counted in full, listed up to [`LISTED_ROWS`] of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +63,53 @@ pub fn compare(before: &dyn RowSource, after: &dyn RowSource) -> Result<Comparis
     Ok(found)
 }
 
+/// [`compare`] for a ledger that was written to since: what was there before must still be there as it was.
+///
+/// Left out are transactions behind the last one from before with all that is theirs, and metadata that was `described` since,
+/// by target and key. Balances move with every write: that they are what the postings sum up to, the ledger's check of itself
+/// says.
+pub fn compare_since(
+    before: &dyn RowSource,
+    after: &dyn RowSource,
+    described: &BTreeSet<(Target, String)>,
+) -> Result<Comparison, StorageError> {
+    let mut last = None;
+    before.transactions(&mut |rows| {
+        rows.advance()?;
+        while let Some(row) = rows.current() {
+            last = Some(row.id);
+            rows.advance()?;
+        }
+        Ok(())
+    })?;
+    let newer = |id: i64| last.is_none_or(|last| id > last);
+    let later = |row: &MetadataRow| {
+        matches!(row.target, Target::Transaction(id) if newer(id))
+            || described.contains(&(row.target.clone(), row.key.clone()))
+    };
+    let mut found = Comparison::default();
+    let found = &mut found;
+    section_but(Section::Transactions, &|s| before.transactions(s), &|s| after.transactions(s), found, &|row| {
+        newer(row.id)
+    })?;
+    section_but(Section::Postings, &|s| before.postings(s), &|s| after.postings(s), found, &|row| newer(row.txid))?;
+    section_but(
+        Section::TransactionMetadata,
+        &|s| before.transaction_metadata(s),
+        &|s| after.transaction_metadata(s),
+        found,
+        &later,
+    )?;
+    section_but(
+        Section::AccountMetadata,
+        &|s| before.account_metadata(s),
+        &|s| after.account_metadata(s),
+        found,
+        &later,
+    )?;
+    Ok(std::mem::take(found))
+}
+
 type Open<'a, R> = dyn Fn(&mut Scope<'_, R>) -> Result<(), StorageError> + 'a;
 
 fn section<R: Row>(
@@ -71,10 +118,21 @@ fn section<R: Row>(
     after: &Open<'_, R>,
     found: &mut Comparison,
 ) -> Result<(), StorageError> {
+    section_but(section, before, after, found, &|_| false)
+}
+
+/// A section without the differences that are left out.
+fn section_but<R: Row>(
+    section: Section,
+    before: &Open<'_, R>,
+    after: &Open<'_, R>,
+    found: &mut Comparison,
+    left_out: &dyn Fn(&R) -> bool,
+) -> Result<(), StorageError> {
     before(&mut |before| {
         after(&mut |after| {
             merge(before, after, &mut |old, new| {
-                let Some(either) = old.or(new) else { return };
+                let Some(either) = old.or(new).filter(|row| !left_out(row)) else { return };
                 found.note(Difference {
                     section,
                     row: either.name(),

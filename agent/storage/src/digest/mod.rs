@@ -7,7 +7,7 @@ pub mod consistency;
 pub mod json;
 pub mod rows;
 
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, compare_since};
 pub use compute::{Reading, digest, read};
 pub use consistency::{Inconsistency, SelfCheck};
 pub use rows::RowSource;

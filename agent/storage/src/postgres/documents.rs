@@ -1,5 +1,7 @@
 //! The layouts from 1.3.2 on as row streams: postings and metadata are JSON documents.
 
+use super::client;
+use super::ident::Sql;
 use super::ledger::Ledger;
 use super::rows::Fields;
 use super::split::sum;
@@ -8,6 +10,7 @@ use crate::digest::json::Json;
 use crate::digest::rows::{
     Amount, BalanceRow, Instant, LoggedTransaction, MetadataRow, PostingRow, Scope, Target, TransactionRow, Value,
 };
+use std::collections::BTreeSet;
 
 pub(super) fn postings(ledger: &Ledger, scope: &mut Scope<'_, PostingRow>) -> Result<(), StorageError> {
     ledger.stream(
@@ -167,4 +170,40 @@ fn postings_of(txid: i64, document: &Json) -> Option<Vec<PostingRow>> {
         posting.index = index;
     }
     Some(postings)
+}
+
+/// Metadata that `log` says was set after an entry, by target and key.
+pub(super) fn described_since(ledger: &Ledger, entry: i64) -> Result<BTreeSet<(Target, String)>, StorageError> {
+    let doing = "read what was written since in";
+    let connection = ledger.client();
+    let sql = Sql::with(
+        "SELECT data::text FROM {0}.log WHERE type::text = 'SET_METADATA' AND id > $1",
+        &[ledger.schema().into()],
+    );
+    let mut described = BTreeSet::new();
+    for row in connection.rows(doing, &sql, &[client::Value::Number(entry)])? {
+        let text: String = connection.get(doing, &row, 0)?;
+        let document = Json::parse(&text).unwrap_or(Json::Null);
+        let (Some(kind), Some(Json::Object(members))) =
+            (document.get("targetType").and_then(Json::text), document.get("metadata"))
+        else {
+            continue;
+        };
+        let target = match (kind, document.get("targetId")) {
+            ("ACCOUNT", Some(Json::Text(address))) => Target::Account(address.clone()),
+            (_, Some(id)) => match id.whole().and_then(|id| i64::try_from(id).ok()) {
+                Some(id) => Target::Transaction(id),
+                None => continue,
+            },
+            (_, None) => continue,
+        };
+        described.extend(members.iter().map(|(key, _)| (target.clone(), key.clone())));
+    }
+    Ok(described)
+}
+
+/// The highest number in `log`; none where it is empty.
+pub(super) fn last_entry(ledger: &Ledger) -> Result<Option<i64>, StorageError> {
+    let sql = Sql::with("SELECT max(id)::bigint FROM {0}.log", &[ledger.schema().into()]);
+    ledger.client().one("read the last entry of the log in", &sql, &[])
 }

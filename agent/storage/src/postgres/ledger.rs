@@ -6,10 +6,13 @@ use super::layout::{Columns, Layout, not_a_ledger};
 use super::rows::{Expand, stream};
 use super::{PostgresStorage, documents, split};
 use crate::StorageError;
-use crate::digest::rows::{BalanceRow, LoggedTransaction, MetadataRow, PostingRow, RowSource, Scope, TransactionRow};
+use crate::digest::rows::{
+    BalanceRow, LoggedTransaction, MetadataRow, PostingRow, RowSource, Scope, Target, TransactionRow,
+};
 use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::storage::Migrations;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// A ledger in a transaction of its own, REPEATABLE READ and READ ONLY: it changes nothing, sees one moment, and waits for no
 /// row. It does hold ACCESS SHARE locks while it lives, which a migration waits for, and keeps VACUUM from what it still sees.
@@ -82,6 +85,20 @@ impl Ledger {
     /// [`StorageError::NotALedger`] where something else than numbers is recorded.
     pub fn migrations(&self) -> Result<Migrations, StorageError> {
         migrations(&self.client, &self.name, &self.columns)
+    }
+
+    /// Metadata that was set since the last entry in the log of an earlier copy of this ledger, by target and key.
+    ///
+    /// # Errors
+    /// [`StorageError::Postgres`]; [`StorageError::NotALedger`] for tables without a log, beside which no instance of a later
+    /// release serves.
+    pub(super) fn described_since(&self, earlier: &Self) -> Result<BTreeSet<(Target, String)>, StorageError> {
+        match (self.layout, earlier.layout) {
+            (Layout::Documents, Layout::Documents) => {
+                documents::described_since(self, documents::last_entry(earlier)?.unwrap_or(-1))
+            }
+            (Layout::Split, _) | (_, Layout::Split) => Err(not_a_ledger(&self.name, "it has no log".to_owned())),
+        }
     }
 
     /// Its connection, in the transaction.

@@ -14,10 +14,19 @@ const PATIENCE: Elapsed = Elapsed(60_000);
 /// How often it is looked at meanwhile.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// Who may be at work beside us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nobody.
+    Nobody,
+    /// Instances that serve, and whoever else is there then.
+    Instances,
+}
+
 impl PostgresStorage {
     /// Instances' sessions, and whoever holds locks there. Sessions of other roles that only could write are the attestation's
     /// business, which knows the declared exceptions. Looks of ours are nobody: they read, and end by themselves.
-    pub(super) fn wait_until_quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
+    pub(super) fn wait_until_quiet(&self, item: Option<&RecoveryItem>, beside: Beside) -> Result<(), StorageError> {
         let begun = clock::since_boot();
         loop {
             let client = self.look()?;
@@ -28,7 +37,7 @@ impl PostgresStorage {
             };
             let seen = sessions::look(self, &client, &schemas)?;
             self.keep(client);
-            let strangers: Vec<&Seen> = seen.iter().filter(|seen| works(seen)).collect();
+            let strangers: Vec<&Seen> = seen.iter().filter(|seen| beside == Beside::Nobody && works(seen)).collect();
             if let Some(first) = strangers.first() {
                 let who = format!("{} ({} in all)", first.session, strangers.len());
                 return Err(StorageError::NotQuiet { what: self.shown(item), who });

@@ -2,8 +2,9 @@
 
 use super::ledger::Ledger;
 use super::proving::Proving;
+use super::quiet::Beside;
 use super::{PostgresStorage, recovery, rehearsal, restore};
-use crate::points;
+use crate::points::{self, Manifest};
 use crate::storage::{Copied, CopyAsk, Lock, Look, Secure, Storage};
 use crate::{StorageError, digest};
 use cutover_vocabulary::outcome::{Proof, Restored, StorageAttestation};
@@ -31,7 +32,11 @@ impl Storage for PostgresStorage {
     }
 
     fn quiet(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
-        self.wait_until_quiet(item)
+        self.wait_until_quiet(item, Beside::Nobody)
+    }
+
+    fn ours_ended(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
+        self.wait_until_quiet(item, Beside::Instances)
     }
 
     fn exists(&self, ledger: &LedgerName) -> Result<bool, StorageError> {
@@ -55,18 +60,21 @@ impl Storage for PostgresStorage {
     }
 
     fn prove(&self, point: &RecoveryPoint, _scratch: &Path) -> Result<Proof, StorageError> {
-        let RecoveryItem::Ledger(name) = &point.item else {
-            let path = PathBuf::from(&point.place);
-            return Err(StorageError::Refused { path, why: format!("the {} has no digest to prove", point.item) });
-        };
+        let name = ledger_of(point)?;
         self.reading(name, |ledger| {
             points::prove(point, ledger, ledger.migrations()?, |manifest| {
-                let before = recovery::unpack(self, manifest)?;
-                let compared = before.storage.ledger(name).and_then(|original| digest::compare(&original, ledger));
-                let removed = before.remove();
-                let compared = compared?;
-                removed?;
-                Ok(compared)
+                self.with_original(name, manifest, |original| digest::compare(original, ledger))
+            })
+        })
+    }
+
+    fn prove_since(&self, point: &RecoveryPoint, _scratch: &Path) -> Result<Proof, StorageError> {
+        let name = ledger_of(point)?;
+        self.reading(name, |ledger| {
+            points::prove_since(point, ledger, ledger.migrations()?, |manifest| {
+                self.with_original(name, manifest, |original| {
+                    digest::compare_since(original, ledger, &ledger.described_since(original)?)
+                })
             })
         })
     }
@@ -97,5 +105,32 @@ impl Storage for PostgresStorage {
 
     fn analyse(&self, ledger: &LedgerName) -> Result<(), StorageError> {
         self.analyse_tables(ledger)
+    }
+}
+
+impl PostgresStorage {
+    /// Restores a point's dump elsewhere for as long as its ledger is looked at.
+    fn with_original<T>(
+        &self,
+        name: &LedgerName,
+        manifest: &Manifest,
+        look: impl FnOnce(&Ledger) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let before = recovery::unpack(self, manifest)?;
+        let looked = before.storage.ledger(name).and_then(|original| look(&original));
+        let removed = before.remove();
+        let looked = looked?;
+        removed?;
+        Ok(looked)
+    }
+}
+
+fn ledger_of(point: &RecoveryPoint) -> Result<&LedgerName, StorageError> {
+    match &point.item {
+        RecoveryItem::Ledger(name) => Ok(name),
+        RecoveryItem::System => {
+            let path = PathBuf::from(&point.place);
+            Err(StorageError::Refused { path, why: format!("the {} has no digest to prove", point.item) })
+        }
     }
 }

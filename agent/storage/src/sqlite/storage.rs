@@ -157,6 +157,11 @@ impl Storage for SqliteStorage {
         }
     }
 
+    /// No instance serves beside us: they are all on this host, and are stopped together.
+    fn ours_ended(&self, item: Option<&RecoveryItem>) -> Result<(), StorageError> {
+        self.quiet(item)
+    }
+
     fn exists(&self, ledger: &LedgerName) -> Result<bool, StorageError> {
         Ok(self.place.ledger(ledger)?.exists())
     }
@@ -190,6 +195,11 @@ impl Storage for SqliteStorage {
         })
     }
 
+    fn prove_since(&self, point: &RecoveryPoint, _scratch: &Path) -> Result<Proof, StorageError> {
+        let why = "instances on SQLite are stopped together, so none can have written since it was taken".to_owned();
+        Err(StorageError::Refused { path: PathBuf::from(&point.place), why })
+    }
+
     fn restore(&self, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
         restore::restore(&self.place, point, aside)
     }
@@ -201,8 +211,14 @@ impl Storage for SqliteStorage {
         let there = SqlitePlace::find(&storage, self.place.db_name())?;
         for name in ask.ledgers {
             let item = RecoveryItem::Ledger(name.clone());
-            let secure =
-                Secure { item: &item, storage: &self.identity, upgrade: ask.upgrade, folder: &points, lossy: false };
+            let secure = Secure {
+                item: &item,
+                storage: &self.identity,
+                upgrade: ask.upgrade,
+                folder: &points,
+                lossy: false,
+                serving: false,
+            };
             let point = self.secure(&secure)?;
             files::copy(Path::new(&point.place), &there.ledger(name)?)?;
         }

@@ -52,7 +52,14 @@ pub trait Bed {
     fn secure(&self, item: &RecoveryItem, lossy: bool) -> Result<RecoveryPoint, StorageError> {
         let (storage, upgrade) = (self.storage(), UpgradeId::new("u1").unwrap());
         let identity = storage.identity().clone();
-        storage.secure(&Secure { item, storage: &identity, upgrade: &upgrade, folder: &self.points(), lossy })
+        storage.secure(&Secure {
+            item,
+            storage: &identity,
+            upgrade: &upgrade,
+            folder: &self.points(),
+            lossy,
+            serving: false,
+        })
     }
     fn restore(&self, point: &RecoveryPoint) -> Result<cutover_vocabulary::outcome::Restored, StorageError> {
         self.storage().restore(point, &self.aside())

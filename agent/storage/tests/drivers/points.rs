@@ -247,7 +247,14 @@ fn what_securing_needs_may_be_prepared_is_emptied_after_each_proof_and_removed_i
         let folder = bed.points();
         let secure = |storage: Box<dyn Storage>, item: RecoveryItem| {
             let identity = storage.identity().clone();
-            storage.secure(&Secure { item: &item, storage: &identity, upgrade: &upgrade, folder: &folder, lossy: true })
+            storage.secure(&Secure {
+                item: &item,
+                storage: &identity,
+                upgrade: &upgrade,
+                folder: &folder,
+                lossy: true,
+                serving: false,
+            })
         };
         let (one, other) = (bed.storage(), bed.storage());
         let points = std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::findings;
 use crate::catalogue::{self, CatalogueError};
-use crate::upgrade::forward;
+use crate::upgrade::{Way, forward};
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Strategy};
 use cutover_vocabulary::survey::HostSurvey;
@@ -107,6 +107,17 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
         StrategyAsk::Auto | StrategyAsk::Downtime => Strategy::Downtime,
         StrategyAsk::Rolling => Strategy::Rolling,
     };
+    let waves = match strategy {
+        Strategy::Downtime => Vec::new(),
+        Strategy::Rolling => waves(members.keys(), case.ask.limits.wave),
+    };
+    let way = match strategy {
+        Strategy::Downtime => Way::Downtime,
+        Strategy::Rolling => Way::Rolling {
+            waves: waves.len().try_into().unwrap_or(u16::MAX),
+            migrates: storage.ledgers.iter().any(|survey| ledgers.get(&survey.name) != Some(&survey.migrations)),
+        },
+    };
     Some(Binding {
         deployment: case.ask.deployment.clone(),
         from: case.from()?.clone(),
@@ -118,10 +129,19 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
         ledgers,
         lossy,
         collides: case.catalogue.lanes_collide(&case.ask.target, driver),
-        stages: forward(strategy),
+        stages: forward(way),
+        waves,
         findings: findings.iter().map(noticed).collect(),
         limits: case.ask.limits.clone(),
     })
+}
+
+/// Who moves together: one canary, then so many at a time, but never all that are left to serve.
+fn waves<'a>(members: impl ExactSizeIterator<Item = &'a InstanceName>, size: u16) -> Vec<Vec<InstanceName>> {
+    let size = usize::from(size).min(members.len().saturating_sub(1)).max(1);
+    let names: Vec<InstanceName> = members.cloned().collect();
+    let (canary, others) = names.split_at(names.len().min(1));
+    [canary].into_iter().chain(others.chunks(size)).map(<[InstanceName]>::to_vec).collect()
 }
 
 pub(super) fn noticed(finding: &Finding) -> Noticed {

@@ -1,5 +1,6 @@
 //! Whether a plan may start now: it is not stale, nothing blocks it, and what needs approval has it.
 
+use cutover_vocabulary::InstanceName;
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::phase::Stage;
 use cutover_vocabulary::plan::{Approval, Binding, Limits, Plan, Strategy};
@@ -73,6 +74,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         lossy,
         collides,
         stages,
+        waves,
         findings,
         limits,
     } = then;
@@ -101,6 +103,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
     differ(*collides == now.collides, "whether lanes of the target collide".to_owned());
     differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
+    differ(*waves == now.waves, format!("waves: {}, now {}", moved_together(waves), moved_together(&now.waves)));
     differ(*limits == now.limits, format!("limits: {}", limits_that_differ(limits, &now.limits)));
     for (name, member) in members {
         match now.members.get(name) {
@@ -155,6 +158,11 @@ fn listed(stages: &[Stage]) -> String {
     stages.iter().map(|stage| stage.phase.to_string()).collect::<Vec<_>>().join(", ")
 }
 
+fn moved_together(waves: &[Vec<InstanceName>]) -> String {
+    let wave = |wave: &Vec<InstanceName>| wave.iter().map(ToString::to_string).collect::<Vec<_>>().join(" with ");
+    waves.iter().map(wave).collect::<Vec<_>>().join(", then ")
+}
+
 fn numbers(migrations: &Migrations) -> String {
     let Some(numbers) = &migrations.0 else { return "no table of them".to_owned() };
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -162,7 +170,7 @@ fn numbers(migrations: &Migrations) -> String {
 
 /// Exhaustive by destructuring, as above.
 fn limits_that_differ(then: &Limits, now: &Limits) -> String {
-    let Limits { drain, step, migration, agent_lost, attempts, lanes } = then;
+    let Limits { drain, step, migration, agent_lost, attempts, lanes, wave, bake } = then;
     [
         (drain != &now.drain, format!("drain {drain}, now {}", now.drain)),
         (step != &now.step, format!("step {step}, now {}", now.step)),
@@ -170,6 +178,8 @@ fn limits_that_differ(then: &Limits, now: &Limits) -> String {
         (agent_lost != &now.agent_lost, format!("agent_lost {agent_lost}, now {}", now.agent_lost)),
         (attempts != &now.attempts, format!("attempts {attempts}, now {}", now.attempts)),
         (lanes != &now.lanes, format!("lanes {lanes}, now {}", now.lanes)),
+        (wave != &now.wave, format!("wave {wave}, now {}", now.wave)),
+        (bake != &now.bake, format!("bake {bake}, now {}", now.bake)),
     ]
     .into_iter()
     .filter_map(|(differs, text)| differs.then_some(text))

@@ -140,7 +140,7 @@ impl Upgrade {
             | HoldReason::Inconsistent { .. }
             | HoldReason::ProofVoided { .. } => false,
         });
-        if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.going_back() {
+        if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.going_back() && stage.wave.is_none() {
             // What was kept of a storage that may have been written to since is no recovery point any more.
             self.void_points();
         }
@@ -177,6 +177,7 @@ impl Upgrade {
             | Work::StartClosed { .. }
             | Work::Verify { .. }
             | Work::Open { .. }
+            | Work::Bake { .. }
             | Work::Restore { .. } => {}
         }
         // Steps are ordered in the order of this set, so it is nearly always the first.

@@ -22,10 +22,10 @@ impl Draft {
         }
         match ask {
             Ask::Decide { hold, choice, reason } => self.decide_hold(by, *hold, *choice, reason),
-            Ask::Abort { reason } if !self.upgrade.crossed(Border::MigrateAuthorised) => self.turn_back(by, reason),
-            Ask::Abort { .. } if self.upgrade.crossed(Border::OpenAuthorised) => Err(Rejected::OpenedAlready),
+            Ask::Abort { reason } if !self.upgrade.may_have_effect() => self.turn_back(by, reason),
+            Ask::Abort { .. } if self.upgrade.past_return() => Err(Rejected::OpenedAlready),
             Ask::Abort { .. } => Err(Rejected::MigratedAlready),
-            Ask::Rollback { reason } if self.upgrade.crossed(Border::MigrateAuthorised) => self.turn_back(by, reason),
+            Ask::Rollback { reason } if self.upgrade.may_have_effect() => self.turn_back(by, reason),
             Ask::Rollback { .. } => Err(Rejected::NothingMigrated),
             // What is so already needs no fact, and is no error: these calls are idempotent.
             Ask::Pause if self.upgrade.paused => Ok(()),
@@ -129,6 +129,7 @@ impl Upgrade {
             | Phase::Prove
             | Phase::Switch
             | Phase::StartClosed
+            | Phase::Bake
             | Phase::Restore
             | Phase::SwitchBack => at,
         };
@@ -144,7 +145,8 @@ impl Upgrade {
     /// Where to begin again when somebody was seen who may have written: before what was kept of the storage, or, once all of it
     /// may have been migrated, before what was proved of it. None where neither was done yet, and on the way back.
     fn before_what_was_seen(&self, at: u16) -> Option<u16> {
-        if self.going_back() {
+        // In a rolling upgrade instances write all the while.
+        if self.going_back() || self.rolling() {
             return None;
         }
         let voided = if self.untouched().next().is_some() { Phase::Secure } else { Phase::Migrate };
@@ -194,7 +196,9 @@ impl Upgrade {
         let Some(at) = self.at else { return Ok(None) };
         let attested = self.round_before(at);
         let whole = match &hold.reason {
-            HoldReason::ProofVoided { .. } if self.crossed(Border::MigrateAuthorised) && !self.going_back() => {
+            HoldReason::ProofVoided { .. }
+                if self.crossed(Border::MigrateAuthorised) && !self.going_back() && !self.rolling() =>
+            {
                 // The border is crossed right before the stage is entered.
                 Some(self.before_what_was_seen(at).or(attested).unwrap_or(at))
             }

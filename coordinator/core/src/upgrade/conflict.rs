@@ -20,7 +20,9 @@ enum Claim {
 fn claim(work: &Work) -> Claim {
     match work {
         Work::Inspect | Work::StageRelease { .. } => Claim::Nothing,
-        Work::Attest | Work::Drain { .. } | Work::Switch { .. } | Work::SwitchBack { .. } => Claim::Instance,
+        Work::Attest | Work::Drain { .. } | Work::Switch { .. } | Work::SwitchBack { .. } | Work::Bake { .. } => {
+            Claim::Instance
+        }
         Work::Rehearse { .. } | Work::AttestStorage { .. } | Work::Register { .. } => Claim::Storage,
         Work::Secure { .. } | Work::Migrate { .. } | Work::Prove { .. } | Work::Restore { .. } => Claim::Ledger,
         Work::StartClosed { .. } | Work::Verify { .. } | Work::Open { .. } => Claim::InstanceAndStorage,

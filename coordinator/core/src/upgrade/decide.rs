@@ -10,7 +10,6 @@ use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::link::Refusal;
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
-use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::plan::{Approval, Plan};
 use cutover_vocabulary::{
     AgentName, Evidence, Failure, Now, OperatorName, OrderId, Outcome, Phase, RequestId, Timestamp,
@@ -190,7 +189,7 @@ impl Draft {
         if let (FailureKind::Unclean, Some(instance), Phase::Drain) = (failure.kind, instance, phase) {
             return self.hold(by, HoldReason::UncleanStop { instance, failure: failure.clone() }, phase);
         }
-        let harmless = !self.upgrade.crossed(Border::MigrateAuthorised) && !self.upgrade.taken_over();
+        let harmless = !self.upgrade.may_have_effect() && !self.upgrade.taken_over();
         match self.upgrade.way_back_now() {
             Some(stages) if harmless => {
                 let why = format!("{phase} of {} failed: {}", id.step.subject, failure.message);

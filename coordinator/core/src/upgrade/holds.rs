@@ -71,8 +71,14 @@ fn somebody_may_have_written(reason: &HoldReason) -> bool {
 
 /// The way back as a choice, if there is one now.
 fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
-    if upgrade.going_back() || upgrade.crossed(Border::OpenAuthorised) {
+    if upgrade.going_back() || upgrade.past_return() {
         None
+    } else if upgrade.rolling() && upgrade.may_have_effect() {
+        Some(offer(
+            Choice::Rollback,
+            "stop the instances that were moved, the last wave first and one wave at a time, and start the former version there, \
+             on the storage as it is; the others serve meanwhile, and nothing that was written is lost",
+        ))
     } else if upgrade.crossed(Border::MigrateAuthorised) && somebody_may_have_written(reason) {
         Some(offer(
             Choice::Rollback,
@@ -93,6 +99,9 @@ fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
 fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
     match reason {
         HoldReason::InstanceAppeared { .. } if upgrade.going_back() => None,
+        HoldReason::InstanceAppeared { .. } if upgrade.rolling() => {
+            Some("it joins: it gets the target release and moves with the last wave; it serves until then")
+        }
         HoldReason::InstanceAppeared { .. } if upgrade.crossed(Border::OpenAuthorised) => {
             Some("it joins: it is stopped, gets the target release and is let in on it; the others serve meanwhile")
         }
@@ -144,6 +153,7 @@ fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
              files that the restore moves aside",
         ),
         HoldReason::InstanceAppeared { .. } => None,
+        HoldReason::ProofVoided { .. } if upgrade.rolling() => Some("drain the instances of this wave again"),
         HoldReason::ProofVoided { .. } if upgrade.crossed(Border::MigrateAuthorised) => {
             Some("look again; if it is down now, compare every ledger again before going on: what it wrote shows there")
         }

@@ -152,7 +152,7 @@ impl Upgrade {
         };
         let Some(binary) = found.binary else { return Err(format!("{instance} has no binary that would start")) };
         let former = self.plan.binding.members.values().any(|member| member.version == *version);
-        let target = self.crossed(Border::OpenAuthorised) && *version == self.plan.binding.target.version;
+        let target = self.past_return() && *version == self.plan.binding.target.version;
         if !former && !target {
             return Err(format!("{instance} appeared with {version}, which no member ran when the plan was made"));
         }
@@ -162,7 +162,7 @@ impl Upgrade {
     /// The steps of a stage. Once clients are let in, what is done for a member that joined since touches nothing else.
     pub(super) fn subjects(&self, phase: Phase) -> Vec<Subject> {
         let mut subjects = super::phases::rules(phase).subjects(self);
-        if self.crossed(Border::OpenAuthorised) {
+        if self.past_return() {
             let target = &self.plan.binding.target.version;
             subjects.retain(|subject| match (subject, phase) {
                 (Subject::Instance(name), Phase::Open) => {
@@ -192,7 +192,12 @@ impl Upgrade {
             return Ok(None);
         }
         let needed = |why| Err(Rejected::RunnerNeeded { agent: self.runner.clone(), why });
-        if !self.touched.is_empty() && !self.crossed(Border::OpenAuthorised) {
+        let restores = match self.rolling() {
+            // Rolling, nothing is restored; but what is being migrated or compared is compared with what lies there.
+            true => matches!(self.phase(), Some(Phase::Migrate | Phase::Prove)),
+            false => !self.crossed(Border::OpenAuthorised),
+        };
+        if !self.touched.is_empty() && restores {
             return needed("the storage may have been changed, and what restores it lies on its host");
         }
         match self.plan.binding.storage.driver() {
@@ -212,10 +217,10 @@ impl Upgrade {
     /// The stage with which the upgrade begins again when this instance has gone, if it cannot just go on: what was kept
     /// lies on the former runner's host, or the closed copy was this instance's.
     fn begins_again_without(&self, instance: &InstanceName, other_runner: bool) -> Option<u16> {
-        if self.going_back() || self.crossed(Border::OpenAuthorised) {
+        if self.going_back() || self.past_return() {
             return None;
         }
-        let closed = self.first_instance().contains(&Subject::Instance(instance.clone()));
+        let closed = !self.rolling() && self.first_instance().contains(&Subject::Instance(instance.clone()));
         match self.phase()? {
             Phase::Secure | Phase::Migrate if other_runner => self.round_of(Phase::Secure),
             Phase::StartClosed | Phase::Verify if closed => self.round_of(Phase::StartClosed),
@@ -231,6 +236,7 @@ impl Upgrade {
             | Phase::StartClosed
             | Phase::Verify
             | Phase::Open
+            | Phase::Bake
             | Phase::Restore
             | Phase::SwitchBack
             | Phase::Reopen => None,
@@ -242,7 +248,7 @@ impl Upgrade {
     pub(super) fn fold_joined(&mut self, instance: &InstanceName, member: &Member) {
         self.joining.remove(instance);
         Arc::make_mut(&mut self.members).insert(instance.clone(), member.clone());
-        if self.crossed(Border::OpenAuthorised) {
+        if self.past_return() {
             self.latecomers.insert(instance.clone());
         }
     }

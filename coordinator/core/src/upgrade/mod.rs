@@ -19,7 +19,7 @@ mod status;
 pub use decide::{decide, start};
 pub use input::{Ask, Decision, Input, Rejected};
 pub use phases::{Rules, Verdict, rules};
-pub use sequence::{forward, way_back};
+pub use sequence::{Reached, Way, forward, way_back};
 pub use settle::Want;
 pub use state::{BrokenChain, Happened, StepState, Upgrade};
 pub use status::what_if;

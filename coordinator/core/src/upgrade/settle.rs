@@ -3,7 +3,7 @@
 use super::conflict::conflicts;
 use super::holds;
 use super::phases::{Rules, rules};
-use super::sequence::way_back;
+use super::sequence::{Reached, way_back};
 use super::state::{StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
@@ -63,6 +63,7 @@ impl Upgrade {
         let limit = match &open.order.work {
             Work::Migrate { .. } | Work::Rehearse { .. } => limits.migration,
             Work::Drain { patience } => patience.plus(*patience).plus(limits.step),
+            Work::Bake { length, .. } => length.plus(limits.step),
             Work::Inspect
             | Work::StageRelease { .. }
             | Work::Attest
@@ -161,7 +162,7 @@ impl Upgrade {
     }
 
     fn ending_now(&self) -> Ending {
-        match (self.going_back(), self.crossed(Border::MigrateAuthorised)) {
+        match (self.going_back(), self.may_have_effect()) {
             (false, _) => Ending::Completed,
             (true, false) => Ending::Aborted,
             (true, true) => Ending::RolledBack,
@@ -237,6 +238,12 @@ impl Upgrade {
         if self.going_back() || self.finished() {
             return None;
         }
-        way_back(self.crossed(Border::MigrateAuthorised), self.crossed(Border::OpenAuthorised), self.drain_begun())
+        let drained = self.stages.iter().filter(|state| state.stage.phase == Phase::Drain && state.run > 0);
+        let reached = Reached {
+            migrate_authorised: self.crossed(Border::MigrateAuthorised),
+            open_authorised: self.crossed(Border::OpenAuthorised),
+            drained: drained.map(|state| state.stage.wave.unwrap_or(0)).max(),
+        };
+        way_back(self.way(), reached)
     }
 }

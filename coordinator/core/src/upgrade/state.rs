@@ -1,11 +1,12 @@
 //! What is known of an upgrade: the fold of its facts.
 
+use super::sequence::Way;
 use cutover_vocabulary::fact::{Cause, Ending, Fact, Recorded};
 use cutover_vocabulary::hold::HoldId;
 use cutover_vocabulary::order::{Epoch, StepId};
 use cutover_vocabulary::outcome::{Evidence, Migrated, Proof, Restored, StorageAttestation};
 use cutover_vocabulary::phase::{Border, Stage};
-use cutover_vocabulary::plan::{Approval, Member, Plan};
+use cutover_vocabulary::plan::{Approval, Member, Plan, Strategy};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{
@@ -353,10 +354,56 @@ impl Upgrade {
             .find(|(name, _)| self.members.get(*name).is_some_and(|member| member.agent == self.runner))
             .map(|(_, staged)| staged)
     }
-    pub(super) fn instances(&self) -> Vec<Subject> {
+    pub(super) fn all_instances(&self) -> Vec<Subject> {
         self.members.keys().cloned().map(Subject::Instance).collect()
     }
-    /// The instance that starts closed: the first by name whose agent is the runner.
+    /// Whom the present stage is about: every member, or those of its wave. On the way forward, who has moved already is
+    /// left where it is when a wave is entered again.
+    pub(super) fn instances(&self) -> Vec<Subject> {
+        let Some(wave) = self.current().and_then(|stage| stage.stage.wave) else { return self.all_instances() };
+        let moves = |name: &&InstanceName| self.wave_of(name) == wave && (self.going_back() || !self.runs_target(name));
+        self.members.keys().filter(moves).cloned().map(Subject::Instance).collect()
+    }
+    /// Which wave an instance moves with: as planned; who joined since, with the last.
+    fn wave_of(&self, instance: &InstanceName) -> u16 {
+        let waves = &self.plan.binding.waves;
+        let planned = waves.iter().position(|wave| wave.contains(instance));
+        planned.unwrap_or(waves.len().saturating_sub(1)).try_into().unwrap_or(u16::MAX)
+    }
+    /// Whether it was opened on the target.
+    pub(super) fn runs_target(&self, instance: &InstanceName) -> bool {
+        self.up.get(instance).is_some_and(|(_, version)| *version == self.plan.binding.target.version)
+    }
+    /// Whether it moves one wave after the other.
+    pub(super) fn rolling(&self) -> bool {
+        match self.plan.binding.strategy {
+            Strategy::Downtime => false,
+            Strategy::Rolling => true,
+        }
+    }
+    pub(super) fn way(&self) -> Way {
+        let binding = &self.plan.binding;
+        match binding.strategy {
+            Strategy::Downtime => Way::Downtime,
+            Strategy::Rolling => Way::Rolling {
+                waves: binding.waves.len().try_into().unwrap_or(u16::MAX),
+                migrates: binding.stages.iter().any(|stage| stage.phase == Phase::Migrate),
+            },
+        }
+    }
+    /// Whether traffic was let in where going back would lose what was written since.
+    pub(super) fn past_return(&self) -> bool {
+        self.crossed(Border::OpenAuthorised) && !self.rolling()
+    }
+    /// Whether anything was authorised that shows after going back: a migration, or writes through the new version.
+    pub(super) fn may_have_effect(&self) -> bool {
+        self.crossed(Border::MigrateAuthorised) || self.crossed(Border::OpenAuthorised)
+    }
+    /// Who starts closed: with downtime one shows it for all; in a wave each shows that its own arguments are right.
+    pub(super) fn starting_closed(&self) -> Vec<Subject> {
+        if self.rolling() { self.instances() } else { self.first_instance() }
+    }
+    /// With downtime, the instance that starts closed: the first by name whose agent is the runner.
     pub(super) fn first_instance(&self) -> Vec<Subject> {
         let mine = self.members.iter().find(|(_, member)| member.agent == self.runner);
         mine.or_else(|| self.members.iter().next())
@@ -420,7 +467,8 @@ impl Upgrade {
                 | Evidence::StartedClosed { .. }
                 | Evidence::Verified { .. }
                 | Evidence::Opened { .. }
-                | Evidence::Restored(_),
+                | Evidence::Restored(_)
+                | Evidence::Baked { .. },
                 Subject::Instance(_) | Subject::Ledger(_) | Subject::Storage,
             ) => {}
         }

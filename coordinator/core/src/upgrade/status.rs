@@ -136,13 +136,20 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     let Some(stages) = upgrade.way_back_now() else {
         return refused("traffic was let in on the new version; going back would lose what was written since");
     };
-    let ledgers = upgrade.touched.keys().filter_map(|item| match item {
+    // Rolling, nothing is restored.
+    let restored = upgrade.touched.keys().filter(|_| !upgrade.rolling());
+    let ledgers = restored.filter_map(|item| match item {
         RecoveryItem::Ledger(name) => Some(name.clone()),
         RecoveryItem::System => None,
     });
-    let meaning = if upgrade.crossed(Border::MigrateAuthorised) {
+    let meaning = if upgrade.rolling() && upgrade.may_have_effect() {
+        "rollback: stop the instances that were moved, the last wave first, and start the former version there, on the storage as \
+         it is; the others serve meanwhile, and no acknowledged write is lost"
+    } else if upgrade.crossed(Border::MigrateAuthorised) {
         "rollback: stop everything, restore the ledgers that changed from their recovery points, start the former \
          version; no acknowledged write is lost"
+    } else if upgrade.rolling() && !stages.is_empty() {
+        "abort: start the former version again where it was stopped; the others serve meanwhile, and no data was touched"
     } else if stages.iter().any(|stage| stage.phase == Phase::Reopen) {
         "abort: let the instances in again on the former version; no data was touched"
     } else {

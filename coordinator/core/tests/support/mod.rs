@@ -103,16 +103,29 @@ pub struct Seen {
     pub instances: Vec<&'static str>,
     pub ledgers: Vec<(&'static str, u64)>,
     pub storage: StorageIdentity,
+    /// The migrations that every ledger records; from more than one on its tables are those of 1.3.2 or later.
+    pub migrations: Vec<u32>,
 }
 impl Default for Seen {
     fn default() -> Self {
-        Self { from: OLD, instances: vec!["a"], ledgers: vec![("main", 0), ("shop", 2)], storage: storage() }
+        Self {
+            from: OLD,
+            instances: vec!["a"],
+            ledgers: vec![("main", 0), ("shop", 2)],
+            storage: storage(),
+            migrations: vec![0],
+        }
     }
 }
 impl Seen {
     /// Three instances on three hosts that share one database.
     pub fn three() -> Self {
         Self { instances: vec!["a", "b", "c"], storage: database(), ..Self::default() }
+    }
+    /// Three instances of a release that knows these migrations, with ledgers that lose nothing.
+    pub fn three_at(from: Version2, migrations: u32) -> Self {
+        let ledgers = vec![("main", 0), ("shop", 0)];
+        Self { from, ledgers, migrations: (0..=migrations).collect(), ..Self::three() }
     }
     pub fn registered(&self) -> BTreeMap<InstanceName, AgentName> {
         self.instances.iter().map(|name| (instance(name), agent(&format!("host-{name}")))).collect()
@@ -134,8 +147,8 @@ impl Seen {
         };
         let ledgers = self.ledgers.iter().map(|(name, lost)| LedgerSurvey {
             name: ledger(name),
-            migrations: Migrations(Some(vec![0])),
-            legacy_layout: true,
+            migrations: Migrations(Some(self.migrations.clone())),
+            legacy_layout: self.migrations.len() == 1,
             transactions: 10,
             bytes: 4096,
             losses: losses(*lost),
@@ -177,7 +190,10 @@ impl Seen {
         }
     }
     pub fn plan(&self) -> Plan {
-        plan::make(&ask(), &self.registered(), &self.surveys(), now(0).wall).unwrap()
+        self.plan_for(&ask())
+    }
+    pub fn plan_for(&self, ask: &PlanAsk) -> Plan {
+        plan::make(ask, &self.registered(), &self.surveys(), now(0).wall).unwrap()
     }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {
@@ -220,9 +236,15 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
     match &order.work {
         Work::Inspect => {
             let storage = plan.binding.storage.clone();
-            Evidence::Inspected(Inspection { storage, ..Seen::default().inspection() })
+            let running = Some(plan.binding.from.clone());
+            Evidence::Inspected(Inspection {
+                storage,
+                on_disk: running.clone(),
+                running,
+                ..Seen::default().inspection()
+            })
         }
-        Work::StageRelease { .. } => Evidence::Staged(staged()),
+        Work::StageRelease { release } => Evidence::Staged(StagedRelease { release: release.clone(), ..staged() }),
         Work::Rehearse { .. } => {
             Evidence::Rehearsed(Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 })
         }
@@ -263,7 +285,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
         Work::Migrate { expected, .. } => {
             Evidence::Migrated(Migrated { changed: true, migrations: expected.clone(), took: Elapsed(200) })
         }
-        Work::Prove { point, expected } => Evidence::Proved(Proof {
+        Work::Prove { point, expected, .. } => Evidence::Proved(Proof {
             digest: point.expected.clone().unwrap(),
             migrations: expected.clone(),
             differences: Vec::new(),
@@ -275,6 +297,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
         Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
         Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
         Work::Open { version } => Evidence::Opened { version: version.clone(), at },
+        Work::Bake { version, .. } => Evidence::Baked { version: version.clone(), looks: 3 },
         Work::Restore { point, .. } => Evidence::Restored(Restored {
             changed: true,
             moved_to: None,

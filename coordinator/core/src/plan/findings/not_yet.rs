@@ -7,6 +7,7 @@ use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     match case.ask.strategy {
         StrategyAsk::Auto | StrategyAsk::Downtime => Vec::new(),
+        StrategyAsk::Rolling if measured_to_work(case) => Vec::new(),
         StrategyAsk::Rolling => vec![finding(
             "rolling-not-supported",
             Level::Block,
@@ -16,4 +17,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             "plan it with downtime: `--strategy downtime`, which is always allowed",
         )],
     }
+}
+
+fn measured_to_work(case: &Case<'_>) -> bool {
+    let pair = case.from().map(|from| case.catalogue.side_by_side(from, &case.ask.target));
+    pair == Some(Some(crate::catalogue::SideBySideResult::Works)) && case.instances().count() > 1
 }

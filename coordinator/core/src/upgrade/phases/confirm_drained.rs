@@ -14,7 +14,10 @@ pub(super) struct ConfirmDrained;
 impl Rules for ConfirmDrained {
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
         let mut subjects = upgrade.instances();
-        subjects.push(Subject::Storage);
+        // Beside instances that serve, who else is on the storage says nothing.
+        if !upgrade.rolling() {
+            subjects.push(Subject::Storage);
+        }
         subjects
     }
     /// The storage is looked at last: an instance that is not down would show there as a stranger.
@@ -48,7 +51,8 @@ impl Rules for ConfirmDrained {
                 | Evidence::StartedClosed { .. }
                 | Evidence::Verified { .. }
                 | Evidence::Opened { .. }
-                | Evidence::Restored(_),
+                | Evidence::Restored(_)
+                | Evidence::Baked { .. },
                 Subject::Instance(_) | Subject::Ledger(_) | Subject::Storage,
             ) => Verdict::Wrong,
         }

@@ -36,13 +36,16 @@ impl Rules for Migrate {
         let storage = binding.storage.clone();
         match subject {
             Subject::Storage => {
-                Some(Work::Register { target, ledgers: binding.ledgers.keys().cloned().collect(), storage })
+                let ledgers = binding.ledgers.keys().cloned().collect();
+                Some(Work::Register { target, ledgers, storage, serving: upgrade.rolling() })
             }
             // No recovery point, no order: the barrier before this stage makes it impossible, and this makes sure.
             Subject::Ledger(name) => {
                 let point = upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
-                let (expected, mark) = (binding.ledgers.get(name)?.clone(), point.mark.clone());
-                Some(Work::Migrate { target, storage, expected, mark, apart: binding.collides })
+                let expected = binding.ledgers.get(name)?.clone();
+                let serving = upgrade.rolling();
+                let mark = point.mark.clone().filter(|_| !serving);
+                Some(Work::Migrate { target, storage, expected, mark, apart: binding.collides, serving })
             }
             Subject::Instance(_) => None,
         }
@@ -85,7 +88,8 @@ impl Rules for Migrate {
                 | Evidence::StartedClosed { .. }
                 | Evidence::Verified { .. }
                 | Evidence::Opened { .. }
-                | Evidence::Restored(_),
+                | Evidence::Restored(_)
+                | Evidence::Baked { .. },
                 Subject::Instance(_) | Subject::Ledger(_) | Subject::Storage,
             ) => Verdict::Wrong,
         }

@@ -1,6 +1,7 @@
 //! One file a phase: which steps it has, what each asks for, and whether an outcome is proof enough.
 //! To add a phase: a variant in the vocabulary, a file here, its line in `rules`, its place in `sequence`.
 
+mod bake;
 mod confirm_drained;
 mod drain;
 mod migrate;
@@ -67,5 +68,6 @@ pub fn rules(phase: Phase) -> &'static dyn Rules {
         Phase::Restore => &restore::Restore,
         Phase::SwitchBack => &switch::SwitchBack,
         Phase::Reopen => &open::Reopen,
+        Phase::Bake => &bake::Bake,
     }
 }

@@ -21,7 +21,12 @@ impl Rules for Secure {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let binding = &upgrade.plan.binding;
-        Some(Work::Secure { item: RecoveryItem::of(subject)?, storage: binding.storage.clone(), lossy: binding.lossy })
+        Some(Work::Secure {
+            item: RecoveryItem::of(subject)?,
+            storage: binding.storage.clone(),
+            lossy: binding.lossy,
+            serving: upgrade.rolling(),
+        })
     }
     /// Instances served clients until the drain, so what would be lost can have changed since it was approved.
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {

@@ -8,7 +8,7 @@ pub(super) struct StartClosed;
 
 impl Rules for StartClosed {
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
-        upgrade.first_instance()
+        upgrade.starting_closed()
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
@@ -29,7 +29,8 @@ impl Rules for StartClosed {
             | Evidence::Switched { .. }
             | Evidence::Verified { .. }
             | Evidence::Opened { .. }
-            | Evidence::Restored(_) => Verdict::Wrong,
+            | Evidence::Restored(_)
+            | Evidence::Baked { .. } => Verdict::Wrong,
         }
     }
 }

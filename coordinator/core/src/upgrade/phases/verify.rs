@@ -10,7 +10,7 @@ pub(super) struct Verify;
 
 impl Rules for Verify {
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
-        upgrade.first_instance()
+        upgrade.starting_closed()
     }
     fn work(&self, upgrade: &Upgrade, _: &Subject) -> Option<Work> {
         let binding = &upgrade.plan.binding;

@@ -1,0 +1,49 @@
+//! Bake: after each wave, old and new instances are watched for a while before the next one moves.
+//!
+//! Health checks do not show that an old instance died by what a new one did to the storage: `/_info` and `/_health` go on
+//! answering. So every ledger is read, through every instance.
+
+use super::{Rules, Verdict};
+use crate::upgrade::state::Upgrade;
+use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::{Evidence, InstanceName, Subject, Version, Work};
+
+pub(super) struct Bake;
+
+/// Which version an instance must answer with while a wave bakes.
+fn wanted<'a>(upgrade: &'a Upgrade, instance: &InstanceName) -> Option<&'a Version> {
+    let target = &upgrade.plan.binding.target.version;
+    if upgrade.runs_target(instance) { Some(target) } else { Some(&upgrade.members.get(instance)?.version) }
+}
+
+impl Rules for Bake {
+    /// A wave that has baked is not baked again when stages are entered once more for who joined.
+    fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
+        let baked = upgrade.current().is_some_and(|stage| stage.left.is_some());
+        if baked { Vec::new() } else { upgrade.all_instances() }
+    }
+    fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
+        let Subject::Instance(name) = subject else { return None };
+        let binding = &upgrade.plan.binding;
+        Some(Work::Bake {
+            version: wanted(upgrade, name)?.clone(),
+            ledgers: binding.ledgers.keys().cloned().collect(),
+            length: binding.limits.bake,
+            // One on the former version was there before, and is not ours to take away.
+            withdraw: upgrade.runs_target(name),
+        })
+    }
+    fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
+        let (Evidence::Baked { version, .. }, Subject::Instance(name)) = (evidence, subject) else {
+            return Verdict::Wrong;
+        };
+        match wanted(upgrade, name) {
+            Some(wanted) if wanted == version => Verdict::Enough,
+            Some(wanted) => {
+                let changes = vec![format!("{subject} answers as {version}, not {wanted}")];
+                Verdict::Hold(HoldReason::PlanDrifted { changes })
+            }
+            None => Verdict::Wrong,
+        }
+    }
+}
