@@ -7,9 +7,11 @@ use crate::house::{kill, kill_all_of, program, releases, skipped};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
+use cutover_proto::v1::Strategy;
 use cutover_trial_postgres::{Cluster, Programs};
 use cutover_vocabulary::Evidence;
 use cutover_vocabulary::fact::{Fact, Recorded};
+use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::{State, Status};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,6 +31,12 @@ pub const PASSWORD: &str = "s3cr3t-of-the-ledgers-role";
 /// What can be chosen about a fleet.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The version that runs.
+    pub from: &'static str,
+    /// The version that it is upgraded to.
+    pub to: &'static str,
+    /// How.
+    pub strategy: Strategy,
     /// How many instances, one a host.
     pub instances: usize,
     /// The coordinator's `[limits]`, lanes apart.
@@ -48,6 +56,9 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            from: "1.3.1",
+            to: "1.4.6",
+            strategy: Strategy::Auto,
             instances: 3,
             limits: "drain_seconds = 5\nagent_lost_seconds = 60".to_owned(),
             lanes: 2,
@@ -130,7 +141,7 @@ impl Fleet {
         for number in 1..=fleet.hosts.len() {
             fleet.start_agent(number);
         }
-        fleet.until_serves("1.3.1");
+        fleet.until_serves(fleet.plan.from);
         for ledger in LEDGERS {
             let address = fleet.hosts[0].address.to_string();
             let seeded = seed::over_http(&address, ledger, fleet.plan.transactions).unwrap();
@@ -171,7 +182,7 @@ impl Fleet {
             let (root, number) = (host.dir.display(), host.number);
             std::fs::create_dir_all(host.dir.join("home")).unwrap();
             if !host.dir.join("numary").exists() {
-                pack::install(&program("numary"), "1.3.1", &host.dir.join("numary")).unwrap();
+                pack::install(&program("numary"), self.plan.from, &host.dir.join("numary")).unwrap();
             }
             let agent = format!(
                 "name = \"agent-{number}\"\ncoordinator = \"http://{listen}\"\nstate = \"{root}/state\"\n{extra}\n\
@@ -183,7 +194,7 @@ impl Fleet {
                  NUMARY_STORAGE_POSTGRES_CONN_STRING = \"{url}\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\" }}\n",
                 listen = self.listen,
                 extra = self.plan.agent,
-                releases = releases().display(),
+                releases = releases(self.plan.to).display(),
                 address = host.address,
             );
             std::fs::write(host.dir.join("agent.toml"), agent).unwrap();
@@ -304,8 +315,10 @@ impl Fleet {
 
     /// Plans, approves what needs it, starts; the upgrade's name.
     pub fn begin(&self) -> String {
-        let plan = self.voice.plan_when_ready("prod", "1.4.6");
-        self.voice.approve(&plan).unwrap();
+        let plan = self.voice.plan_as_when_ready(self.plan.strategy, "prod", self.plan.to);
+        if plan.level() == Some(Level::Approve) {
+            self.voice.approve(&plan).unwrap();
+        }
         self.voice.start(&plan).unwrap()
     }
 

@@ -6,12 +6,13 @@ use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
 use cutover_vocabulary::status::{State, Status};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -30,17 +31,16 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Release files of 1.3.1 and 1.4.6, packed once a test run.
-pub fn releases() -> &'static Path {
+/// Release files of a version, packed once a test run; those of others that were asked for lie beside them.
+pub fn releases(version: &str) -> &'static Path {
     static DIR: OnceLock<TempDir> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        for version in ["1.3.1", "1.4.6"] {
-            pack::pack(&program("numary"), version, dir.path()).unwrap();
-        }
-        dir
-    })
-    .path()
+    static PACKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let dir = DIR.get_or_init(|| tempfile::tempdir().unwrap()).path();
+    let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if packed.insert(version.to_owned()) {
+        pack::pack(&program("numary"), version, dir).unwrap();
+    }
+    dir
 }
 
 /// What can be chosen about a house.
@@ -144,7 +144,7 @@ impl House {
              env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"{env} }}\n{extra}\n",
             state = self.state().display(),
             recovery = self.plan.recovery.iter().map(|path| format!("recovery = {path:?}\n")).collect::<String>(),
-            releases = releases().display(),
+            releases = releases("1.4.6").display(),
             address = self.address,
             extra = self.plan.instance,
         );

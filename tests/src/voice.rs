@@ -38,11 +38,16 @@ impl Voice {
 
     /// Makes a plan; a refusal comes as its code, message and remedy.
     pub fn plan(&self, deployment: &str, target: &str) -> Result<Plan, String> {
+        self.plan_as(v1::Strategy::Auto, deployment, target)
+    }
+
+    /// The same by a strategy.
+    pub fn plan_as(&self, strategy: v1::Strategy, deployment: &str, target: &str) -> Result<Plan, String> {
         self.runtime.block_on(async {
             let request = v1::MakePlanRequest {
                 deployment: deployment.to_owned(),
                 target: target.to_owned(),
-                strategy: v1::Strategy::Auto.into(),
+                strategy: strategy.into(),
                 request_id: request_id(),
                 operator: "tester".to_owned(),
             };
@@ -54,9 +59,14 @@ impl Voice {
 
     /// A plan as soon as the agent is there and the instance answers.
     pub fn plan_when_ready(&self, deployment: &str, target: &str) -> Plan {
+        self.plan_as_when_ready(v1::Strategy::Auto, deployment, target)
+    }
+
+    /// The same by a strategy.
+    pub fn plan_as_when_ready(&self, strategy: v1::Strategy, deployment: &str, target: &str) -> Plan {
         let begun = Instant::now();
         loop {
-            match self.plan(deployment, target) {
+            match self.plan_as(strategy, deployment, target) {
                 Ok(plan) => return plan,
                 Err(why) => assert!(begun.elapsed() < Duration::from_secs(30), "no plan: {why}"),
             }

@@ -5,6 +5,7 @@ mod database;
 mod faults;
 mod kills;
 mod members;
+mod rolling;
 mod server;
 
 use cutover_tests::checks::check_facts;

@@ -66,10 +66,10 @@ fn own_releases() -> (House, PathBuf) {
     let own = house.dir().join("release-pages");
     let folder = own.join("v1.4.6");
     std::fs::create_dir_all(&folder).unwrap();
-    for entry in std::fs::read_dir(releases().join("v1.4.6")).unwrap().flatten() {
+    for entry in std::fs::read_dir(releases("1.4.6").join("v1.4.6")).unwrap().flatten() {
         std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
     }
-    let place = releases().display().to_string();
+    let place = releases("1.4.6").display().to_string();
     change_settings(&mut house, |text| text.replace(&place, &own.display().to_string()));
     (house, folder)
 }
@@ -105,7 +105,7 @@ fn a_target_that_nobody_knows_or_nobody_has_is_refused() {
     let house = House::new(Plan::default());
     house.voice.plan_when_ready("prod", "1.4.6");
     says(&refused(&house, "1.4.99"), &["BLOCKED", "nothing is known of 1.4.99", "choose a release of the catalogue"]);
-    let place = releases().join("v1.4.5").display().to_string();
+    let place = releases("1.4.6").join("v1.4.5").display().to_string();
     let missing = refused(&house, "1.4.5");
     says(
         &missing,

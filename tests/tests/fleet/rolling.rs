@@ -1,0 +1,110 @@
+//! Rolling: clients write through the whole of it and none is refused for it.
+
+use super::held;
+use cutover_proto::v1::Strategy;
+use cutover_tests::checks::{check_facts, until_phase};
+use cutover_tests::clients::{Told, check_exactly_once, version};
+use cutover_tests::fleet::{Fleet, LEDGERS, Plan};
+use cutover_tests::until;
+use cutover_vocabulary::hold::Choice;
+use cutover_vocabulary::phase::Phase;
+use cutover_vocabulary::status::State;
+use std::time::Duration;
+
+fn rolling(from: &'static str, to: &'static str) -> Option<Fleet> {
+    let limits = "drain_seconds = 10\nagent_lost_seconds = 60\nbake_seconds = 2".to_owned();
+    Fleet::new(Plan { from, to, strategy: Strategy::Rolling, limits, ..Plan::default() })
+}
+
+/// No client was turned away; conflicts between instances with the default lock are there without an upgrade too.
+fn check_never_refused(told: &Told) {
+    assert!(told.refused.is_empty(), "refused: {:?}", told.refused);
+    assert!(told.unanswered.is_empty(), "unanswered: {:?}", told.unanswered);
+    assert!(told.acknowledged.len() > 100, "{} writes", told.acknowledged.len());
+}
+
+/// Until clients have written so many more times.
+fn writes(writer: &cutover_tests::clients::Writer, more: usize) {
+    let before = writer.acknowledged();
+    until("clients go on writing", Duration::from_secs(30), || (writer.acknowledged() > before + more).then_some(()));
+}
+
+fn rolls_without_a_failed_request(from: &'static str, to: &'static str) {
+    let Some(fleet) = rolling(from, to) else { return };
+    let writer = fleet.writer();
+    writes(&writer, 20);
+    let upgrade = fleet.begin();
+    fleet.until_state(&upgrade, State::Completed);
+    writes(&writer, 20);
+    let told = writer.end();
+    println!("{} writes, {} collided, longest gap {:?}", told.acknowledged.len(), told.collided, told.longest_gap);
+    check_never_refused(&told);
+    fleet.until_serves(to);
+    check_exactly_once(fleet.host(1).address, LEDGERS, &told);
+    check_facts(&fleet.voice.facts(&upgrade).unwrap());
+    super::check_tidy(&fleet);
+}
+
+#[test]
+fn three_instances_roll_from_1_4_0_to_1_4_6_without_a_failed_request() {
+    rolls_without_a_failed_request("1.4.0", "1.4.6");
+}
+
+#[test]
+fn three_instances_roll_from_1_4_6_to_1_7_3_migrated_first_without_a_failed_request() {
+    rolls_without_a_failed_request("1.4.6", "1.7.3");
+}
+
+#[test]
+fn a_canary_that_fails_health_leaves_the_others_untouched_and_the_deployment_serving() {
+    let Some(fleet) = rolling("1.4.0", "1.4.6") else { return };
+    let broken = fleet.dir().join("reads-fail");
+    fleet.fault(&format!("1.4.6:NUMARY_SIM_FAIL_READS={}", broken.display()));
+    let writer = fleet.writer();
+    let upgrade = fleet.begin();
+    assert!(until_phase(&fleet.voice, &upgrade, Phase::Bake), "it ended without a bake");
+    std::fs::write(&broken, "").unwrap();
+    let status = held(&fleet, &upgrade);
+    let text = format!("{:?}", status.holds);
+    assert!(text.contains("does not serve as it must") && text.contains("out of rotation"), "{text}");
+    assert!(status.holds[0].offers(Choice::Rollback), "{text}");
+    writes(&writer, 20);
+    for number in 1..=3 {
+        let runs = if number == 1 { "1.4.6" } else { "1.4.0" };
+        assert_eq!(version(fleet.host(number).address).as_deref(), Some(runs), "host {number}");
+    }
+    super::decide(&fleet, &upgrade, &status, Choice::Rollback);
+    fleet.until_state(&upgrade, State::RolledBack);
+    fleet.until_serves("1.4.0");
+    writes(&writer, 20);
+    let told = writer.end();
+    check_never_refused(&told);
+    check_exactly_once(fleet.host(1).address, LEDGERS, &told);
+    check_facts(&fleet.voice.facts(&upgrade).unwrap());
+}
+
+#[test]
+fn a_coordinator_that_is_killed_in_every_phase_of_a_wave_goes_on_and_no_request_fails() {
+    let Some(mut fleet) = rolling("1.4.0", "1.4.6") else { return };
+    let writer = fleet.writer();
+    let upgrade = fleet.begin();
+    for phase in [
+        Phase::Drain,
+        Phase::ConfirmDrained,
+        Phase::Switch,
+        Phase::StartClosed,
+        Phase::Verify,
+        Phase::Open,
+        Phase::Bake,
+    ] {
+        assert!(until_phase(&fleet.voice, &upgrade, phase), "{phase} was never entered");
+        fleet.kill_coordinator();
+        fleet.start_coordinator();
+    }
+    fleet.until_state(&upgrade, State::Completed);
+    let told = writer.end();
+    check_never_refused(&told);
+    fleet.until_serves("1.4.6");
+    check_exactly_once(fleet.host(1).address, LEDGERS, &told);
+    check_facts(&fleet.voice.facts(&upgrade).unwrap());
+}
