@@ -96,6 +96,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 bad_rows: Vec::new(),
                 inconsistencies: Vec::new(),
                 dependents: Vec::new(),
+                damage: BTreeMap::new(),
             }],
         },
     }

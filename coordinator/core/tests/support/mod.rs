@@ -142,6 +142,7 @@ impl Seen {
             bad_rows: Vec::new(),
             inconsistencies: Vec::new(),
             dependents: Vec::new(),
+            damage: BTreeMap::new(),
         });
         HostSurvey {
             agent: agent(&format!("host-{name}")),
@@ -161,8 +162,11 @@ impl Seen {
                     read_only: None,
                     sessions: Vec::new(),
                     obstacles: Vec::new(),
+                    session_settings: Vec::new(),
                 }),
                 manager: Manager::Process,
+                tried: None,
+                settings_file: None,
             }],
             target: Ok(archive()),
         }

@@ -17,3 +17,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         )],
     }
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "rolling-not-supported",
+    title: "rolling upgrades are not there yet",
+    levels: &[Level::Block],
+    sources: &[Source::Manual],
+    means: "This version of Cutover takes all instances down for the migration. Downtime where the manual asks for none \
+         is always allowed.",
+    found: "The plan was asked for with `--strategy rolling`.",
+    remedy: "Plan with `--strategy downtime`.",
+}];
