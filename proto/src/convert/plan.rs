@@ -226,7 +226,10 @@ fn damage(wire: Vec<pb::Damage>) -> Result<BTreeMap<DamageKind, Damage>, Malform
     for pb::Damage { kind, count, some } in wire {
         let kind = word::<pb::DamageKind, _>("damage.kind", kind)?;
         if all.insert(kind, Damage { count, some }).is_some() {
-            return Err(Malformed::at("damage", format_args!("{kind:?} is said twice, and neither can be the right one")));
+            return Err(Malformed::at(
+                "damage",
+                format_args!("{kind:?} is said twice, and neither can be the right one"),
+            ));
         }
     }
     Ok(all)
