@@ -124,6 +124,43 @@ pub(crate) fn blocked() -> Plan {
     with(vec![info, block], "main", Losses::default())
 }
 
+/// Findings of every level, two of them with one reason, as rules say them.
+pub(crate) fn noticed() -> Plan {
+    let on = |name: &str| FindingSubject::Instance(InstanceName::new(name).unwrap());
+    let said = |code, level, subject, source, evidence: &str, remedy: &str| Finding {
+        evidence: evidence.into(),
+        remedy: remedy.into(),
+        ..finding(code, level, subject, source)
+    };
+    let argument = |name| {
+        said(
+            "argument-unknown",
+            Level::Block,
+            on(name),
+            Source::ThisHost,
+            "1.4.6 does not start with this instance's arguments: unknown flag: --persist-config",
+            "take these out of the service's arguments, if the present version runs without them; plan again",
+        )
+    };
+    let lost = said(
+        "sqlite-first-metadata",
+        Level::Approve,
+        FindingSubject::Ledger(ledger("main")),
+        Source::Measured,
+        "the migration loses 1 metadata row(s): transaction 0 order",
+        "approve exactly these rows (write them again afterwards where they matter), or copy them elsewhere first",
+    );
+    let limits = said(
+        "session-limits",
+        Level::Info,
+        FindingSubject::Storage,
+        Source::ThisStorage,
+        "statement_timeout = 200 ms (set by: user); the commands of Cutover run without these limits",
+        "nothing for this upgrade; the ledger's commands run by hand would end with `canceling statement`",
+    );
+    with(vec![argument("ledger-a"), argument("ledger-b"), lost, limits], "main", Losses::default())
+}
+
 pub(crate) fn hostile() -> Plan {
     let name = format!("a\u{1b}[2J{}", "x".repeat(120));
     let mut found = finding("bad-rows", Level::Approve, FindingSubject::Ledger(ledger(&name)), Source::ThisStorage);
