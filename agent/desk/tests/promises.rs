@@ -269,7 +269,7 @@ fn an_upgrade_with_an_unacknowledged_outcome_is_never_forgotten() {
 }
 
 fn secure(item: RecoveryItem) -> Work {
-    Work::Secure { item, storage: storage(), lossy: false }
+    Work::Secure { item, storage: storage(), lossy: false, serving: false }
 }
 
 fn kept(name: &str) -> RecoveryItem {
@@ -286,16 +286,23 @@ fn orders_that_must_not_run_beside_each_other_do_not() {
             expected: expected.clone(),
             mark: None,
             apart: false,
+            serving: false,
         };
         order("u1", 2, ledger(name), work)
     };
-    let prove =
-        |name: &str| order("u1", 3, ledger(name), Work::Prove { point: point(kept(name)), expected: expected.clone() });
+    let prove = |name: &str| {
+        order(
+            "u1",
+            3,
+            ledger(name),
+            Work::Prove { point: point(kept(name)), expected: expected.clone(), serving: false },
+        )
+    };
     let secure_ledger = |name: &str| order("u1", 4, ledger(name), secure(kept(name)));
     let secure_system = || order("u1", 4, Subject::Storage, secure(RecoveryItem::System));
     let attest_storage = || order("u1", 5, Subject::Storage, Work::AttestStorage { storage: storage() });
     let register = || {
-        let work = Work::Register { target: staged(), ledgers: vec![], storage: storage() };
+        let work = Work::Register { target: staged(), ledgers: vec![], storage: storage(), serving: false };
         order("u1", 6, Subject::Storage, work)
     };
     let restore =

@@ -10,7 +10,7 @@ use crate::files::{FileError, io_error};
 use crate::service::environment::Redactor;
 use cutover_vocabulary::{LedgerName, Version};
 use secrecy::{ExposeSecret as _, SecretString};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -164,6 +164,19 @@ impl Cli {
         let both = format!("{}\n{}", printed.stdout, printed.stderr);
         let known = |word: &str| lines(&both).any(|line| line.split_whitespace().next() == Some(word));
         Ok(known("scan") && known("list") && known("upgrade"))
+    }
+
+    /// Help with these arguments, which name a command and hold `--help`: the names of the flags that it shows. Nothing else is
+    /// done, but an argument that the command would refuse is refused.
+    pub async fn help(&self, arguments: &[String]) -> Result<BTreeSet<String>, CliError> {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let printed = self.run(&arguments, Some(ASKING), &|| false).await?;
+        let both = format!("{}\n{}", printed.stdout, printed.stderr);
+        let flags: BTreeSet<String> = lines(&both).filter_map(flag_shown).map(str::to_owned).collect();
+        if flags.is_empty() {
+            return Err(self.silent("server start --help", "--FLAG", &printed));
+        }
+        Ok(flags)
     }
 
     /// `storage scan`: registers what it finds. Fails when registering any of them failed, which the ledger itself calls a
@@ -332,6 +345,14 @@ impl Cli {
         }
         Ok(clean)
     }
+}
+
+/// The flag that a line of the usage shows: `      --storage.driver string   Storage driver …`, `  -h, --help   help …`.
+fn flag_shown(line: &str) -> Option<&str> {
+    let text = line.trim_start();
+    let text =
+        if text.starts_with("--") { text } else { text.split_once(", ").filter(|(short, _)| short.len() == 2)?.1 };
+    text.strip_prefix("--")?.split_whitespace().next()
 }
 
 /// SIGTERM, some patience, SIGKILL.

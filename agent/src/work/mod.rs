@@ -23,6 +23,7 @@ mod survey;
 mod switch;
 mod tidy;
 mod trouble;
+mod trying;
 
 pub use site::Site;
 pub use tidy::in_worker as tidy_in_worker;
@@ -114,6 +115,8 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
             inspection: Err(why.to_owned()),
             storage: Err(why.to_owned()),
             manager: service.settings().manager,
+            tried: None,
+            settings_file: None,
         });
     }
     let missing = cutover_vocabulary::survey::ReleaseProblem::Missing {

@@ -4,14 +4,17 @@ use super::inspect;
 use super::place::{self, Place};
 use super::site::Site;
 use super::trouble::Trouble;
+use super::trying::Target;
 use crate::machine;
 use crate::release::archive;
 use crate::service::Role;
 use crate::service::process::ProcessService;
 use crate::settings::Settings;
+use cutover_storage::settings::Resolved;
 use cutover_vocabulary::storage::StorageIdentity;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey, SurveyAsk};
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, SettingsFile, StorageSurvey, SurveyAsk};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Looks at every instance of the deployment on this host.
@@ -19,6 +22,8 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
     let settings = &site.settings;
     let services: Vec<&ProcessService> =
         site.services().filter(|service| service.settings().deployment == ask.deployment).collect();
+    let mut archive = archive::verify(&settings.releases, &ask.target);
+    let target = archive.as_mut().ok().map(|archive| Target::unpack(settings, archive, scratch));
     let mut storages: BTreeMap<StorageIdentity, Result<StorageSurvey, String>> = BTreeMap::new();
     let mut instances = Vec::new();
     for service in &services {
@@ -40,14 +45,33 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
             inspection: inspect::inspect(site, service).await.map_err(|trouble| trouble.0.message),
             storage,
             manager: service.settings().manager,
+            tried: match &target {
+                None => None,
+                Some(Ok(target)) => Some(target.ask(service.settings()).await.map_err(|trouble| trouble.0.message)),
+                Some(Err(trouble)) => Some(Err(trouble.0.message.clone())),
+            },
+            settings_file: place::settings_of(service.settings()).ok().and_then(|resolved| settings_file(&resolved)),
         });
     }
     HostSurvey {
         agent: settings.name.clone(),
         machine: machine::machine_id(),
         instances,
-        target: archive::verify(&settings.releases, &ask.target).map(|archive| archive.release().clone()),
+        target: archive.map(|archive| archive.release().clone()),
     }
+}
+
+/// The file that a service's settings are read from, as far as it could mislead somebody. Names only.
+fn settings_file(resolved: &Resolved) -> Option<SettingsFile> {
+    let (path, ignored) = resolved.file.as_ref()?;
+    // Who may read a file that is gone by now does not matter any more.
+    let open = std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o004 != 0);
+    Some(SettingsFile {
+        path: path.to_string_lossy().into_owned(),
+        ignored: ignored.clone(),
+        overridden: resolved.overridden().map(|(key, origin)| (key.to_string(), origin.to_string())).collect(),
+        exposed: open && resolved.password_in_file(),
+    })
 }
 
 /// Processes that may have the storage open now: the services themselves, and this worker.

@@ -48,7 +48,12 @@ impl Quiet {
         }
     }
     async fn register(&self) -> Result<Evidence, cutover_vocabulary::Failure> {
-        let work = Work::Register { target: self.target.clone(), ledgers: ledgers(), storage: self.storage.clone() };
+        let work = Work::Register {
+            target: self.target.clone(),
+            ledgers: ledgers(),
+            storage: self.storage.clone(),
+            serving: false,
+        };
         self.bed.run(Phase::Migrate, Subject::Storage, work).await
     }
     fn migrate(&self, name: &str, expected: Migrations) -> Order {
@@ -58,6 +63,7 @@ impl Quiet {
             expected,
             mark: None,
             apart: false,
+            serving: false,
         };
         self.bed.order(Phase::Migrate, Subject::Ledger(ledger(name)), work)
     }
@@ -126,7 +132,7 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
         other => panic!("{other:?}"),
     }
     for (name, point) in LEDGERS.iter().zip(&points) {
-        let work = Work::Prove { point: Box::new(point.clone()), expected: expected.clone() };
+        let work = Work::Prove { point: Box::new(point.clone()), expected: expected.clone(), serving: false };
         match quiet.bed.run(Phase::Prove, Subject::Ledger(ledger(name)), work).await.unwrap() {
             Evidence::Proved(proof) => {
                 assert_eq!((proof.difference_count, proof.inconsistencies.len()), (0, 0), "{proof:?}");
@@ -318,7 +324,7 @@ async fn a_loss_that_nobody_measured_is_found_by_the_proof() {
     quiet.register().await.unwrap();
     quiet.bed.fault("NUMARY_SIM_CHANGE_AMOUNT=main\n");
     let expected = quiet.expected().await;
-    let work = Work::Prove { point: Box::new(point), expected };
+    let work = Work::Prove { point: Box::new(point), expected, serving: false };
     match quiet.bed.run(Phase::Prove, Subject::Ledger(ledger("main")), work).await.unwrap() {
         Evidence::Proved(proof) => assert!(proof.difference_count > 0 && !proof.differences.is_empty(), "{proof:?}"),
         other => panic!("{other:?}"),

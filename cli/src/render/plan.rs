@@ -6,7 +6,7 @@ use super::losses::{self, Rows};
 use super::next::Next;
 use super::page::Page;
 use super::words;
-use cutover_vocabulary::finding::{Finding, Level};
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 use cutover_vocabulary::phase::{Phase, Stage};
 use cutover_vocabulary::plan::{Binding, Plan};
 
@@ -39,6 +39,8 @@ fn head(page: &mut Page, plan: &Plan) {
         binding.target.version
     );
     page.heading(&title);
+    let verdict = verdict(page.ink, plan);
+    page.raw(&verdict);
     let instances: Vec<String> = binding
         .members
         .iter()
@@ -50,6 +52,22 @@ fn head(page: &mut Page, plan: &Plan) {
     page.entry(2, 11, "Runner", format_args!("agent {}", binding.runner));
     page.entry(2, 11, "Release", format_args!("archive SHA-256 {}", binding.target.archive));
     page.entry(2, 11, "Seen", words::moment(plan.observed.at));
+}
+
+/// What comes of it, before all the reasons: whoever is called at night reads this line first.
+fn verdict(ink: Ink, plan: &Plan) -> String {
+    let number = |level| plan.findings(level).count() as u64;
+    match plan.level() {
+        Some(Level::Block) => {
+            let what = words::count(number(Level::Block), "finding blocks it", "findings block it");
+            ink.stop(&format!("It cannot start: {what}."))
+        }
+        Some(Level::Approve) => {
+            let what = words::count(number(Level::Approve), "finding is approved", "findings are approved");
+            ink.heed(&format!("It can start once {what}."))
+        }
+        Some(Level::Info) | None => ink.good("It can start."),
+    }
 }
 
 fn findings(page: &mut Page, plan: &Plan, level: Level) {
@@ -73,12 +91,13 @@ fn findings(page: &mut Page, plan: &Plan, level: Level) {
     for group in groups(&findings) {
         let Some(first) = group.first() else { continue };
         page.item(2, format_args!("{} ({})", first.code, first.source));
-        for finding in &group {
-            page.entry(4, 18, &finding.subject.to_string(), &finding.evidence);
+        for (about, evidence) in by_evidence(&group) {
+            page.entry(4, 18, &about, evidence);
         }
         if !first.remedy.is_empty() {
             page.entry(4, 18, "What to do", &first.remedy);
         }
+        page.entry(4, 18, "More", format_args!("docs/findings/{}.md", first.code));
     }
 }
 
@@ -97,6 +116,40 @@ fn groups<'a>(findings: &[&'a Finding]) -> Vec<Vec<&'a Finding>> {
         }
     }
     groups
+}
+
+/// Of findings with one and the same evidence their subjects stand together: a hundred instances that run as plain processes
+/// are one reason, not a hundred.
+fn by_evidence<'a>(group: &[&'a Finding]) -> Vec<(String, &'a str)> {
+    let mut all: Vec<(Vec<&FindingSubject>, &str)> = Vec::new();
+    for finding in group {
+        match all.iter_mut().find(|(_, evidence)| *evidence == finding.evidence) {
+            Some((subjects, _)) => subjects.push(&finding.subject),
+            None => all.push((vec![&finding.subject], &finding.evidence)),
+        }
+    }
+    all.into_iter().map(|(subjects, evidence)| (together(&subjects), evidence)).collect()
+}
+
+/// `instances a, b; ledger main`
+fn together(subjects: &[&FindingSubject]) -> String {
+    let (mut instances, mut ledgers, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for subject in subjects {
+        match subject {
+            FindingSubject::Instance(name) => instances.push(name.to_string()),
+            FindingSubject::Ledger(name) => ledgers.push(name.to_string()),
+            FindingSubject::Deployment(_) | FindingSubject::Storage | FindingSubject::Path => {
+                others.push(subject.to_string());
+            }
+        }
+    }
+    let named = |kind: &str, names: Vec<String>| match names.len() {
+        0 => None,
+        1 => Some(format!("{kind} {}", names.join(", "))),
+        _ => Some(format!("{kind}s {}", names.join(", "))),
+    };
+    let all = [named("instance", instances), named("ledger", ledgers)].into_iter().flatten().chain(others);
+    all.collect::<Vec<_>>().join("; ")
 }
 
 fn lost_rows(page: &mut Page, plan: &Plan, rows: Rows) {
@@ -178,28 +231,29 @@ fn moved(page: &mut Page, binding: &Binding, wave: u16, first: usize) {
 
 /// On whom a stage works.
 fn whom(stage: &Stage, binding: &Binding) -> String {
-    let instances = || {
-        let names: Vec<String> = binding.members.keys().map(ToString::to_string).collect();
-        names.join(", ")
-    };
-    let ledgers = || match binding.ledgers.len() {
-        0..=4 => {
-            let names: Vec<String> = binding.ledgers.keys().map(ToString::to_string).collect();
-            names.join(", ")
-        }
-        number => format!("{number} ledgers"),
-    };
+    let instances = || few("instance", binding.members.keys());
+    let ledgers = || few("ledger", binding.ledgers.keys());
+    let runner = format_args!("by agent {}", binding.runner).to_string();
     match stage.phase {
-        Phase::Preflight | Phase::ConfirmDrained => format!("{}; storage, by {}", instances(), binding.runner),
+        Phase::Preflight | Phase::ConfirmDrained => format!("{}; the storage, {runner}", instances()),
         Phase::Stage | Phase::Drain | Phase::Switch | Phase::SwitchBack | Phase::Open | Phase::Reopen | Phase::Bake => {
             instances()
         }
-        Phase::StartClosed | Phase::Verify => {
-            binding.members.keys().next().map(ToString::to_string).unwrap_or_default()
-        }
-        Phase::Rehearse => format!("a copy of the storage, by {}", binding.runner),
-        Phase::Secure | Phase::Restore => format!("{}; system store, by {}", ledgers(), binding.runner),
-        Phase::Migrate | Phase::Prove => format!("{}, by {}", ledgers(), binding.runner),
+        Phase::StartClosed | Phase::Verify => few("instance", binding.members.keys().take(1)),
+        Phase::Rehearse => format!("a copy of the storage, {runner}"),
+        Phase::Secure | Phase::Restore => format!("{}; the system store, {runner}", ledgers()),
+        Phase::Migrate | Phase::Prove => format!("{}, {runner}", ledgers()),
+    }
+}
+
+/// Some names, or how many there are: of a large fleet the head of the page lists every one, once.
+fn few(kind: &str, names: impl ExactSizeIterator<Item = impl ToString>) -> String {
+    let number = names.len();
+    let list = |names: Vec<String>| names.join(", ");
+    match number {
+        1 => format!("{kind} {}", list(names.map(|name| name.to_string()).collect())),
+        2..=4 => format!("{kind}s {}", list(names.map(|name| name.to_string()).collect())),
+        _ => words::count(number as u64, kind, &format!("{kind}s")),
     }
 }
 
@@ -208,7 +262,7 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
     page.heading("Next");
     match plan.level() {
         Some(Level::Block) => {
-            page.paragraph(2, "This plan cannot start. Do what is said above, then plan again:");
+            page.paragraph(2, "Do what is said under \"Blocks the upgrade\", then plan again:");
             page.command(4, &next.plan(&plan.binding.deployment, &plan.binding.target.version));
         }
         Some(Level::Approve) => {
@@ -261,6 +315,43 @@ mod tests {
         );
     }
 
+    /// What an operator has in front of them, word for word.
+    #[test]
+    fn a_blocked_plan_reads_like_this() {
+        let text = shown(&sample::noticed());
+        let begin = text.find("Blocks the upgrade").unwrap();
+        let end = text.find("Ledgers (1)").unwrap();
+        assert_eq!(&text[begin..end], NOTICED, "{text}");
+        assert!(text.contains("\nIt cannot start: 2 findings block it.\n"), "{text}");
+    }
+
+    const NOTICED: &str = "\
+Blocks the upgrade (2)
+  - argument-unknown (this host)
+    instances ledger-a, ledger-b
+                      1.4.6 does not start with this instance's arguments:
+                      unknown flag: --persist-config
+    What to do        take these out of the service's arguments, if the present
+                      version runs without them; plan again
+    More              docs/findings/argument-unknown.md
+
+Needs approval (1)
+  - sqlite-first-metadata (measured)
+    ledger main       the migration loses 1 metadata row(s): transaction 0 order
+    What to do        approve exactly these rows (write them again afterwards
+                      where they matter), or copy them elsewhere first
+    More              docs/findings/sqlite-first-metadata.md
+
+Good to know (1)
+  - session-limits (this storage)
+    storage           statement_timeout = 200 ms (set by: user); the commands of
+                      Cutover run without these limits
+    What to do        nothing for this upgrade; the ledger's commands run by
+                      hand would end with `canceling statement`
+    More              docs/findings/session-limits.md
+
+";
+
     #[test]
     fn a_blocked_plan_says_what_blocks_first_and_offers_no_start() {
         let text = shown(&sample::blocked());
@@ -268,6 +359,29 @@ mod tests {
         assert!(block < text.find("Good to know").unwrap_or(usize::MAX));
         assert!(!text.contains("cutover start"), "{text}");
         assert!(text.ends_with("    cutover plan prod --to 1.4.6\n"), "{text}");
+    }
+
+    #[test]
+    fn a_plan_says_whether_it_can_start_before_it_says_why() {
+        let second = |plan: &Plan| shown(plan).lines().nth(1).unwrap_or_default().to_owned();
+        assert_eq!(second(&sample::plan()), "It can start once 1 finding is approved.");
+        assert_eq!(second(&sample::blocked()), "It cannot start: 1 finding blocks it.");
+        let mut clean = sample::plan();
+        clean.binding.findings.clear();
+        clean.observed.findings.clear();
+        assert_eq!(second(&clean), "It can start.");
+    }
+
+    #[test]
+    fn a_large_fleet_is_counted_in_the_stages_and_named_once() {
+        let mut plan = sample::plan();
+        let (_, member) = plan.binding.members.first_key_value().unwrap();
+        let member = member.clone();
+        let name = |n: u32| cutover_vocabulary::InstanceName::new(format!("ledger-{n:02}")).unwrap();
+        plan.binding.members = (0..40).map(|n| (name(n), member.clone())).collect();
+        let text = shown(&plan);
+        assert_eq!(text.matches("ledger-39").count(), 1, "{text}");
+        assert!(text.contains("on 40 instances; the storage, by agent host-a"), "{text}");
     }
 
     #[test]

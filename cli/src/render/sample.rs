@@ -97,6 +97,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 bad_rows: Vec::new(),
                 inconsistencies: Vec::new(),
                 dependents: Vec::new(),
+                damage: BTreeMap::new(),
             }],
         },
     }
@@ -122,6 +123,43 @@ pub(crate) fn blocked() -> Plan {
     let block = finding("bad-rows", Level::Block, FindingSubject::Ledger(ledger("main")), Source::ThisStorage);
     let info = finding("downtime-required", Level::Info, FindingSubject::Path, Source::Manual);
     with(vec![info, block], "main", Losses::default())
+}
+
+/// Findings of every level, two of them with one reason, as rules say them.
+pub(crate) fn noticed() -> Plan {
+    let on = |name: &str| FindingSubject::Instance(InstanceName::new(name).unwrap());
+    let said = |code, level, subject, source, evidence: &str, remedy: &str| Finding {
+        evidence: evidence.into(),
+        remedy: remedy.into(),
+        ..finding(code, level, subject, source)
+    };
+    let argument = |name| {
+        said(
+            "argument-unknown",
+            Level::Block,
+            on(name),
+            Source::ThisHost,
+            "1.4.6 does not start with this instance's arguments: unknown flag: --persist-config",
+            "take these out of the service's arguments, if the present version runs without them; plan again",
+        )
+    };
+    let lost = said(
+        "sqlite-first-metadata",
+        Level::Approve,
+        FindingSubject::Ledger(ledger("main")),
+        Source::Measured,
+        "the migration loses 1 metadata row(s): transaction 0 order",
+        "approve exactly these rows (write them again afterwards where they matter), or copy them elsewhere first",
+    );
+    let limits = said(
+        "session-limits",
+        Level::Info,
+        FindingSubject::Storage,
+        Source::ThisStorage,
+        "statement_timeout = 200 ms (set by: user); the commands of Cutover run without these limits",
+        "nothing for this upgrade; the ledger's commands run by hand would end with `canceling statement`",
+    );
+    with(vec![argument("ledger-a"), argument("ledger-b"), lost, limits], "main", Losses::default())
 }
 
 pub(crate) fn hostile() -> Plan {

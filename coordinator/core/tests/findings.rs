@@ -1,6 +1,10 @@
 //! Every rule of `plan/findings` fires on a case made for it, and no other rule does.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "findings/noticed.rs"]
+mod noticed;
+#[path = "findings/pages.rs"]
+mod pages;
 #[path = "findings/postgres.rs"]
 mod postgres;
 mod support;
@@ -141,6 +145,7 @@ fn cases() -> Vec<Made> {
     cases.extend(about_paths());
     cases.extend(about_storages());
     cases.extend(postgres::cases());
+    cases.extend(noticed::cases());
     cases.push(made(
         "rolling-not-supported",
         Level::Block,

@@ -34,6 +34,9 @@ enums! {
     LossClass = words::storage::LossClass {
         AccountMetadataWithoutPosting, SqliteFirstMetadata
     } refuses { Unspecified: "it is not said" }
+    DamageKind = words::storage::DamageKind {
+        Times, OnlyInLog, Balances, Other
+    } refuses { Unspecified: "it is not said" }
     Manager = words::instance::Manager { Process, Systemd } refuses { Unspecified: "it is not said" }
     Strategy = words::plan::Strategy { Downtime, Rolling } refuses {
         Unspecified: "it is not said",

@@ -8,7 +8,8 @@ use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject};
 use cutover_vocabulary::plan::{
     Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, Plan, PlanDigest,
 };
-use cutover_vocabulary::storage::{BadRow, Dependent, LedgerSurvey};
+use cutover_vocabulary::storage::{BadRow, Damage, DamageKind, Dependent, LedgerSurvey};
+use std::collections::BTreeMap;
 
 impl From<FindingSubject> for pb::FindingSubject {
     fn from(subject: FindingSubject) -> Self {
@@ -227,6 +228,26 @@ impl From<pb::Dependent> for Dependent {
     }
 }
 
+impl From<(DamageKind, Damage)> for pb::Damage {
+    fn from((kind, Damage { count, some }): (DamageKind, Damage)) -> Self {
+        Self { kind: pb::DamageKind::from(kind).into(), count, some }
+    }
+}
+/// A kind that is said twice is refused: neither can be the right one.
+fn damage(wire: Vec<pb::Damage>) -> Result<BTreeMap<DamageKind, Damage>, Malformed> {
+    let mut all = BTreeMap::new();
+    for pb::Damage { kind, count, some } in wire {
+        let kind = word::<pb::DamageKind, _>("damage.kind", kind)?;
+        if all.insert(kind, Damage { count, some }).is_some() {
+            return Err(Malformed::at(
+                "damage",
+                format_args!("{kind:?} is said twice, and neither can be the right one"),
+            ));
+        }
+    }
+    Ok(all)
+}
+
 impl From<LedgerSurvey> for pb::LedgerSurvey {
     fn from(survey: LedgerSurvey) -> Self {
         let LedgerSurvey {
@@ -239,6 +260,7 @@ impl From<LedgerSurvey> for pb::LedgerSurvey {
             bad_rows,
             inconsistencies,
             dependents,
+            damage,
         } = survey;
         Self {
             name: name.into(),
@@ -250,6 +272,7 @@ impl From<LedgerSurvey> for pb::LedgerSurvey {
             bad_rows: bad_rows.into_iter().map(|BadRow { what, text }| pb::BadRow { what, text }).collect(),
             inconsistencies,
             dependents: dependents.into_iter().map(Into::into).collect(),
+            damage: damage.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -266,6 +289,7 @@ impl TryFrom<pb::LedgerSurvey> for LedgerSurvey {
             bad_rows: wire.bad_rows.into_iter().map(|pb::BadRow { what, text }| BadRow { what, text }).collect(),
             inconsistencies: wire.inconsistencies,
             dependents: wire.dependents.into_iter().map(Into::into).collect(),
+            damage: damage(wire.damage)?,
         })
     }
 }

@@ -140,9 +140,18 @@ pub fn obstacle() -> impl Strategy<Value = Obstacle> {
 pub fn ledger_survey() -> impl Strategy<Value = LedgerSurvey> {
     let bad = (text(), text()).prop_map(|(what, text)| BadRow { what, text });
     let counts = any::<(u64, u64)>();
-    let rest = (vec(bad, 0..3), texts(), vec(dependent(), 0..3));
+    let kind = select(&[DamageKind::Times, DamageKind::OnlyInLog, DamageKind::Balances, DamageKind::Other][..]);
+    let damage = (kind, (any::<u64>(), texts()).prop_map(|(count, some)| Damage { count, some }));
+    let rest = (vec(bad, 0..3), texts(), vec(dependent(), 0..3), vec(damage, 0..3));
     (ledger(), migrations(), any::<bool>(), counts, losses(), rest).prop_map(
-        |(name, migrations, legacy_layout, (transactions, bytes), losses, (bad_rows, inconsistencies, dependents))| {
+        |(
+            name,
+            migrations,
+            legacy_layout,
+            (transactions, bytes),
+            losses,
+            (bad_rows, inconsistencies, dependents, damage),
+        )| {
             LedgerSurvey {
                 name,
                 migrations,
@@ -153,6 +162,7 @@ pub fn ledger_survey() -> impl Strategy<Value = LedgerSurvey> {
                 bad_rows,
                 inconsistencies,
                 dependents,
+                damage: damage.into_iter().collect(),
             }
         },
     )

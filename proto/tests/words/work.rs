@@ -5,7 +5,10 @@ use cutover_vocabulary::fact::{Cause, Ending, Settlement};
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, ReleaseProblem, StorageSurvey, SurveyAsk};
+use cutover_vocabulary::storage::SessionSetting;
+use cutover_vocabulary::survey::{
+    HostSurvey, InstanceSurvey, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
+};
 use cutover_vocabulary::{Fact, Order, Recorded, Work};
 use proptest::collection::vec;
 
@@ -117,6 +120,10 @@ fn settlement() -> impl Strategy<Value = Settlement> {
     ]
 }
 
+fn setting() -> impl Strategy<Value = SessionSetting> {
+    (text(), text(), text()).prop_map(|(name, value, source)| SessionSetting { name, value, source })
+}
+
 fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
     let inspection =
         (option::of(version()), option::of(version()), option::of(digest()), storage(), digest()).prop_map(
@@ -130,10 +137,19 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
         vec(opener(), 0..2),
         any::<(u64, u64)>(),
         option::of(text()),
-        (vec(session(), 0..2), vec(obstacle(), 0..2)),
+        (vec(session(), 0..2), vec(obstacle(), 0..2), vec(setting(), 0..2)),
     )
         .prop_map(
-            |(identity, ledgers, registered, skipped, strangers, bytes, read_only, (sessions, obstacles))| {
+            |(
+                identity,
+                ledgers,
+                registered,
+                skipped,
+                strangers,
+                bytes,
+                read_only,
+                (sessions, obstacles, session_settings),
+            )| {
                 let (free_bytes, needed_bytes) = bytes;
                 StorageSurvey {
                     identity,
@@ -146,19 +162,31 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
                     read_only,
                     sessions,
                     obstacles,
+                    session_settings,
                 }
             },
         );
     let manager = select(&[Manager::Process, Manager::Systemd][..]);
     let inspection = prop_oneof![inspection.prop_map(Ok), text().prop_map(Err)];
     let contents = prop_oneof![contents.prop_map(Ok), text().prop_map(Err)];
-    (instance(), report(), inspection, contents, manager).prop_map(
-        |(instance, report, inspection, storage, manager)| InstanceSurvey {
+    let tried = (texts(), texts()).prop_map(|(refused, ignored)| Tried { refused, ignored });
+    let tried = option::of(prop_oneof![tried.prop_map(Ok), text().prop_map(Err)]);
+    let file = (text(), option::of(text()), vec((text(), text()), 0..2), any::<bool>());
+    let file = option::of(file.prop_map(|(path, ignored, overridden, exposed)| SettingsFile {
+        path,
+        ignored,
+        overridden,
+        exposed,
+    }));
+    (instance(), report(), inspection, contents, manager, tried, file).prop_map(
+        |(instance, report, inspection, storage, manager, tried, settings_file)| InstanceSurvey {
             instance,
             report,
             inspection,
             storage,
             manager,
+            tried,
+            settings_file,
         },
     )
 }

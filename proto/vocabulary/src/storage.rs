@@ -239,6 +239,46 @@ pub struct LedgerSurvey {
     /// What depends on the ledger's tables and is not the ledger's. PostgreSQL only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<Dependent>,
+    /// Past damage by its kind, of all that `inconsistencies` lists and what is beyond its cap. Empty where nothing is wrong,
+    /// and from an older agent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damage: BTreeMap<DamageKind, Damage>,
+}
+
+/// Ways in which a storage was damaged before anybody planned an upgrade, told by which tables disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamageKind {
+    /// `log` and `transactions` have the same transaction at different times. Measured: a migration to 1.8 or later in a
+    /// session whose time zone is not UTC.
+    Times,
+    /// `log` has a transaction that `transactions` does not have. Measured: an instance of 1.3.2 to 1.7.8 beside one of 1.8
+    /// or later.
+    OnlyInLog,
+    /// `volumes` and the sums over the postings differ. Measured: 1.10.6 and 1.10.7 after each start.
+    Balances,
+    /// Anything else that disagrees.
+    Other,
+}
+
+/// How much of one kind there is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Damage {
+    /// How many places.
+    pub count: u64,
+    /// The first of them, in words.
+    pub some: Vec<String>,
+}
+
+/// One setting that sessions of a role on a database begin with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionSetting {
+    /// Its name, as PostgreSQL spells it.
+    pub name: String,
+    /// Its value, with its unit where it has one.
+    pub value: String,
+    /// Where it comes from, in PostgreSQL's word: `user`, `database`, `database user`, `client`, `configuration file`.
+    pub source: String,
 }
 
 /// Who else has the storage open.

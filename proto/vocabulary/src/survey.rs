@@ -3,7 +3,7 @@
 use crate::instance::{InstanceReport, Manager};
 use crate::outcome::Inspection;
 use crate::release::Release;
-use crate::storage::{LedgerSurvey, Obstacle, Opener, StorageIdentity, StorageSession};
+use crate::storage::{LedgerSurvey, Obstacle, Opener, SessionSetting, StorageIdentity, StorageSession};
 use crate::{AgentName, DeploymentName, InstanceName, LedgerName, Version};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,37 @@ pub struct InstanceSurvey {
     pub storage: Result<StorageSurvey, String>,
     /// What runs it.
     pub manager: Manager,
+    /// What the target's binary says to this instance's arguments and variables; or why it could not be asked. None: nobody
+    /// asked, because the release is not usable or the agent is an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Result<Tried, String>>,
+    /// The file that the service's settings are read from; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_file: Option<SettingsFile>,
+}
+
+/// What the target's binary said when it was asked for its help with an instance's arguments. Nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Tried {
+    /// What it refuses, in its own words without values: `unknown flag: --persist-config`. Empty: it would start with them.
+    pub refused: Vec<String>,
+    /// Variables of the instance's environment that the present binary knows and the target does not, by name. They are
+    /// ignored without a word.
+    pub ignored: Vec<String>,
+}
+
+/// A `numary.yaml` that the ledger finds. Names of settings only, for values may be secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SettingsFile {
+    /// Where.
+    pub path: String,
+    /// Why the ledger ignores it, if it does.
+    pub ignored: Option<String>,
+    /// Settings that say where the storage is, of which it has another value than the service really uses, each with where
+    /// the service has its value from. A command that is run with one variable less than the service works by the file.
+    pub overridden: Vec<(String, String)>,
+    /// Whether it holds a connection string and its mode lets everybody on the host read it.
+    pub exposed: bool,
 }
 
 /// A storage, looked at.
@@ -69,6 +100,10 @@ pub struct StorageSurvey {
     /// What a person must change before it can be upgraded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obstacles: Vec<Obstacle>,
+    /// What a session of the service begins with, as far as it matters to an upgrade: its time zone, and limits of time that
+    /// are set. PostgreSQL only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub session_settings: Vec<SessionSetting>,
 }
 
 /// Why a release cannot be used.

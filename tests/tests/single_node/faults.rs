@@ -4,6 +4,7 @@ use crate::{check_completed, check_went_back, until_phase};
 use cutover_tests::clients::{request, version};
 use cutover_tests::house::{House, Plan};
 use cutover_vocabulary::Phase;
+use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::status::{State, Status};
 
@@ -147,10 +148,10 @@ fn an_instance_that_dies_at_its_closed_start_rolls_back() {
 fn a_unit_argument_that_the_target_does_not_know_is_found_before_any_downtime() {
     let house = House::new(Plan { args: vec!["--persist-config=false".to_owned()], ..Plan::default() });
     let writer = house.writer();
-    let upgrade = house.begin();
-    let status = house.until_state(&upgrade, State::Aborted);
-    let why = status.turned_back.unwrap_or_default();
-    assert!(why.contains("unknown flag: --persist-config"), "{why}");
+    let plan = house.voice.plan_when_ready("prod", "1.4.6");
+    let found = plan.findings(Level::Block).find(|finding| finding.code.0 == "argument-unknown").unwrap();
+    assert!(found.evidence.contains("unknown flag: --persist-config"), "{found:?}");
+    assert!(house.voice.start(&plan).unwrap_err().starts_with("BLOCKED"));
     assert!(writer.end().unanswered.is_empty(), "the service was never stopped");
     assert_eq!(version(house.address).as_deref(), Some("1.3.1"));
 }

@@ -5,8 +5,10 @@ use super::rows::{
     BalanceRow, Instant, LoggedTransaction, MetadataRow, Row, RowSource, RowStream, Target, TransactionRow,
 };
 use crate::StorageError;
+use cutover_vocabulary::storage::{Damage, DamageKind};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One place where a ledger contradicts itself.
@@ -73,15 +75,26 @@ pub struct SelfCheck {
     pub count: u64,
     /// The first ones.
     pub listed: Vec<Inconsistency>,
+    /// All of them by what they look like, with a few of each: many of one kind must not hide the first of another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damage: BTreeMap<DamageKind, Damage>,
 }
+
+/// How many of each kind of damage are told in words.
+const SOME: usize = 5;
 
 /// Compares volumes with postings and `log` with transactions, by merge, in bounded memory. Changes nothing.
 ///
 /// In the old layout there is no table `volumes` and no `log`; there postings and metadata are held against the transactions.
 pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageError> {
     let mut found = SelfCheck::default();
-    let mut note = |inconsistency: Inconsistency| {
+    let mut note = |kind: DamageKind, inconsistency: Inconsistency| {
         found.count += 1;
+        let damage = found.damage.entry(kind).or_default();
+        damage.count += 1;
+        if damage.some.len() < SOME {
+            damage.some.push(inconsistency.to_string());
+        }
         if found.listed.len() < cap {
             found.listed.push(inconsistency);
         }
@@ -90,10 +103,13 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
         rows.advance()?;
         while let Some(row) = rows.current() {
             if row.postings.is_none() {
-                note(Inconsistency::PostingsUnreadable { row: row.transaction.name() });
+                note(DamageKind::Other, Inconsistency::PostingsUnreadable { row: row.transaction.name() });
             }
             if let Instant::Other(text) = &row.transaction.instant {
-                note(Inconsistency::TimeUnreadable { row: row.transaction.name(), text: text.clone() });
+                note(
+                    DamageKind::Other,
+                    Inconsistency::TimeUnreadable { row: row.transaction.name(), text: text.clone() },
+                );
             }
             rows.advance()?;
         }
@@ -103,7 +119,7 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
         source.transactions(&mut |transactions| {
             source.postings(&mut |postings| {
                 orphans(transactions, postings, &|posting| Some(posting.txid), &mut |posting| {
-                    note(Inconsistency::Orphan { row: posting.name() });
+                    note(DamageKind::Other, Inconsistency::Orphan { row: posting.name() });
                 })
             })
         })?;
@@ -113,7 +129,9 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
                     Target::Transaction(id) => Some(*id),
                     Target::Account(_) | Target::Other(_) => None,
                 };
-                orphans(transactions, metadata, &owner, &mut |row| note(Inconsistency::Orphan { row: row.name() }))
+                orphans(transactions, metadata, &owner, &mut |row| {
+                    note(DamageKind::Other, Inconsistency::Orphan { row: row.name() })
+                })
             })
         })?;
     }
@@ -122,11 +140,14 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
             source.balances_of_postings(&mut |sums| {
                 merge::<BalanceRow>(volumes, sums, &mut |volumes, sums| {
                     let Some(either) = volumes.or(sums) else { return };
-                    note(Inconsistency::Volumes {
-                        row: either.name(),
-                        volumes: volumes.map(Row::content),
-                        postings: sums.map(Row::content),
-                    });
+                    note(
+                        DamageKind::Balances,
+                        Inconsistency::Volumes {
+                            row: either.name(),
+                            volumes: volumes.map(Row::content),
+                            postings: sums.map(Row::content),
+                        },
+                    );
                 })
             })
         })?;
@@ -134,16 +155,33 @@ pub fn check(source: &dyn RowSource, cap: usize) -> Result<SelfCheck, StorageErr
             source.entered(&mut |entered| {
                 merge::<LoggedTransaction>(log, entered, &mut |log, entered| {
                     let Some(either) = log.or(entered) else { return };
-                    note(Inconsistency::Log {
-                        row: either.name(),
-                        log: log.map(Row::content),
-                        transactions: entered.map(Row::content),
-                    });
+                    note(
+                        kind_of(log, entered),
+                        Inconsistency::Log {
+                            row: either.name(),
+                            log: log.map(Row::content),
+                            transactions: entered.map(Row::content),
+                        },
+                    );
                 })
             })
         })?;
     }
     Ok(found)
+}
+
+/// What made `log` and `transactions` differ in a transaction, by how they differ.
+fn kind_of(log: Option<&LoggedTransaction>, entered: Option<&LoggedTransaction>) -> DamageKind {
+    match (log, entered) {
+        (Some(_), None) => DamageKind::OnlyInLog,
+        (Some(log), Some(entered)) => {
+            let instant = entered.transaction.instant.clone();
+            let transaction = TransactionRow { instant, ..log.transaction.clone() };
+            let but_for_its_time = LoggedTransaction { transaction, ..log.clone() };
+            if but_for_its_time == *entered { DamageKind::Times } else { DamageKind::Other }
+        }
+        (None, Some(_) | None) => DamageKind::Other,
+    }
 }
 
 /// Rows that belong to a transaction which the other stream lacks; `None` as owner is no transaction at all.

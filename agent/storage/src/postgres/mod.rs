@@ -27,6 +27,7 @@ mod restore;
 mod rows;
 mod schemas;
 mod scratch;
+mod session_settings;
 mod sessions;
 mod split;
 mod storage;
@@ -152,6 +153,12 @@ impl PostgresStorage {
     /// The environment of `pg_dump`, `pg_restore` and `psql` for this database, `PATH` apart. Clear theirs before.
     pub(crate) fn tool_environment(&self, task: &str) -> Vec<(&'static str, SecretString)> {
         self.address.tool_environment(&self.endpoint, &self.database, &application(task))
+    }
+
+    /// The same for a session that begins as the service's own do: without what ours set, but for a limit that could end the
+    /// question itself.
+    pub(crate) fn service_environment(&self, task: &str) -> Vec<(&'static str, SecretString)> {
+        self.address.service_environment(&self.endpoint, &self.database, &application(task))
     }
 
     /// Every storage key as an environment variable, for ledger commands of ours on this database; with the variables of

@@ -6,7 +6,7 @@
 use super::PostgresStorage;
 use super::tools::Tools;
 use crate::StorageError;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::ffi::OsStr;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -57,6 +57,31 @@ impl Program {
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
         Ok(Running { program: self, child: Some(child) })
+    }
+
+    /// Runs it to its end in an environment of the caller's, and gives what it printed. For questions: whatever it does ends
+    /// with its session.
+    pub(crate) fn ask<A: AsRef<OsStr>>(
+        self,
+        storage: &PostgresStorage,
+        environment: &[(&'static str, SecretString)],
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<String, StorageError> {
+        let failed = |message: String, remedy| StorageError::Tool { program: self.name(), message, remedy };
+        let tools = Tools::find(storage.server())?;
+        let output = Command::new(tools.path(self.name()))
+            .args(args)
+            .env_clear()
+            .env("LC_ALL", "C.UTF-8")
+            .envs(environment.iter().map(|(name, value)| (name, value.expose_secret())))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string(), "look at the system log, then try again"))?;
+        if !output.status.success() {
+            return Err(failed(format!("{} ({})", said(&output), output.status), remedy(&output)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs it to its end.

@@ -4,7 +4,7 @@ use super::PostgresStorage;
 use super::inventory::{Found, Inventory, bytes};
 use super::ledger::{Ledger, migrations};
 use super::recovery::{SYSTEM, needed_bytes};
-use super::{dependents, identity, obstacles, sessions};
+use super::{dependents, identity, obstacles, session_settings, sessions};
 use crate::digest::{self, consistency};
 use crate::sqlite::free_bytes;
 use crate::storage::Look;
@@ -27,6 +27,7 @@ impl PostgresStorage {
             .iter()
             .map(|found| dependents::find(&client, found.name.as_str()))
             .collect::<Result<Vec<_>, _>>()?;
+        let session_settings = session_settings::ask(self, &client)?;
         self.keep(client);
         let mut ledgers = Vec::new();
         for (found, dependents) in inventory.ledgers.iter().zip(dependents) {
@@ -55,6 +56,7 @@ impl PostgresStorage {
             read_only,
             sessions: sessions.collect(),
             obstacles,
+            session_settings,
         })
     }
 
@@ -100,5 +102,6 @@ fn read(ledger: &Ledger, found: &Found) -> Result<LedgerSurvey, StorageError> {
         bad_rows: ledger.bad_rows(LISTED_ROWS)?,
         inconsistencies: check.listed.iter().map(ToString::to_string).collect(),
         dependents: Vec::new(),
+        damage: check.damage,
     })
 }

@@ -40,7 +40,7 @@ impl Key {
         [Self::Driver, Self::Directory, Self::DbName, Self::ConnString, Self::BindAddress, Self::LockStrategy];
 
     /// The name in the file, and of the flag behind `--`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Driver => "storage.driver",
             Self::Directory => "storage.dir",
@@ -126,6 +126,10 @@ pub struct Resolved {
     working_directory: PathBuf,
     /// The file that was found, and why the ledger ignores it if it does.
     pub file: Option<(PathBuf, Option<String>)>,
+    /// Keys that lead to the storage, of which the file has another value than the service.
+    overridden: Vec<Key>,
+    /// Whether the file has a connection string with a password.
+    password_in_file: bool,
     digest: Digest,
 }
 
@@ -164,14 +168,34 @@ pub fn resolve(service: Service<'_>) -> Result<Resolved, StorageError> {
         values.insert(key, Value { text, from });
     }
     let digest = digest(&service, &values);
+    let differs = |key: &Key| {
+        let said = found.as_ref().and_then(|file| file.get(key.name()));
+        let used = values.get(key).map(|value| value.text.expose_secret());
+        said.is_some_and(|said| used.is_some_and(|used| said.expose_secret() != used))
+    };
+    let overridden = LEADING.into_iter().filter(differs).collect();
     Ok(Resolved {
         values,
         home,
         working_directory: service.working_directory.to_owned(),
+        overridden,
+        password_in_file: found
+            .as_ref()
+            .and_then(|file| file.get(Key::ConnString.name()))
+            .is_some_and(|text| has_password(text.expose_secret())),
         file: found.map(|file| (file.path, file.ignored)),
         digest,
     })
 }
+
+/// Whether a connection string holds a password: `postgres://user:password@…`, or `password=…` in either form.
+fn has_password(text: &str) -> bool {
+    let user_info = text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(user_info, _)| user_info);
+    user_info.is_some_and(|user_info| user_info.contains(':')) || text.contains("password=")
+}
+
+/// Keys that lead to the storage.
+const LEADING: [Key; 4] = [Key::Driver, Key::Directory, Key::DbName, Key::ConnString];
 
 impl Resolved {
     fn text(&self, key: Key) -> &str {
@@ -181,6 +205,17 @@ impl Resolved {
     /// Where a value came from.
     pub fn origin(&self, key: Key) -> &Origin {
         self.values.get(&key).map_or(&Origin::Default, |value| &value.from)
+    }
+
+    /// Keys that lead to the storage, of which the file has another value than the service, each with where the service has
+    /// its value from. A command that lacks what the service has works by the file.
+    pub fn overridden(&self) -> impl Iterator<Item = (Key, &Origin)> {
+        self.overridden.iter().map(|key| (*key, self.origin(*key)))
+    }
+
+    /// Whether the file that was found has a connection string with a password.
+    pub fn password_in_file(&self) -> bool {
+        self.password_in_file
     }
 
     /// Which kind of storage.

@@ -86,6 +86,7 @@ impl Storage for SqliteStorage {
             ledgers,
             sessions: Vec::new(),
             obstacles: Vec::new(),
+            session_settings: Vec::new(),
         })
     }
 

@@ -67,5 +67,6 @@ fn read(file: &LedgerFile, ledger: &Ledger) -> Result<LedgerSurvey, StorageError
         bad_rows: ledger.bad_rows(LISTED_ROWS)?,
         inconsistencies: check.listed.iter().map(ToString::to_string).collect(),
         dependents: Vec::new(),
+        damage: check.damage,
     })
 }

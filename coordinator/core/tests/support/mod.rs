@@ -155,6 +155,7 @@ impl Seen {
             bad_rows: Vec::new(),
             inconsistencies: Vec::new(),
             dependents: Vec::new(),
+            damage: BTreeMap::new(),
         });
         HostSurvey {
             agent: agent(&format!("host-{name}")),
@@ -174,8 +175,11 @@ impl Seen {
                     read_only: None,
                     sessions: Vec::new(),
                     obstacles: Vec::new(),
+                    session_settings: Vec::new(),
                 }),
                 manager: Manager::Process,
+                tried: None,
+                settings_file: None,
             }],
             target: Ok(archive()),
         }

@@ -241,9 +241,7 @@ impl Address {
         database: &str,
         application: &str,
     ) -> Vec<(&'static str, SecretString)> {
-        let option =
-            |(key, value): (&str, &str)| format!("-c {key}={}", value.replace('\\', "\\\\").replace(' ', "\\ "));
-        let options: Vec<String> = self.session().chain(SESSION).chain(super::KEEPALIVES).map(option).collect();
+        let options = text::as_options(self.session().chain(SESSION).chain(super::KEEPALIVES));
         let text = |text: &str| SecretString::from(text);
         let file = |path: &Path| SecretString::from(path.to_string_lossy().as_ref());
         let mut all = vec![
@@ -253,7 +251,7 @@ impl Address {
             ("PGDATABASE", text(database)),
             ("PGSSLMODE", text(self.tls.name())),
             ("PGAPPNAME", text(application)),
-            ("PGOPTIONS", text(&options.join(" "))),
+            ("PGOPTIONS", text(&options)),
             ("PGCONNECT_TIMEOUT", text("10")),
             // Whatever is found there is in PGPASSWORD.
             ("PGPASSFILE", text("/dev/null")),
@@ -264,6 +262,18 @@ impl Address {
             all.extend([("PGSSLCERT", file(certificate)), ("PGSSLKEY", file(key))]);
         }
         all
+    }
+
+    /// The environment of a `psql` whose session begins as the service's own do, except that no limit ends what it asks.
+    pub(crate) fn service_environment(
+        &self,
+        endpoint: &Endpoint,
+        database: &str,
+        application: &str,
+    ) -> Vec<(&'static str, SecretString)> {
+        let options = SecretString::from(text::as_options(self.session().chain([("statement_timeout", "0")])));
+        let all = self.tool_environment(endpoint, database, application).into_iter();
+        all.map(|(name, value)| if name == "PGOPTIONS" { (name, options.clone()) } else { (name, value) }).collect()
     }
 
     /// The connection string for ledger commands, in the form that the service has it in, for a task of ours, and for

@@ -190,6 +190,12 @@ pub(super) fn options(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Parameters as a setting `options`; of one that is named twice the last counts.
+pub(super) fn as_options<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let one = |(name, value): (&str, &str)| format!("-c {name}={}", value.replace('\\', "\\\\").replace(' ', "\\ "));
+    parameters.map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// What stands before the first such character that no backslash precedes, and what follows that character.
 fn until(text: &str, ends: impl Fn(char) -> bool) -> Option<(String, &str)> {
     let mut escaped = false;

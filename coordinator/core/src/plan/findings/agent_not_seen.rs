@@ -30,3 +30,18 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     });
     silent.chain(never).collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "agent-not-seen",
+    title: "an instance that should take part was not looked at",
+    levels: &[Level::Block],
+    sources: &[Source::ThisHost],
+    means: "A plan that leaves an instance out could migrate the storage under it while it serves. Most old releases \
+         then answer 503, and some answer 200 and lose what they were given (measured, any 1.3.2 to 1.7.8 beside 1.8 \
+         or later).",
+    found: "The coordinator knows every instance that an agent ever spoke for and every one that was declared. The plan \
+         asks their agents; one that does not answer in time is named here.",
+    remedy: "Start the agent on that host and see in `cutover fleet` that it is back, then plan again. If the instance is \
+         gone for good, let it go by name with `cutover member excuse`, which asks for a reason and keeps it.",
+}];

@@ -18,3 +18,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     .into_iter()
     .collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "bad-release",
+    title: "a release that nobody should run",
+    levels: &[Level::Block],
+    sources: &[Source::Measured],
+    means: "Releases that damage what they store, whatever one does: 1.10.6 and 1.10.7 count an account's balances from \
+         zero after each start and store the wrong sums.",
+    found: "The target is looked up in the catalogue's list of bad releases, which says what each of them does.",
+    remedy: "Choose the release before or after it.",
+}];

@@ -23,3 +23,18 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         })
         .collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "bad-rows",
+    title: "rows that make the ledger's own migration fail",
+    levels: &[Level::Block],
+    sources: &[Source::ThisStorage],
+    means: "A transaction reference with a `\"` or a control character, or a metadata key with a `\"`, ends the \
+         migration of its ledger: on PostgreSQL with `invalid input syntax for type json`, on SQLite with a panic. \
+         The ledgers before it are migrated by then, those behind it are not. The rehearsal on a copy finds other \
+         rows of this kind.",
+    found: "The agent reads every reference and every metadata key of ledgers in the old layout.",
+    remedy: "With the instances stopped, change the rows in the storage, and keep a note of what they were: whoever knows \
+         a transaction by its old reference will look for it.",
+}];

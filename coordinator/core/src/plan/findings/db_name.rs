@@ -20,3 +20,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         })
         .collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "db-name-with-underscore",
+    title: "a `storage.sqlite.db_name` that contains `_`",
+    levels: &[Level::Block],
+    sources: &[Source::Measured],
+    means: "`storage scan` passes over every file of such a name (`DB name not mathing`) and ends with status 0: nothing \
+         would be migrated, and nothing would say so.",
+    found: "From the service's settings.",
+    remedy: "With the instance stopped, rename the files to a name without `_`, change the setting to it, and start the \
+         instance again.",
+}];

@@ -79,3 +79,31 @@ fn meets(fate: &DependentFate, dependent: &Dependent) -> bool {
         None => dependent.on == *on || dependent.on.split_once('.').is_some_and(|(table, _)| table == on),
     })
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "dependents-dropped",
+        title: "views and other things of others that the migration drops",
+        levels: &[Level::Approve],
+        sources: &[Source::Measured],
+        means: "Migration 5 on PostgreSQL drops the table `postings` with CASCADE. A reporting view on it, in any schema and \
+         of any owner, goes with no more than a NOTICE, and no digest of the ledger shows it.",
+        found: "By `pg_depend`: everything that depends on a ledger's tables and is not the ledger's, compared with what \
+         each missing migration of the target does.",
+        remedy: "Tell the owners. Their definitions are in the plan (`cutover plan --json`) and beside the recovery point: \
+         make the views again afterwards, on the new tables. After a rollback make them again from the definition.",
+    },
+    super::Page {
+        code: "dependents-stop-the-migration",
+        title: "views and other things of others that make the migration fail",
+        levels: &[Level::Block],
+        sources: &[Source::Measured],
+        means: "A view on `metadata` or `contract` makes a migration end with `2BP01`; one on `transactions.timestamp` or \
+         `volumes` makes the one to 1.8 and later end with `0A000`. The ledgers before it are migrated by then.",
+        found: "By `pg_depend`, as for `dependents-dropped`. A view that uses none of the columns that change is left alone \
+         and not listed.",
+        remedy: "Keep their definitions (`cutover plan --json` has them), drop them before the upgrade, and make them again \
+         on the new tables afterwards.",
+    },
+];

@@ -21,3 +21,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         })
         .collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "disk-and-running-differ",
+    title: "the binary on disk is not the one that runs",
+    levels: &[Level::Block],
+    sources: &[Source::ThisHost],
+    means: "A restart would change the version without anybody asking for it, and going back would start a third one.",
+    found: "The agent asks the running service for its version, and the binary that its unit names with `version`.",
+    remedy: "Put the binary of the version that runs back in its place; or restart the instance on purpose, with the care \
+         that a change of version needs.",
+}];

@@ -23,3 +23,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         })
         .collect()
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "disk-space",
+    title: "not enough room for recovery points",
+    levels: &[Level::Block],
+    sources: &[Source::ThisHost],
+    means: "A disk that fills up in the downtime makes the downtime longer, and a recovery point that was cut short is \
+         none.",
+    found: "The runner's agent compares what a copy of every ledger and its proof need with what is free in the folder \
+         of its recovery points. What a database's own server has free cannot be asked from here.",
+    remedy: "Free room there, or set `recovery` in the agent's settings to a folder on a larger disk.",
+}];

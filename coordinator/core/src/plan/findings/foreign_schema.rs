@@ -29,3 +29,17 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "foreign-schema",
+    title: "a schema of another application that `storage scan` takes for a ledger",
+    levels: &[Level::Block],
+    sources: &[Source::Measured],
+    means: "`storage scan` registers every schema with a table `transactions`. From then on `storage list` names it, \
+         `storage upgrade` fails inside it, and from 1.7.0 leaves a table behind there.",
+    found: "The agent lists the schemas with such a table and compares their columns with those of every release of the \
+         ledger.",
+    remedy: "Rename that table or move the schema to another database. If the system store names it already, delete its \
+         row from `_system.ledgers` too.",
+}];

@@ -38,3 +38,18 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "instance-unreadable",
+    title: "an instance whose version, settings or storage cannot be told",
+    levels: &[Level::Block],
+    sources: &[Source::ThisHost],
+    means: "An upgrade begins with instances that work: only then is it known which version runs, which binary to go \
+         back to, and which storage a migration would change.",
+    found: "The agent resolves the service's settings by the ledger's own order (flags, environment, file, default), \
+         asks the service over HTTP for its version, reads its binary and opens its storage. The evidence says which \
+         of these failed.",
+    remedy: "Do what the evidence names: mend the setting, start the service, or give the agent the right to read. Then \
+         plan again.",
+}];

@@ -44,3 +44,18 @@ fn harm(result: SideBySideResult) -> Option<&'static str> {
         SideBySideResult::Conflict => Some("each refuses the other's writes with 409 for good"),
     }
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "mixed-versions",
+    title: "instances of one deployment run different versions",
+    levels: &[Level::Approve],
+    sources: &[Source::ThisHost, Source::Measured],
+    means: "The upgrade stops all of them, so it is no obstacle. But somebody began something: find out what. On one \
+         storage some pairs destroy what clients write, and then the evidence says so: **take the older instance out \
+         of rotation at once**, plan or no plan.",
+    found: "The versions that the instances answer with are compared, and each pair is looked up in what was measured \
+         with two releases on one PostgreSQL.",
+    remedy: "Find out how it came about before you approve. Going back would bring each instance to the version that it \
+         runs now.",
+}];

@@ -1,10 +1,12 @@
-//! Findings, one file a rule. To add one: a file with `check`, its line in `RULES`, its case in
-//! `tests/findings.rs`.
+//! Findings, one file a rule. To add one: a file with `check` and `PAGES`, its lines in `RULES` and `PAGES`, its case in
+//! `tests/findings.rs`; then write the pages of `docs/findings` anew (the failing test says how).
 
 mod agent_not_seen;
+mod arguments;
 mod bad_release;
 mod bad_rows;
 mod broken_upgrade;
+mod damage;
 mod db_name;
 mod dependents;
 mod disk_and_running_differ;
@@ -18,10 +20,13 @@ mod mixed_versions;
 mod not_yet;
 mod obstacles;
 mod one_storage;
+mod page;
 mod path;
 mod registered_ledgers;
 mod release;
+mod session_settings;
 mod sessions;
+mod settings_file;
 mod shared_sqlite;
 mod skipped;
 mod storage_access;
@@ -29,6 +34,8 @@ mod unknown_release;
 
 use super::case::Case;
 use cutover_vocabulary::Finding;
+
+pub use page::{Page, index};
 
 /// A rule looks at the case and says what it noticed.
 struct Rule {
@@ -42,6 +49,7 @@ const RULES: &[Rule] = &[
     Rule { codes: &["agent-not-seen"], check: agent_not_seen::check },
     Rule { codes: &["instance-unreadable"], check: instance_unreadable::check },
     Rule { codes: &["release-unusable", "releases-differ"], check: release::check },
+    Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], check: arguments::check },
     Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
     Rule { codes: &["unknown-release", "target-without-storage-commands"], check: unknown_release::check },
     Rule { codes: &["bad-release"], check: bad_release::check },
@@ -63,11 +71,71 @@ const RULES: &[Rule] = &[
     Rule { codes: &["ledger-only-registered"], check: registered_ledgers::check },
     Rule { codes: &["bad-rows"], check: bad_rows::check },
     Rule { codes: &["dependents-dropped", "dependents-stop-the-migration"], check: dependents::check },
+    Rule { codes: &["times-shifted", "transactions-only-in-log", "balances-disagree"], check: damage::check },
     Rule { codes: &["storage-inconsistent"], check: inconsistent::check },
     Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], check: losses::check },
     Rule { codes: &["disk-space"], check: disk_space::check },
     Rule { codes: &["process-manager-has-no-guard"], check: manager::check },
+    Rule { codes: &["session-time-zone", "session-limits"], check: session_settings::check },
+    Rule {
+        codes: &["settings-file-differs", "settings-file-ignored", "settings-file-readable"],
+        check: settings_file::check,
+    },
 ];
+
+/// The pages of every rule's codes, in the same order.
+const PAGES: &[&[Page]] = &[
+    agent_not_seen::PAGES,
+    instance_unreadable::PAGES,
+    release::PAGES,
+    arguments::PAGES,
+    path::PAGES,
+    unknown_release::PAGES,
+    bad_release::PAGES,
+    broken_upgrade::PAGES,
+    not_yet::PAGES,
+    one_storage::PAGES,
+    shared_sqlite::PAGES,
+    mixed_versions::PAGES,
+    disk_and_running_differ::PAGES,
+    storage_access::PAGES,
+    obstacles::PAGES,
+    sessions::PAGES,
+    db_name::PAGES,
+    skipped::PAGES,
+    foreign_schema::PAGES,
+    registered_ledgers::PAGES,
+    bad_rows::PAGES,
+    dependents::PAGES,
+    damage::PAGES,
+    inconsistent::PAGES,
+    losses::PAGES,
+    disk_space::PAGES,
+    manager::PAGES,
+    session_settings::PAGES,
+    settings_file::PAGES,
+];
+
+/// A rule whose code has no page does not compile.
+const _: () = {
+    let mut rule = 0;
+    while rule < RULES.len() {
+        let mut code = 0;
+        while code < RULES[rule].codes.len() {
+            assert!(
+                page::is_among(RULES[rule].codes[code], PAGES),
+                "a code in RULES has no page: add it to PAGES of its rule's file"
+            );
+            code += 1;
+        }
+        rule += 1;
+    }
+};
+
+/// Every page, rule by rule.
+pub fn pages() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().copied().flatten()
+}
 
 /// Every code that a rule can say, rule by rule.
 pub fn codes() -> impl Iterator<Item = &'static str> {

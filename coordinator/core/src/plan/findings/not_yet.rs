@@ -23,3 +23,15 @@ fn measured_to_work(case: &Case<'_>) -> bool {
     let pair = case.from().map(|from| case.catalogue.side_by_side(from, &case.ask.target));
     pair == Some(Some(crate::catalogue::SideBySideResult::Works)) && case.instances().count() > 1
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "rolling-not-supported",
+    title: "rolling upgrades are not there yet",
+    levels: &[Level::Block],
+    sources: &[Source::Manual],
+    means: "This version of Cutover takes all instances down for the migration. Downtime where the manual asks for none \
+         is always allowed.",
+    found: "The plan was asked for with `--strategy rolling`.",
+    remedy: "Plan with `--strategy downtime`.",
+}];

@@ -20,3 +20,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "ledger-only-registered",
+    title: "a ledger that the system store names and the storage does not hold",
+    levels: &[Level::Block],
+    sources: &[Source::ThisStorage],
+    means: "`storage upgrade` of a name that does not exist creates that ledger, empty. Somebody's data may be \
+         elsewhere: a schema that was renamed, a file that was moved.",
+    found: "The names in `_system.ledgers` are compared with the ledgers that the storage really holds.",
+    remedy: "Find out where its data went. If the ledger was deleted on purpose, delete its row from the system store.",
+}];

@@ -45,3 +45,29 @@ fn remedy(problem: &ReleaseProblem) -> &'static str {
         }
     }
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "release-unusable",
+        title: "the target's files are missing, or not what their checksum file says",
+        levels: &[Level::Block],
+        sources: &[Source::ThisHost],
+        means: "A binary is only ever installed out of an archive whose SHA-256 is the one that its checksum file names. \
+         Nothing of any other archive is unpacked.",
+        found: "Each host's agent looks for the archive and the checksum file below its setting `releases.place`, and \
+         compares them.",
+        remedy: "Put both files where the agent looks, from a place that you trust. If the archive is corrupt, fetch it \
+         again; if it is corrupt again, ask who changed it before anything else.",
+    },
+    super::Page {
+        code: "releases-differ",
+        title: "the hosts have different files for one version",
+        levels: &[Level::Block],
+        sources: &[Source::ThisHost],
+        means: "One version, one binary: with two different archives it would hang on the host which program serves your \
+         clients, and the rehearsal would have proved only one of them.",
+        found: "Each host reports the SHA-256 of the archive that it verified. They are compared.",
+        remedy: "Find out which archive is the right one, put it on every host with its checksum file, and plan again.",
+    },
+];

@@ -42,3 +42,20 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 fn listed(sessions: &[&StorageSession]) -> String {
     super::listed(sessions.iter().map(ToString::to_string))
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "sessions-on-the-storage",
+    title: "somebody else is on the database",
+    levels: &[Level::Block, Level::Approve],
+    sources: &[Source::ThisStorage],
+    means: "A session that holds a lock on a ledger's table, and every prepared transaction, makes a migration wait: \
+         that blocks. One whose role may write could write while the instances are down, and what it writes is in no \
+         backup: the upgrade holds at Confirm drained while it is there, so it needs approval that it will be gone by \
+         then. Readers without a lock are in nobody's way and are not listed.",
+    found: "The agent looks at `pg_stat_activity`, `pg_locks` and `pg_prepared_xacts` with the ledger's role, and tells \
+         sessions apart by role and by what that role may do. Sessions under the ledger's own role count as instances \
+         here.",
+    remedy: "End the session, or commit or roll back the prepared transaction. A monitor that never writes can be \
+         declared in the agent's setting `database_exceptions`.",
+}];

@@ -17,3 +17,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         "run one instance on SQLite, or move to PostgreSQL",
     )]
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "sqlite-shared",
+    title: "several instances on one SQLite storage",
+    levels: &[Level::Block],
+    sources: &[Source::Manual],
+    means: "SQLite is one host's: instances on several hosts cannot share it, and several writers on one host take each \
+         other's locks.",
+    found: "The deployment's storage is SQLite, and more than one instance is registered.",
+    remedy: "Run one instance, or move to PostgreSQL.",
+}];

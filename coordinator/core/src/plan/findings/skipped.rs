@@ -26,3 +26,14 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "file-skipped",
+    title: "a file that looks like a ledger's and is passed over",
+    levels: &[Level::Approve],
+    sources: &[Source::ThisStorage],
+    means: "The ledger's own commands do not upgrade it. If it is a ledger, it stays behind.",
+    found: "The agent reads the storage's folder by itself and compares it with what `storage scan` would take.",
+    remedy: "Move it out of the folder if it is none of the ledger's; mend its name or its content if it is one.",
+}];

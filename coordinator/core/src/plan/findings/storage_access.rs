@@ -30,3 +30,28 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "storage-read-only",
+        title: "the storage cannot be written",
+        levels: &[Level::Block],
+        sources: &[Source::ThisHost],
+        means: "A migration would fail, on some releases with a panic; on SQLite `storage scan` then reports an error and \
+         still ends with status 0.",
+        found: "SQLite: whether the files and their folder can be written. PostgreSQL: whether the server takes writes.",
+        remedy: "Make it writable for the user that the service runs as, or name the server that takes writes.",
+    },
+    super::Page {
+        code: "storage-held-by-others",
+        title: "another program has the storage's files open",
+        levels: &[Level::Block],
+        sources: &[Source::ThisHost],
+        means: "Whoever has the files open can write to them between the backup and the migration, and can keep SQLite's \
+         locks while the migration wants them.",
+        found: "On the storage's host: which processes have one of its files open, the instances' own apart. Processes that \
+         the agent may not look into count as unknown, not as quiet.",
+        remedy: "End that process, and see that nothing starts it again during the upgrade (a backup job, a report).",
+    },
+];

@@ -33,3 +33,27 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "unknown-release",
+        title: "a release of which nothing is known",
+        levels: &[Level::Block],
+        sources: &[Source::Measured],
+        means: "Without its facts nobody can say which migrations it runs, whether it has storage commands, and who it can \
+         run beside.",
+        found: "The target and every version that runs are looked up in the catalogue of releases.",
+        remedy: "Choose a release of the catalogue. If the release is new, use a Cutover that knows it.",
+    },
+    super::Page {
+        code: "target-without-storage-commands",
+        title: "the target has no `storage scan|list|upgrade`",
+        levels: &[Level::Block],
+        sources: &[Source::Measured],
+        means: "Such a release migrates at its own first request, out of anybody's control.",
+        found: "By the catalogue; when the release is staged, its own `storage --help` is asked too, because two releases \
+         have the commands against their number.",
+        remedy: "Choose a target from 1.3.2 on.",
+    },
+];
