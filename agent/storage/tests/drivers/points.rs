@@ -218,6 +218,7 @@ fn a_folder_with_another_upgrades_points_is_refused() {
             upgrade: &upgrade,
             folder: Path::new(&folder),
             lossy: true,
+            serving: false,
         };
         assert!(matches!(storage.secure(&ask).unwrap_err(), StorageError::Refused { .. }), "{}", bed.name());
     });
