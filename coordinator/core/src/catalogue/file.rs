@@ -1,8 +1,8 @@
 //! Reading the catalogue's file, and a company's own beside it. Every key is known; an unknown one is an error that names it.
 
 use super::data::{
-    Accelerator, BadRelease, BrokenUpgrade, Catalogue, DependentFate, LaneCollision, Loss, PathRow, ReleaseFacts, SideBySide,
-    SideBySideRule, SingleWriter, UnnamedPath,
+    Accelerator, BadRelease, BrokenUpgrade, Catalogue, DependentFate, LaneCollision, Loss, PathRow, ReleaseFacts,
+    SideBySide, SideBySideRule, SingleWriter, UnnamedPath,
 };
 use super::origin::Origin;
 use serde::Deserialize;
@@ -90,9 +90,8 @@ impl Catalogue {
     /// [`CatalogueError`], with file, place and key.
     pub fn with_company(mut self, text: &str, name: &str) -> Result<Self, CatalogueError> {
         let theirs = Self::parse(text, name)?;
-        let refuse = |place: String, why: String| {
-            Err(CatalogueError::NotACompanys { file: name.to_owned(), place, why })
-        };
+        let refuse =
+            |place: String, why: String| Err(CatalogueError::NotACompanys { file: name.to_owned(), place, why });
         for (table, sources) in theirs.sources() {
             if let Some(at) = sources.iter().position(|source| *source != Origin::Company) {
                 let why = "leave the key away: everything here is named with the source \"company file\"".to_owned();
@@ -100,7 +99,8 @@ impl Catalogue {
             }
         }
         if !theirs.unnamed_paths.is_empty() {
-            let why = "what may be approved without the manual is no company's to say; name the path with [[path]]".to_owned();
+            let why = "what may be approved without the manual is no company's to say; name the path with [[path]]"
+                .to_owned();
             return refuse("[[unnamed_path]]".to_owned(), why);
         }
         for (at, facts) in theirs.releases.iter().enumerate() {

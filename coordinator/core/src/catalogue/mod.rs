@@ -11,7 +11,7 @@ mod path;
 pub use beside::{Beside, Locks};
 pub use data::{
     BadRelease, BrokenUpgrade, Catalogue, DependentEffect, DependentFate, Loss, PathRow, ReleaseFacts, SideBySide,
-    SideBySideResult, SideBySideRule, SingleWriter, UnnamedPath, Unless,
+    SideBySideResult, SideBySideRule, SingleWriter, Unless, UnnamedPath,
 };
 pub use file::CatalogueError;
 pub use origin::Origin;

@@ -17,9 +17,10 @@ pub(super) fn obstacles(catalogue: &Catalogue, question: &Question<'_>, stored: 
             why: Obstacle::NotNewer,
             source: Source::Manual,
             evidence: format!("the deployment runs {from}; {to} is not newer"),
-            remedy: "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer \
+            remedy:
+                "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer \
                      tables"
-                .to_owned(),
+                    .to_owned(),
         }];
         return Obstacles { blocks, approvals: Vec::new() };
     }

@@ -25,8 +25,12 @@ pub(super) fn of(
     }
     match catalogue.path(from, to) {
         PathVerdict::Named(row) if row.downtime => {
-            let evidence =
-                format!("the table of paths demands downtime for {} from {} on ({})", row.series(), row.from, row.source);
+            let evidence = format!(
+                "the table of paths demands downtime for {} from {} on ({})",
+                row.series(),
+                row.from,
+                row.source
+            );
             refuse(Refusal::ManualDemandsDowntime, row.source.source(), evidence);
         }
         PathVerdict::Named(_) => {}
@@ -74,7 +78,9 @@ fn unmeasured(question: &Question<'_>, lacking: Option<&[u32]>) -> String {
     match lacking {
         None => format!("nothing is known of the migrations of {to}, so nobody knows what {from} does beside it"),
         Some([]) => {
-            format!("{to} makes new ledgers with migrations that {from} lacks, and the two were never measured side by side")
+            format!(
+                "{to} makes new ledgers with migrations that {from} lacks, and the two were never measured side by side"
+            )
         }
         Some(lacking) => format!(
             "{to} has migrations that this storage lacks ({}), and {from} beside {to} was never measured: the old instances \
