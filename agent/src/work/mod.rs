@@ -112,6 +112,7 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
         instances.push(cutover_vocabulary::survey::InstanceSurvey {
             instance: service.name().clone(),
             report: inspect::report(site, service).await,
+            lock: None,
             inspection: Err(why.to_owned()),
             storage: Err(why.to_owned()),
             manager: service.settings().manager,

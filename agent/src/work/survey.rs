@@ -12,7 +12,7 @@ use crate::service::process::ProcessService;
 use crate::settings::Settings;
 use cutover_storage::settings::Resolved;
 use cutover_vocabulary::storage::StorageIdentity;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, SettingsFile, StorageSurvey, SurveyAsk};
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, SettingsFile, StorageSurvey, SurveyAsk};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -42,6 +42,7 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
         instances.push(InstanceSurvey {
             instance: service.name().clone(),
             report: inspect::report(site, service).await,
+            lock: place::settings_of(service.settings()).ok().map(|found| LockStrategy::of(found.lock_strategy())),
             inspection: inspect::inspect(site, service).await.map_err(|trouble| trouble.0.message),
             storage,
             manager: service.settings().manager,

@@ -16,7 +16,7 @@ use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::Inspection;
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::storage::*;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, ReleaseProblem, StorageSurvey};
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, ReleaseProblem, StorageSurvey};
 use cutover_vocabulary::*;
 use std::collections::{BTreeMap, BTreeSet};
 use support::*;
@@ -147,13 +147,13 @@ fn cases() -> Vec<Made> {
     cases.extend(postgres::cases());
     cases.extend(noticed::cases());
     cases.push(made(
-        "rolling-not-supported",
+        "rolling-refused",
         Level::Block,
-        of_deployment(),
-        "cannot roll yet",
+        FindingSubject::Path,
+        "1.3.1 beside 1.3.3 was tried: the old one answers 503 on migrated ledgers",
         "--strategy downtime",
         &[],
-        World::healthy().with(|w| w.ask.strategy = StrategyAsk::Rolling),
+        World::two().to((1, 3, 3)).with(|w| w.ask.strategy = StrategyAsk::Rolling),
     ));
     cases.push(made(
         "release-unusable",
@@ -311,9 +311,9 @@ fn about_paths() -> Vec<Made> {
         ),
         path(
             "unknown-release",
-            Level::Block,
+            Level::Approve,
             "nothing is known of 1.3.77, which runs now",
-            "only releases of the catalogue",
+            "what the rehearsal shows",
             &[],
             World::healthy().from((1, 3, 77)),
         ),
@@ -323,7 +323,7 @@ fn about_paths() -> Vec<Made> {
             "1.2.1 has no storage commands",
             "from 1.3.2 on",
             &[],
-            World::healthy().from((1, 1, 0)).to((1, 2, 1)),
+            World::healthy().from((1, 1, 0)).to((1, 2, 1)).with(|w| w.ledger().migrations = Migrations(None)),
         ),
         path(
             "bad-release",
@@ -332,6 +332,30 @@ fn about_paths() -> Vec<Made> {
             "choose another target",
             &["path-not-in-table"],
             World::healthy().from((1, 9, 6)).to((1, 10, 6)).with(|w| w.ledger().legacy_layout = false),
+        ),
+        path(
+            "several-writers",
+            Level::Block,
+            "2 instances of 1.12.0 would write, and it bears only one: it keeps the last transaction in memory",
+            "set `lock-strategy: redis` on every instance",
+            &["path-not-in-table"],
+            World::two().from((1, 9, 6)).to((1, 12, 0)).with(|w| {
+                w.each_storage(|storage| storage.ledgers[0].legacy_layout = false);
+                // One of two is not every instance.
+                w.instance(1).lock = Some(LockStrategy::Redis);
+            }),
+        ),
+        path(
+            "storage-newer",
+            Level::Block,
+            "records migration 17, which neither 1.4.6 nor 1.5.0 knows",
+            "the first release that knows these migrations is 1.8.1",
+            &[],
+            World::healthy().from((1, 4, 6)).to((1, 5, 0)).with(|w| {
+                w.each_storage(|storage| storage.identity = database());
+                w.ledger().migrations = Migrations(Some((0..=17).collect()));
+                w.ledger().legacy_layout = false;
+            }),
         ),
         path(
             "broken-upgrade",
@@ -453,6 +477,30 @@ fn about_storages() -> Vec<Made> {
             "approve exactly these rows",
             World::healthy().with(|w| w.ledger().losses = one_loss(LossClass::SqliteFirstMetadata)),
         ),
+        storage(
+            "target-knows-fewer-migrations",
+            Level::Info,
+            "records migration 7, and 1.4.0 does not know it",
+            "no release takes a migration away",
+            World::healthy().from((1, 3, 3)).to((1, 4, 0)).with(|w| {
+                w.each_storage(|storage| storage.identity = database());
+                w.ledger().migrations = Migrations(Some((0..=7).collect()));
+                w.ledger().legacy_layout = false;
+            }),
+        ),
+        Made {
+            also: &["path-not-in-table"],
+            ..storage(
+                "ran-on-bad-release",
+                Level::Info,
+                "1.10.7 runs now: after a start of the process, balances count from zero",
+                "compare balances with your own books",
+                World::healthy().from((1, 10, 7)).to((1, 10, 8)).with(|w| {
+                    w.ledger().migrations = Migrations(Some((0..=20).collect()));
+                    w.ledger().legacy_layout = false;
+                }),
+            )
+        },
         storage(
             "disk-space",
             Level::Block,

@@ -43,7 +43,9 @@ enums! {
         Auto: "AUTO can be asked for, but a plan and an upgrade have chosen"
     }
     Level = words::finding::Level { Info, Approve, Block } refuses { Unspecified: "it is not said" }
-    Source = words::finding::Source { Manual, Measured, ThisStorage, ThisHost } refuses { Unspecified: "it is not said" }
+    Source = words::finding::Source { Manual, Measured, ThisStorage, ThisHost, CompanyFile } refuses {
+        Unspecified: "it is not said"
+    }
     State = words::status::State {
         Running, Paused, Held, GoingBack, Completed, Aborted, RolledBack, TakenOver
     } refuses { Unspecified: "it is not said" }

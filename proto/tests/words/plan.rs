@@ -31,7 +31,8 @@ pub fn strategy() -> impl Strategy<Value = cutover_vocabulary::plan::Strategy> {
 }
 
 pub fn finding() -> impl Strategy<Value = Finding> {
-    let source = select(&[Source::Manual, Source::Measured, Source::ThisStorage, Source::ThisHost][..]);
+    use Source::{CompanyFile, Manual, Measured, ThisHost, ThisStorage};
+    let source = select(&[Manual, Measured, ThisStorage, ThisHost, CompanyFile][..]);
     (finding_code(), level(), finding_subject(), text(), text(), source).prop_map(
         |(code, level, subject, evidence, remedy, source)| Finding { code, level, subject, evidence, remedy, source },
     )

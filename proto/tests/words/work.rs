@@ -7,7 +7,7 @@ use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::storage::SessionSetting;
 use cutover_vocabulary::survey::{
-    HostSurvey, InstanceSurvey, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
+    HostSurvey, InstanceSurvey, LockStrategy, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
 };
 use cutover_vocabulary::{Fact, Order, Recorded, Work};
 use proptest::collection::vec;
@@ -178,10 +178,12 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
         overridden,
         exposed,
     }));
-    (instance(), report(), inspection, contents, manager, tried, file).prop_map(
-        |(instance, report, inspection, storage, manager, tried, settings_file)| InstanceSurvey {
+    let lock = option::of(select(&["memory", "none", "redis", "zookeeper"][..]).prop_map(LockStrategy::of));
+    (instance(), report(), lock, inspection, contents, manager, tried, file).prop_map(
+        |(instance, report, lock, inspection, storage, manager, tried, settings_file)| InstanceSurvey {
             instance,
             report,
+            lock,
             inspection,
             storage,
             manager,

@@ -91,6 +91,8 @@ pub enum Source {
     ThisStorage,
     /// Seen on this host.
     ThisHost,
+    /// A company's own file beside the catalogue.
+    CompanyFile,
 }
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,6 +101,7 @@ impl fmt::Display for Source {
             Self::Measured => "measured",
             Self::ThisStorage => "this storage",
             Self::ThisHost => "this host",
+            Self::CompanyFile => "company file",
         })
     }
 }

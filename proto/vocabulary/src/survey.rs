@@ -36,6 +36,9 @@ pub struct InstanceSurvey {
     pub instance: InstanceName,
     /// How it runs.
     pub report: InstanceReport,
+    /// How it keeps from writing at once with the others. None where its settings cannot be read, and from an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockStrategy>,
     /// Its version, binary, storage and settings; or what prevents telling them.
     pub inspection: Result<Inspection, String>,
     /// What is in its storage; or what prevents telling it.
@@ -73,6 +76,31 @@ pub struct SettingsFile {
     pub overridden: Vec<(String, String)>,
     /// Whether it holds a connection string and its mode lets everybody on the host read it.
     pub exposed: bool,
+}
+
+/// The ledger's setting `lock-strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockStrategy {
+    /// Within the process; the default.
+    Memory,
+    /// None at all.
+    None,
+    /// By a redis that instances share.
+    Redis,
+    /// Another word: the ledger accepts any, and nobody knows what it does then.
+    Other,
+}
+impl LockStrategy {
+    /// The setting's word. Total: the ledger refuses none.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "memory" => Self::Memory,
+            "none" => Self::None,
+            "redis" => Self::Redis,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A storage, looked at.

@@ -1,19 +1,24 @@
-//! The catalogue's tables as types. Every key is known; an unknown one is an error that names it.
+//! The catalogue's tables as types.
 
+use super::origin::Origin;
 use cutover_vocabulary::Version;
 use cutover_vocabulary::storage::{Driver, LossClass};
 use semver::VersionReq;
 use serde::Deserialize;
 
 /// Everything that is known of the releases.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
     /// Every release, in the order of the file.
     pub releases: Vec<ReleaseFacts>,
     /// The manual's table of paths.
     pub paths: Vec<PathRow>,
+    /// What holds for paths that it does not name.
+    pub unnamed_paths: Vec<UnnamedPath>,
     /// Old and new instances on one storage, measured.
     pub side_by_side: Vec<SideBySide>,
+    /// The rules behind it, by range.
+    pub side_by_side_rules: Vec<SideBySideRule>,
     /// Upgrades that fail or leave a broken ledger, measured.
     pub broken_upgrades: Vec<BrokenUpgrade>,
     /// Releases that nobody should run.
@@ -47,16 +52,20 @@ pub struct ReleaseFacts {
     /// Numbers that mean another migration than in the releases around it.
     #[serde(default)]
     pub renumbered: Vec<u32>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
-/// Edition of the manual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Edition {
-    /// Targets 1.1 to 1.4.
-    First,
-    /// Targets 1.5 to 1.9.
-    Later,
+/// What holds for paths that the table does not name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnnamedPath {
+    /// From these versions on a person may approve them; from others they are blocked.
+    pub from: VersionReq,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// One row of the manual's table.
@@ -70,7 +79,8 @@ pub struct PathRow {
     /// Whether downtime is required.
     pub downtime: bool,
     /// Where it stands.
-    pub edition: Edition,
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// An old and a new instance on one PostgreSQL, alternating writes.
@@ -83,22 +93,68 @@ pub struct SideBySide {
     pub new: Version,
     /// What happened.
     pub result: SideBySideResult,
+    /// What made the same pair work.
+    pub unless: Option<Unless>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
-/// What happened when two versions ran side by side.
+/// What holds for every old and new instance of these versions on one storage.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideBySideRule {
+    /// Versions of the older.
+    pub old: VersionReq,
+    /// Versions of the newer.
+    pub new: VersionReq,
+    /// What happens.
+    pub result: SideBySideResult,
+    /// What makes it work.
+    pub unless: Option<Unless>,
+    /// Why, for people.
+    pub because: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
+}
+
+/// What makes instances work side by side that otherwise do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unless {
+    /// `lock-strategy: redis` on every instance.
+    RedisLock,
+}
+
+/// What happened when two versions ran side by side. The later in this list, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SideBySideResult {
     /// It works.
     Works,
-    /// The old one answers 503 on migrated ledgers.
-    OldDead,
-    /// The old one answers 200, and nothing but `log` is written.
-    OldLosesWrites,
     /// Accounts first used through the old one are missing from address filters.
     AddressFiltersMissAccounts,
     /// 409 between the instances for good.
     Conflict,
+    /// The old one answers 503 on migrated ledgers.
+    OldDead,
+    /// The old one answers 200, and nothing but `log` is written.
+    OldLosesWrites,
+}
+impl SideBySideResult {
+    /// What people are told; nothing where it works.
+    pub fn harm(self) -> Option<&'static str> {
+        match self {
+            Self::Works => None,
+            Self::AddressFiltersMissAccounts => {
+                Some("accounts first used through the old one are missing from address filters for good")
+            }
+            Self::Conflict => Some("each refuses the other's writes with 409 for good"),
+            Self::OldDead => Some("the old one answers 503 on migrated ledgers"),
+            Self::OldLosesWrites => Some("the old one answers 200 and its transactions reach nothing but `log`"),
+        }
+    }
 }
 
 /// An upgrade that fails or leaves a broken ledger.
@@ -115,6 +171,9 @@ pub struct BrokenUpgrade {
     pub result: String,
     /// What to do instead.
     pub way_around: Option<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// Releases that nobody should run.
@@ -125,6 +184,9 @@ pub struct BadRelease {
     pub versions: VersionReq,
     /// Why not.
     pub reason: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// Releases of which only one instance may write.
@@ -136,7 +198,10 @@ pub struct SingleWriter {
     /// Why.
     pub reason: String,
     /// What makes several safe.
-    pub unless: Option<String>,
+    pub unless: Option<Unless>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// Releases whose migrations of two ledgers at once can make each other fail.
@@ -149,6 +214,9 @@ pub struct LaneCollision {
     pub driver: Driver,
     /// Why.
     pub reason: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// What a migration loses.
@@ -166,6 +234,9 @@ pub struct Loss {
     pub drivers: Vec<Driver>,
     /// What prevents it.
     pub prevented_by: Option<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 impl Loss {
     /// The class whose rows can be told beforehand; none for the shift of time zones, which a setting prevents.
@@ -191,6 +262,9 @@ pub struct DependentFate {
     pub views_only: bool,
     /// Why, for people.
     pub because: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
 }
 
 /// What becomes of something that depends on a ledger's table.
@@ -219,74 +293,7 @@ pub struct Accelerator {
     pub build: String,
     /// And then.
     pub then: String,
-}
-
-/// Why a catalogue cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the catalogue of releases cannot be read: {0}")]
-pub struct CatalogueError(String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
+    /// Where it comes from.
     #[serde(default)]
-    release: Vec<ReleaseFacts>,
-    #[serde(default)]
-    path: Vec<PathRow>,
-    #[serde(default)]
-    side_by_side: Vec<SideBySide>,
-    #[serde(default)]
-    broken_upgrade: Vec<BrokenUpgrade>,
-    #[serde(default)]
-    bad_release: Vec<BadRelease>,
-    #[serde(default)]
-    single_writer: Vec<SingleWriter>,
-    lane_collision: Vec<LaneCollision>,
-    #[serde(default)]
-    loss: Vec<Loss>,
-    #[serde(default)]
-    dependent: Vec<DependentFate>,
-    #[serde(default)]
-    accelerator: Vec<Accelerator>,
-}
-
-impl Catalogue {
-    /// Parses a catalogue; the error names the place and the key.
-    pub fn parse(text: &str) -> Result<Self, CatalogueError> {
-        let file: File = toml::from_str(text).map_err(|error| CatalogueError(error.to_string()))?;
-        Ok(Self {
-            releases: file.release,
-            paths: file.path,
-            side_by_side: file.side_by_side,
-            broken_upgrades: file.broken_upgrade,
-            bad_releases: file.bad_release,
-            single_writers: file.single_writer,
-            lane_collisions: file.lane_collision,
-            losses: file.loss,
-            dependents: file.dependent,
-            accelerators: file.accelerator,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shipped_catalogue_is_complete() {
-        let catalogue = crate::catalogue::shipped().unwrap();
-        assert_eq!(catalogue.releases.len(), 64);
-        assert_eq!(catalogue.paths.len(), 17);
-        assert_eq!(catalogue.side_by_side.len(), 40);
-        assert!(catalogue.losses.iter().filter_map(Loss::class).count() == 2);
-        assert_eq!(catalogue.dependents.len(), 4);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named() {
-        let error =
-            Catalogue::parse("[[release]]\nversion = \"1.4.6\"\ndate = \"\"\nstorage_comands = true").unwrap_err();
-        assert!(error.to_string().contains("storage_comands"), "{error}");
-    }
+    pub source: Origin,
 }

@@ -1,14 +1,20 @@
 //! What is known of the ledger's releases: the manual's table, what was measured, what breaks. Data with its source, in
 //! `releases.toml`; no number of it stands in code.
 
+mod beside;
 mod data;
+mod file;
 mod migrations;
+mod origin;
 mod path;
 
+pub use beside::{Beside, Locks};
 pub use data::{
-    BadRelease, BrokenUpgrade, Catalogue, CatalogueError, DependentEffect, DependentFate, Edition, Loss, PathRow,
-    ReleaseFacts, SideBySideResult,
+    BadRelease, BrokenUpgrade, Catalogue, DependentEffect, DependentFate, Loss, PathRow, ReleaseFacts, SideBySide,
+    SideBySideResult, SideBySideRule, SingleWriter, Unless, UnnamedPath,
 };
+pub use file::CatalogueError;
+pub use origin::Origin;
 pub use path::PathVerdict;
 
 use cutover_vocabulary::Version;
@@ -18,17 +24,13 @@ use cutover_vocabulary::storage::Driver;
 ///
 /// A test parses it, so that the error can only be met by somebody who changes the file.
 pub fn shipped() -> Result<Catalogue, CatalogueError> {
-    Catalogue::parse(include_str!("releases.toml"))
+    Catalogue::parse(include_str!("releases.toml"), "the program itself")
 }
 
 impl Catalogue {
     /// What is known of one release; none if it was never listed.
     pub fn release(&self, version: &Version) -> Option<&ReleaseFacts> {
         self.releases.iter().find(|facts| facts.version == *version)
-    }
-    /// What was measured of two versions that run side by side; none if that pair was not.
-    pub fn side_by_side(&self, old: &Version, new: &Version) -> Option<SideBySideResult> {
-        self.side_by_side.iter().find(|pair| pair.old == *old && pair.new == *new).map(|pair| pair.result)
     }
     /// Whether migrations of two ledgers to that version can make each other fail.
     pub fn lanes_collide(&self, version: &Version, driver: Driver) -> bool {

@@ -1,10 +1,11 @@
 //! What findings are made from: everything that was asked and seen, sorted once.
 
 use super::make::PlanAsk;
-use crate::catalogue::{Catalogue, ReleaseFacts};
+use super::verdict::{Obstacle, Question, Reason, Verdict, verdict};
+use crate::catalogue::{Catalogue, Locks, ReleaseFacts};
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, Source};
-use cutover_vocabulary::storage::Driver;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey};
+use cutover_vocabulary::storage::{Driver, Migrations};
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
 use cutover_vocabulary::{AgentName, InstanceName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +68,48 @@ impl<'a> Case<'a> {
     /// The kind of storage, where one was seen.
     pub fn driver(&self) -> Option<Driver> {
         self.storages().first().map(|survey| survey.identity.driver())
+    }
+    /// How the instances keep out of each other's way.
+    pub fn locks(&self) -> Locks {
+        let redis = |survey: &InstanceSurvey| survey.lock == Some(LockStrategy::Redis);
+        if self.instances().all(|(_, survey)| redis(survey)) { Locks::Redis } else { Locks::Other }
+    }
+    /// The verdict on the way of each version that runs, the lowest first; of those that run the target already there is none,
+    /// unless nothing else runs.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let Some(storage) = self.storages().first().copied() else { return Vec::new() };
+        let recorded: Vec<Migrations> = storage.ledgers.iter().map(|ledger| ledger.migrations.clone()).collect();
+        let running = self.running();
+        let lowest = running.first().copied();
+        let moving = running.into_iter().filter(|version| *version < &self.ask.target || Some(*version) == lowest);
+        moving
+            .map(|from| {
+                let question = Question {
+                    from,
+                    to: &self.ask.target,
+                    driver: storage.identity.driver(),
+                    recorded: &recorded,
+                    instances: self.registered.len().max(self.instances().count()),
+                    locks: self.locks(),
+                };
+                verdict(self.catalogue, &question)
+            })
+            .collect()
+    }
+    /// Findings for what stands in the way, by the verdicts; each text once.
+    pub(super) fn obstacles(&self, why: Obstacle, code: &str) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for verdict in self.verdicts() {
+            let blocks = verdict.blocks.into_iter().map(|reason| (Level::Block, reason));
+            let approvals = verdict.approvals.into_iter().map(|reason| (Level::Approve, reason));
+            for (level, reason) in blocks.chain(approvals).filter(|(_, reason)| reason.why == why) {
+                let Reason { why: _, source, evidence, remedy } = reason;
+                if !findings.iter().any(|known| known.evidence == evidence) {
+                    findings.push(finding(code, level, FindingSubject::Path, source, evidence, remedy));
+                }
+            }
+        }
+        findings
     }
     /// What is known of the target.
     pub fn target(&self) -> Option<&'a ReleaseFacts> {

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::findings;
+use super::verdict::Verdict;
 use crate::catalogue::{self, CatalogueError};
 use crate::upgrade::{Way, forward};
 use cutover_vocabulary::finding::{Finding, Level};
@@ -34,6 +35,17 @@ pub enum StrategyAsk {
     Downtime,
     /// One wave after the other.
     Rolling,
+}
+
+/// How the instances are moved, by what was asked for and the verdicts on each version that runs. Rolling that was asked for
+/// stays rolling: where it is refused, findings block the plan and offer downtime.
+pub fn choose(asked: StrategyAsk, verdicts: &[Verdict]) -> Strategy {
+    let may_roll = !verdicts.is_empty() && !verdicts.iter().any(Verdict::downtime_required);
+    match asked {
+        StrategyAsk::Rolling => Strategy::Rolling,
+        StrategyAsk::Auto if may_roll => Strategy::Rolling,
+        StrategyAsk::Auto | StrategyAsk::Downtime => Strategy::Downtime,
+    }
 }
 
 /// Not enough is known for a plan; the findings say what is missing.
@@ -103,10 +115,7 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
     let ledgers: BTreeMap<_, _> = storage.ledgers.iter().map(|survey| (survey.name.clone(), after(survey))).collect();
     let legacy = storage.ledgers.iter().any(|survey| survey.legacy_layout);
     let lossy = legacy && !case.catalogue.losses_to(&case.ask.target, driver).is_empty();
-    let strategy = match case.ask.strategy {
-        StrategyAsk::Auto | StrategyAsk::Downtime => Strategy::Downtime,
-        StrategyAsk::Rolling => Strategy::Rolling,
-    };
+    let strategy = choose(case.ask.strategy, &case.verdicts());
     let waves = match strategy {
         Strategy::Downtime => Vec::new(),
         Strategy::Rolling => waves(members.keys(), case.ask.limits.wave),

@@ -5,8 +5,9 @@ mod case;
 pub mod findings;
 mod make;
 mod may_start;
+pub mod verdict;
 
 pub use approve::{Approve, NotApprovable, approve};
 pub use case::Case;
-pub use make::{CannotPlan, PlanAsk, StrategyAsk, make};
+pub use make::{CannotPlan, PlanAsk, StrategyAsk, choose, make};
 pub use may_start::{MayNotStart, may_start};

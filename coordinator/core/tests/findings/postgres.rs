@@ -1,7 +1,7 @@
 //! Cases of a PostgreSQL storage with several instances.
 
 use super::*;
-use cutover_core::catalogue::SideBySideResult;
+use cutover_core::catalogue::{Locks, SideBySideResult};
 
 pub(super) fn cases() -> Vec<Made> {
     let made = |code, level, seen, remedy, world| Made {
@@ -214,7 +214,7 @@ fn mixed_versions_that_destroy_writes_are_called_urgent() {
         "{mixed:#?}"
     );
     let catalogue = catalogue::shipped().unwrap();
-    let pair = |old, new| catalogue.side_by_side(&version(old), &version(new));
+    let pair = |old, new| catalogue.worst_beside(&version(old), &version(new), Locks::Other).map(|it| it.result);
     assert_eq!(pair(NEW, (1, 9, 6)), Some(SideBySideResult::OldLosesWrites));
     assert_eq!(pair((1, 9, 6), NEW), None);
 }

@@ -11,7 +11,7 @@ use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::plan::{Approval, Limits, Plan};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::storage::*;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, StorageSurvey};
+use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
 
@@ -163,6 +163,7 @@ impl Seen {
             instances: vec![InstanceSurvey {
                 instance: instance(name),
                 report,
+                lock: Some(LockStrategy::Memory),
                 inspection: Ok(self.inspection()),
                 storage: Ok(StorageSurvey {
                     identity: self.storage.clone(),

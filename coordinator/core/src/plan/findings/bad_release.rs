@@ -1,22 +1,35 @@
 //! A target that nobody should run: 1.10.6 and 1.10.7 destroy balances at every start.
 
 use crate::plan::case::{Case, finding};
-use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
+use crate::plan::verdict::Obstacle;
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let bad = case.catalogue.bad_release(&case.ask.target);
-    bad.map(|bad| {
-        finding(
-            "bad-release",
-            Level::Block,
-            FindingSubject::Path,
-            Source::Measured,
-            format!("{}: {}", case.ask.target, bad.reason),
-            "choose another target",
-        )
-    })
-    .into_iter()
-    .collect()
+    let mut findings = case.obstacles(Obstacle::BadRelease, "bad-release");
+    findings.extend(ran_on_it(case));
+    findings
+}
+
+/// What such a release stored wrongly stays wrong. The survey holds balances against postings in any case; what it finds is a
+/// finding of its own, and this one says why to look.
+fn ran_on_it(case: &Case<'_>) -> Option<Finding> {
+    let bad = case.running().into_iter().find_map(|from| Some((from, case.catalogue.bad_release(from)?)));
+    let (from, bad) = bad?;
+    let ledgers: Vec<_> = case.storages().into_iter().flat_map(|storage| &storage.ledgers).collect();
+    let disagree: Vec<&str> =
+        ledgers.iter().filter(|it| !it.inconsistencies.is_empty()).map(|it| it.name.as_str()).collect();
+    let found = match disagree.as_slice() {
+        [] => format!("in none of {} ledger(s) they disagree", ledgers.len()),
+        some => format!("they disagree in {} of {} ledger(s): {}", some.len(), ledgers.len(), some.join(", ")),
+    };
+    Some(finding(
+        "ran-on-bad-release",
+        if disagree.is_empty() { Level::Info } else { Level::Approve },
+        FindingSubject::Storage,
+        bad.source.source(),
+        format!("{from} runs now: {}; balances were held against postings, {found}", bad.reason),
+        "compare balances with your own books before the upgrade; restart no instance of that release meanwhile",
+    ))
 }
 
 /// The pages of its codes.

@@ -15,10 +15,17 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut source = Source::ThisHost;
     for (at, old) in versions.iter().enumerate() {
         for new in &versions[at + 1..] {
-            if let Some(harm) = case.catalogue.side_by_side(old, new).and_then(harm) {
-                evidence.push_str(&format!("; {old} beside {new} was measured: {harm}"));
-                source = Source::Measured;
+            let Some(worst) = case.catalogue.worst_beside(old, new, case.locks()) else { continue };
+            let Some(harm) = worst.result.harm() else { continue };
+            evidence.push_str(&format!("; of {old} beside {new} it is known ({}): {harm}", worst.source));
+            match worst.result {
+                SideBySideResult::OldLosesWrites => evidence.push_str(": take it out of rotation NOW"),
+                SideBySideResult::Works
+                | SideBySideResult::OldDead
+                | SideBySideResult::AddressFiltersMissAccounts
+                | SideBySideResult::Conflict => {}
             }
+            source = worst.source.source();
         }
     }
     vec![finding(
@@ -29,20 +36,6 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         evidence,
         "find out why; going back would bring each instance to the version it runs now",
     )]
-}
-
-fn harm(result: SideBySideResult) -> Option<&'static str> {
-    match result {
-        SideBySideResult::Works => None,
-        SideBySideResult::OldDead => Some("the old one answers 503 on migrated ledgers"),
-        SideBySideResult::OldLosesWrites => {
-            Some("the old one answers 200 and its transactions reach nothing but `log`: take it out of rotation NOW")
-        }
-        SideBySideResult::AddressFiltersMissAccounts => {
-            Some("accounts first used through the old one are missing from address filters for good")
-        }
-        SideBySideResult::Conflict => Some("each refuses the other's writes with 409 for good"),
-    }
 }
 
 /// The pages of its codes.

@@ -17,19 +17,21 @@ mod instance_unreadable;
 mod losses;
 mod manager;
 mod mixed_versions;
-mod not_yet;
 mod obstacles;
 mod one_storage;
 mod page;
 mod path;
 mod registered_ledgers;
 mod release;
+mod rolling;
 mod session_settings;
 mod sessions;
 mod settings_file;
 mod shared_sqlite;
+mod single_writer;
 mod skipped;
 mod storage_access;
+mod storage_newer;
 mod unknown_release;
 
 use super::case::Case;
@@ -52,9 +54,11 @@ const RULES: &[Rule] = &[
     Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], check: arguments::check },
     Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
     Rule { codes: &["unknown-release", "target-without-storage-commands"], check: unknown_release::check },
-    Rule { codes: &["bad-release"], check: bad_release::check },
+    Rule { codes: &["bad-release", "ran-on-bad-release"], check: bad_release::check },
     Rule { codes: &["broken-upgrade"], check: broken_upgrade::check },
-    Rule { codes: &["rolling-not-supported"], check: not_yet::check },
+    Rule { codes: &["several-writers"], check: single_writer::check },
+    Rule { codes: &["storage-newer", "target-knows-fewer-migrations"], check: storage_newer::check },
+    Rule { codes: &["rolling-refused"], check: rolling::check },
     Rule { codes: &["several-storages"], check: one_storage::check },
     Rule { codes: &["sqlite-shared"], check: shared_sqlite::check },
     Rule { codes: &["mixed-versions"], check: mixed_versions::check },
@@ -93,7 +97,9 @@ const PAGES: &[&[Page]] = &[
     unknown_release::PAGES,
     bad_release::PAGES,
     broken_upgrade::PAGES,
-    not_yet::PAGES,
+    single_writer::PAGES,
+    storage_newer::PAGES,
+    rolling::PAGES,
     one_storage::PAGES,
     shared_sqlite::PAGES,
     mixed_versions::PAGES,

@@ -1,24 +1,14 @@
 //! What the manual's table says of the path. A path that it does not name was never promised to work.
 
-use crate::catalogue::PathVerdict;
 use crate::plan::case::{Case, finding};
-use cutover_vocabulary::Version;
+use crate::plan::verdict::Obstacle;
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let Some(from) = case.from() else { return Vec::new() };
     let target = &case.ask.target;
-    let downgrade =
-        "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer tables";
-    if target <= from {
-        return vec![finding(
-            "target-not-newer",
-            Level::Block,
-            FindingSubject::Path,
-            Source::Manual,
-            format!("the deployment runs {from}; {target} is not newer"),
-            downgrade,
-        )];
+    let not_newer = case.obstacles(Obstacle::NotNewer, "target-not-newer");
+    if !not_newer.is_empty() {
+        return not_newer;
     }
     // Of a half rolled deployment some may run the target already; none may run what is newer.
     if let Some((instance, running)) = case.newest().filter(|(_, running)| *running > target) {
@@ -28,26 +18,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             FindingSubject::Path,
             Source::Manual,
             format!("instance {instance} runs {running} already; {target} would be a downgrade for it"),
-            downgrade,
+            "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer tables",
         )];
     }
-    let PathVerdict::NotNamed { stops } = case.catalogue.path(from, target) else { return Vec::new() };
-    let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
-    let remedy = if stops.is_empty() {
-        "no stop on the way is named either".to_owned()
-    } else {
-        format!("go by a stop that the table names: {}", stops.join(" or "))
-    };
-    let known = *from >= Version::new(1, 4, 0);
-    let level = if known { Level::Approve } else { Level::Block };
-    vec![finding(
-        "path-not-in-table",
-        level,
-        FindingSubject::Path,
-        Source::Manual,
-        format!("the manual's table of paths does not name {from} to {target}"),
-        remedy,
-    )]
+    case.obstacles(Obstacle::NotNamed, "path-not-in-table")
 }
 
 /// The pages of its codes.

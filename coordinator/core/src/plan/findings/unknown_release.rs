@@ -1,34 +1,20 @@
 //! A target, or a present version, of which nothing is known; and targets without storage commands.
 
 use crate::plan::case::{Case, finding};
+use crate::plan::verdict::{Migrates, Obstacle};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let about = |code: &str, evidence: String, remedy: &str| {
-        finding(code, Level::Block, FindingSubject::Path, Source::Measured, evidence, remedy)
-    };
-    let mut findings = Vec::new();
-    match case.target() {
-        None => findings.push(about(
-            "unknown-release",
-            format!(
-                "nothing is known of {}: which migrations it has, whether it has storage commands",
-                case.ask.target
-            ),
-            "choose a release of the catalogue",
-        )),
-        Some(facts) if !facts.storage_commands => findings.push(about(
+    let mut findings = case.obstacles(Obstacle::UnknownRelease, "unknown-release");
+    // What the machine can do today; the verdict says only what migrates.
+    if case.verdicts().first().is_some_and(|verdict| verdict.migrates == Migrates::FirstStart) {
+        findings.push(finding(
             "target-without-storage-commands",
+            Level::Block,
+            FindingSubject::Path,
+            Source::Measured,
             format!("{} has no storage commands: its own first start migrates", case.ask.target),
             "this version of Cutover cannot secure such a start yet; choose a target from 1.3.2 on",
-        )),
-        Some(_) => {}
-    }
-    for from in case.running().into_iter().filter(|from| case.catalogue.release(from).is_none()) {
-        findings.push(about(
-            "unknown-release",
-            format!("nothing is known of {from}, which runs now"),
-            "only releases of the catalogue can be upgraded",
         ));
     }
     findings

@@ -1,0 +1,49 @@
+//! What the target would change in this storage, by what its ledgers record.
+
+use super::Question;
+use crate::catalogue::Catalogue;
+use std::collections::BTreeSet;
+
+/// What the target would change in this storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Migrations of the target that at least one ledger does not record, or records under another meaning. None: nothing is
+    /// known of the target.
+    pub lacking: Option<Vec<u32>>,
+    /// Whether the target has migrations that the present release does not know: ledgers that are made while both run differ.
+    /// True where either is unknown.
+    pub target_knows_more: bool,
+    /// The highest number that is recorded and that neither the present release nor the target knows.
+    pub beyond_both: Option<u32>,
+    /// The highest number that is recorded and that the target does not know.
+    pub beyond_target: Option<u32>,
+}
+
+pub(super) fn of(catalogue: &Catalogue, question: &Question<'_>) -> Stored {
+    let Question { from, to, driver, recorded, .. } = *question;
+    let (present, target) = (catalogue.release(from), catalogue.release(to));
+    let highest = recorded.iter().filter_map(|ledger| ledger.0.as_ref()?.iter().max().copied()).max();
+    let Some(target) = target else {
+        return Stored { lacking: None, target_knows_more: true, beyond_both: None, beyond_target: None };
+    };
+    let knows = target.highest_migration(driver);
+    let numbers: BTreeSet<u32> = knows.map(|highest| (0..=highest).collect()).unwrap_or_default();
+    // 11 means another migration in 1.7.5 to 1.7.8 than from 1.8.0 on: that it is recorded says nothing.
+    let renumbered = |number: &u32| {
+        present.is_some_and(|present| {
+            present.renumbered.contains(number) != target.renumbered.contains(number)
+                && present.highest_migration(driver) >= Some(*number)
+        })
+    };
+    let lacks = |number: &&u32| {
+        let recorded = recorded.iter().all(|ledger| ledger.0.as_ref().is_some_and(|it| it.contains(number)));
+        !recorded || renumbered(number)
+    };
+    let present_knows = present.and_then(|present| present.highest_migration(driver));
+    Stored {
+        lacking: Some(numbers.iter().filter(lacks).copied().collect()),
+        target_knows_more: present.is_none() || knows > present_knows || numbers.iter().any(renumbered),
+        beyond_both: highest.filter(|_| present.is_some()).filter(|it| Some(*it) > knows.max(present_knows)),
+        beyond_target: highest.filter(|it| Some(*it) > knows),
+    }
+}
