@@ -2,7 +2,7 @@
 
 use crate::plan::case::{Case, finding};
 use crate::plan::verdict::Obstacle;
-use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = case.obstacles(Obstacle::BadRelease, "bad-release");
@@ -33,13 +33,25 @@ fn ran_on_it(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// The pages of its codes.
-pub(super) const PAGES: &[super::Page] = &[super::Page {
-    code: "bad-release",
-    title: "a release that nobody should run",
-    levels: &[Level::Block],
-    sources: &[Source::Measured],
-    means: "Releases that damage what they store, whatever one does: 1.10.6 and 1.10.7 count an account's balances from \
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "bad-release",
+        title: "a release that nobody should run",
+        levels: &[Level::Block],
+        sources: &[Source::Measured],
+        means: "Releases that damage what they store, whatever one does: 1.10.6 and 1.10.7 count an account's balances from \
          zero after each start and store the wrong sums.",
-    found: "The target is looked up in the catalogue's list of bad releases, which says what each of them does.",
-    remedy: "Choose the release before or after it.",
-}];
+        found: "The target is looked up in the catalogue's list of bad releases, which says what each of them does.",
+        remedy: "Choose the release before or after it.",
+    },
+    super::Page {
+        code: "ran-on-bad-release",
+        title: "the storage runs on a release that nobody should run",
+        levels: &[Level::Info, Level::Approve],
+        sources: &[Source::Measured],
+        means: "1.10.6 and 1.10.7 count an account's balances from zero after each start of the process and store the wrong sums. What they \
+         stored wrongly stays wrong after the upgrade. Where balances and postings disagree the upgrade needs approval.",
+        found: "The versions that answer are looked up in the catalogue, and every ledger's balances are held against its postings.",
+        remedy: "Compare the balances with your own books before the upgrade, and restart no instance of that release meanwhile.",
+    },
+];

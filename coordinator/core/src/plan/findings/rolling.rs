@@ -3,7 +3,7 @@
 use crate::plan::case::{Case, finding};
 use crate::plan::make::StrategyAsk;
 use crate::plan::verdict::{Reason, Refusal, Rolling};
-use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
+use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     match case.ask.strategy {
@@ -28,3 +28,17 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[super::Page {
+    code: "rolling-refused",
+    title: "these versions cannot be moved one instance after the other",
+    levels: &[Level::Block],
+    sources: &[Source::Manual, Source::Measured, Source::ThisStorage],
+    means: "While a fleet rolls, old and new instances write to one storage. Of some pairs the old one dies or acknowledges writes that \
+         are lost, of others the new one misses accounts or refuses writes for good; a pair that was never measured counts as such where \
+         the target has migrations that the storage lacks. Nothing of that shows in health checks.",
+    found: "The manual's table, the measurements of pairs with the rules behind them, and the migrations that this storage records are \
+         put side by side for every version that runs; the strictest holds.",
+    remedy: "Plan with `--strategy downtime`, which is allowed wherever the path is.",
+}];
