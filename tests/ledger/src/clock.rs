@@ -35,6 +35,16 @@ pub fn sqlite(at: Timestamp) -> String {
     at.to_string().replace('T', " ").replace('Z', "+00:00")
 }
 
+/// The UTC text of a time that may be text as the ledger writes it, or as PostgreSQL shows one with a zone
+/// (`2026-11-23 23:56:30+09`).
+#[must_use]
+pub fn utc(text: &str) -> String {
+    if !text.contains(' ') {
+        return text.to_owned();
+    }
+    text.replacen(' ', "T", 1).parse::<Timestamp>().map_or_else(|_| text.to_owned(), |at| at.to_string())
+}
+
 /// `2026-11-23T14:13:00.696765Z`: rows of `log` on PostgreSQL, which keeps no more digits.
 #[must_use]
 pub fn microseconds(at: Timestamp) -> String {

@@ -3,17 +3,19 @@
 use crate::console::{self, Level};
 use crate::faults::{Faults, Switch};
 use crate::http;
-use crate::release::{Release, StorageCommands};
+use crate::release::{Logger, Release, RepeatedInit, StorageCommands};
 use crate::settings::{CommandLine, Settings};
 use crate::storage::postgres::{self, Schemas};
 use crate::storage::sqlite::Files;
-use crate::storage::{Cancel, Driver, Found, RESERVED, Storage, StoreError, Stored};
+use crate::storage::{Cancel, Driver, Found, LockStrategy, RESERVED, Storage, StoreError, Stored};
 use crate::usage;
 use std::os::unix::fs::DirBuilderExt;
+use std::time::Duration;
 
 /// Runs the program as `release` with these arguments (without the program's name) and ends the process.
 pub fn run(release: &'static Release, arguments: impl IntoIterator<Item = String>) -> ! {
     postgres::forget_pgoptions();
+    console::send_log(release.logger);
     let line = match CommandLine::read(release, arguments) {
         Ok(line) => line,
         Err(bad) => {
@@ -70,13 +72,11 @@ impl Command {
         }
         let opened = self.storage(&settings);
         let storage = opened.as_ref();
-        if let Some(note) = self.release.telemetry_note
-            && settings.bool("segment-enabled")
-            && settings.text("segment-write-key").is_empty()
-        {
-            console::err(&format!("{note}\n"));
+        self.complain(&settings, storage.driver());
+        let faults = Faults::read(&self.release.version, &settings.storage_dir());
+        if !faults.skips_pauses() {
+            std::thread::sleep(Duration::from_millis(self.release.commands.sleep_millis));
         }
-        let faults = Faults::read(self.release.version, &settings.storage_dir());
         match path.as_slice() {
             ["server", "start"] => http::serve(self.release, opened, settings, faults),
             ["storage", word] => {
@@ -88,16 +88,20 @@ impl Command {
                 if faults.names(Switch::FailCommand, word) {
                     self.fail("simulated failure of the command");
                 }
-                let done = match (self.release.storage, *word) {
+                self.note(storage, "Opening storage");
+                let done = match (self.release.commands.storage, *word) {
                     (StorageCommands::InitOnly, _) => init_default(storage, &faults),
-                    (StorageCommands::Full, "init") => init(&settings, storage, &faults),
+                    (StorageCommands::Full, "init") => self.init(&settings, storage, &faults),
                     (StorageCommands::Full, "list") => list(storage),
                     (StorageCommands::Full, "scan") => scan(storage),
                     (StorageCommands::Full, "delete") => delete(storage, arguments[0]),
                     (StorageCommands::Full, _) => self.upgrade(storage, &faults, arguments[0]),
                 };
                 match done {
-                    Ok(()) => std::process::exit(0),
+                    Ok(()) => {
+                        self.note(storage, "Closing storage");
+                        std::process::exit(0)
+                    }
                     Err(error) => self.fail_stored(&error),
                 }
             }
@@ -105,6 +109,14 @@ impl Command {
                 console::out(&usage::usage(self.release, &path));
                 std::process::exit(0)
             }
+        }
+    }
+
+    /// From 1.10.0 on the logger's lines come between those of a command, on standard output; which ones was not measured.
+    fn note(&self, storage: &dyn Storage, what: &str) {
+        match self.release.logger {
+            Logger::Stderr => {}
+            Logger::Stdout => console::log(Level::Info, what, &format!("driver={}", storage.driver().name())),
         }
     }
 
@@ -117,12 +129,14 @@ impl Command {
         match error {
             StoreError::Panic(message) => console::panic_like_go(message),
             StoreError::Migration { .. } | StoreError::Unreadable(_) => {
-                console::log(Level::Error, &error.to_string(), "");
+                if self.release.errors.codes {
+                    console::log(Level::Error, &error.to_string(), "");
+                }
                 self.fail(&error.to_string())
             }
             StoreError::Refused(refusal) => {
                 let code = if refusal.is_taken() { "CONSTRAINT_FAILED" } else { "UNKNOWN" };
-                let code = if self.release.error_codes { format!(" [{code}]") } else { String::new() };
+                let code = if self.release.errors.codes { format!(" [{code}]") } else { String::new() };
                 self.fail(&format!("{error}{code}"))
             }
             StoreError::Conflict { .. } | StoreError::InsufficientFund { .. } | StoreError::Cancelled => {
@@ -152,20 +166,48 @@ impl Command {
     fn storage(&self, settings: &Settings) -> Box<dyn Storage> {
         let driver = settings.text("storage.driver");
         match Driver::find(&driver) {
-            Some(Driver::Sqlite) => Box::new(Files {
-                release: self.release,
-                dir: settings.storage_dir(),
-                db_name: settings.text("storage.sqlite.db_name"),
-            }),
+            Some(Driver::Sqlite) => {
+                let files = Files::new(self.release, settings.storage_dir(), settings.text("storage.sqlite.db_name"));
+                Box::new(files.locked(LockStrategy::of(settings)))
+            }
             Some(Driver::Postgres) => {
                 match Schemas::new(self.release, &settings.text("storage.postgres.conn_string")) {
-                    Ok(schemas) => Box::new(schemas),
+                    Ok(schemas) => Box::new(schemas.locked(LockStrategy::of(settings))),
                     Err(why) => self.fail(&why),
                 }
             }
-            None if self.release.system_store => console::panic_like_go(&format!("Unsupported driver: {driver}")),
+            None if self.release.has_system_store() => console::panic_like_go(&format!("Unsupported driver: {driver}")),
             None => self.fail(&format!("unknown storage driver {driver}")),
         }
+    }
+
+    /// What the release says at every real command beside its work.
+    fn complain(&self, settings: &Settings, driver: Driver) {
+        if self.release.commands.sqlite_deprecated && driver == Driver::Sqlite {
+            console::err(
+                "WARNING: SQLite is being deprecated and will not be supported starting from the v2 of the Formance Ledger. \
+                 Please use Postgres instead.\n",
+            );
+        }
+        let telemetry = &self.release.telemetry;
+        if telemetry.note.is_empty() || !settings.bool(&telemetry.enabled) || !settings.text(&telemetry.key).is_empty()
+        {
+            return;
+        }
+        if telemetry.logged {
+            console::log(Level::Info, &telemetry.note, "");
+        } else {
+            console::err(&format!("{}\n", telemetry.note));
+        }
+    }
+
+    fn init(&self, settings: &Settings, storage: &dyn Storage, faults: &Faults) -> Stored<()> {
+        let name = settings.init_name();
+        console::out(&format!("Creating ledger '{name}'..."));
+        let migrated = register_and_migrate(storage, faults, &name)?;
+        let ok = migrated || self.release.commands.repeated_init == RepeatedInit::Ok;
+        console::out(if ok { " OK\r\n" } else { " Already initialized!\r\n" });
+        Ok(())
     }
 
     /// Registers the name whatever it is: a ledger that does not exist is created.
@@ -188,14 +230,6 @@ fn init_default(storage: &dyn Storage, faults: &Faults) -> Stored<()> {
             Err(StoreError::Panic("runtime error: invalid memory address or nil pointer dereference".to_owned()))
         }
     }
-}
-
-fn init(settings: &Settings, storage: &dyn Storage, faults: &Faults) -> Stored<()> {
-    let name = settings.init_name();
-    console::out(&format!("Creating ledger '{name}'..."));
-    let migrated = register_and_migrate(storage, faults, &name)?;
-    console::out(if migrated { " OK\r\n" } else { " Already initialized!\r\n" });
-    Ok(())
 }
 
 fn register_and_migrate(storage: &dyn Storage, faults: &Faults, name: &str) -> Stored<bool> {

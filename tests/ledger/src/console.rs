@@ -2,7 +2,17 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its behaviour")]
 
 use crate::clock;
+use crate::release::Logger;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where the logger of this process writes; the release says so once, at its start.
+static TO_STDOUT: AtomicBool = AtomicBool::new(false);
+
+/// Sends the logger's lines where the release sends them.
+pub fn send_log(logger: Logger) {
+    TO_STDOUT.store(logger == Logger::Stdout, Ordering::Relaxed);
+}
 
 /// What tells a log line's level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +44,8 @@ pub fn log(level: Level, message: &str, fields: &str) {
     let message =
         if message.contains([' ', '"', '\'', '`', ':', '=']) { format!("{message:?}") } else { message.to_owned() };
     let space = if fields.is_empty() { "" } else { " " };
-    err(&format!("time=\"{}\" level={level} msg={message}{space}{fields}\n", clock::seconds(clock::now())));
+    let line = format!("time=\"{}\" level={level} msg={message}{space}{fields}\n", clock::seconds(clock::now()));
+    if TO_STDOUT.load(Ordering::Relaxed) { out(&line) } else { err(&line) }
 }
 
 /// Ends as a Go panic does: a trace on standard error, exit status 2.

@@ -16,6 +16,7 @@
 //! | `NUMARY_SIM_HANG_COMMAND=WORD` | that storage command (`scan`, `list`, `upgrade`, …) never ends and never works |
 //! | `NUMARY_SIM_FAIL_COMMAND=WORD` | that storage command ends 1 without working |
 //! | `NUMARY_SIM_SLOW_WRITES=MILLISECONDS` | a write's answer comes that much after its commit |
+//! | `NUMARY_SIM_NO_SLEEP=1` | the pauses that some releases make (two seconds at a start, five at a migration's number) are left out |
 //!
 //! They are read from the environment and, since a caller may give the process an environment of its own, from two files: one
 //! beside the binary, then `{storage.dir}/.numary-sim.env`, both named so: lines `KEY=VALUE`, or `VERSION:KEY=VALUE` for one release only. Of the same key the file's last
@@ -98,6 +99,12 @@ impl Faults {
     #[must_use]
     pub fn slow_writes(&self) -> Option<Duration> {
         self.millis("SLOW_WRITES")
+    }
+
+    /// The release's own pauses are left out.
+    #[must_use]
+    pub fn skips_pauses(&self) -> bool {
+        self.get("NO_SLEEP").is_some()
     }
 
     fn millis(&self, name: &str) -> Option<Duration> {

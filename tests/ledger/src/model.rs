@@ -56,6 +56,18 @@ pub struct Transaction {
     /// Up to 1.3.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// From 1.6.0 on, where it was written by such a release; no part of the hash.
+    #[serde(skip)]
+    pub volumes: Option<CommitVolumes>,
+}
+
+/// The volumes of the accounts in a transaction, by account and asset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitVolumes {
+    /// Before it.
+    pub pre: Value,
+    /// After it.
+    pub post: Value,
 }
 
 /// A transaction before it has an id.
@@ -67,6 +79,8 @@ pub struct Draft {
     pub reference: String,
     /// Nothing, or what was sent.
     pub metadata: Option<Metadata>,
+    /// When it happened; now, where none is given.
+    pub timestamp: Option<String>,
 }
 
 impl Draft {
@@ -112,6 +126,33 @@ pub struct Page<T> {
     pub has_more: bool,
     /// Of how many in all.
     pub total: u64,
+}
+
+/// An entry of `log`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LogEntry {
+    /// Counts from 0.
+    pub id: i64,
+    /// `NEW_TRANSACTION`, `SET_METADATA`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it says.
+    pub data: Value,
+    /// Over it and the one before.
+    pub hash: String,
+    /// As the driver writes it.
+    pub date: String,
+}
+
+/// An answer that is given again for the same `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeatable {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+    /// Over the request.
+    pub request: String,
 }
 
 /// What metadata is set on.

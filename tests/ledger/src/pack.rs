@@ -79,7 +79,7 @@ pub fn install(binary: &Path, version: &str, to: &Path) -> Result<(), PackError>
 
 fn release_binary(binary: &Path, version: &str) -> Result<Vec<u8>, PackError> {
     if Release::find(version).is_none() {
-        let known: Vec<_> = crate::release::RELEASES.iter().map(|release| release.version).collect();
+        let known: Vec<_> = crate::release::RELEASES.iter().map(|release| release.version.as_str()).collect();
         return Err(PackError::UnknownVersion { version: version.to_owned(), known: known.join(", ") });
     }
     let mut bytes = fs::read(binary).map_err(file("read", binary))?;

@@ -68,7 +68,8 @@ impl CommandLine {
         value: Option<String>,
         rest: &mut impl Iterator<Item = String>,
     ) -> Result<(), String> {
-        let of_init = Some(&STORAGE_NAME).filter(|flag| flag.name == name && release.storage == StorageCommands::Full);
+        let of_init =
+            Some(&*STORAGE_NAME).filter(|flag| flag.name == name && release.commands.storage == StorageCommands::Full);
         let flag = release.flag(name).or(of_init).ok_or_else(|| format!("unknown flag: --{name}"))?;
         let value = match (flag.kind, value) {
             (_, Some(value)) => value,
@@ -81,6 +82,9 @@ impl CommandLine {
             return Err(format!(
                 "invalid argument \"{value}\" for \"--{name}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax"
             ));
+        }
+        if flag.hidden {
+            console::err(&format!("Flag --{name} has been deprecated, SQLite is not supported from v2 on\n"));
         }
         self.given.entry(name.to_owned()).or_default().push(value);
         Ok(())
@@ -122,8 +126,8 @@ impl Settings {
     /// The ledger that `storage init` is told to create.
     #[must_use]
     pub fn init_name(&self) -> String {
-        let given = self.given.get(STORAGE_NAME.name).and_then(|values| values.last());
-        given.map_or(STORAGE_NAME.default, String::as_str).to_owned()
+        let given = self.given.get(&STORAGE_NAME.name).and_then(|values| values.last());
+        given.unwrap_or(&STORAGE_NAME.default).to_owned()
     }
 
     /// The text of a key; empty for one that the release does not have.
@@ -162,7 +166,7 @@ impl Settings {
         }
         match self.file.get(&key.to_lowercase()) {
             Some(values) => values.clone(),
-            None => self.release.flag(key).map(|flag| commas(flag.default)).unwrap_or_default(),
+            None => self.release.flag(key).map(|flag| commas(&flag.default)).unwrap_or_default(),
         }
     }
 
@@ -185,12 +189,12 @@ impl Settings {
                 Value::List(ledgers.to_vec())
             } else {
                 match flag.kind {
-                    Kind::Bool | Kind::Number => Value::Plain(self.text(flag.name)),
-                    Kind::Text | Kind::Duration => Value::Text(self.text(flag.name)),
-                    Kind::List => Value::List(self.list(flag.name)),
+                    Kind::Bool | Kind::Number => Value::Plain(self.text(&flag.name)),
+                    Kind::Text | Kind::Duration => Value::Text(self.text(&flag.name)),
+                    Kind::List => Value::List(self.list(&flag.name)),
                 }
             };
-            root.put(flag.name, value);
+            root.put(&flag.name, value);
         }
         let mut text = String::new();
         root.write(0, &mut text);
@@ -200,7 +204,7 @@ impl Settings {
     fn default_of(&self, flag: &Flag) -> String {
         match flag.default.strip_prefix("~/") {
             Some(rest) => self.home.join(rest).display().to_string(),
-            None => flag.default.to_owned(),
+            None => flag.default.clone(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The usage text, and the errors that print it: `Error: MESSAGE`, the usage of some sixty lines, MESSAGE again, all on standard
 //! error.
 
-use crate::console;
+use crate::console::{self, Level};
 use crate::flags::Kind;
-use crate::release::{Release, StorageCommands};
+use crate::release::{Logger, Release, StorageCommands};
 
 /// A command of the tree.
 pub(crate) struct Command {
@@ -42,7 +42,7 @@ pub(crate) fn children(release: &Release, path: &[&str]) -> &'static [Command] {
     match path {
         [] => ROOT,
         ["server"] => SERVER,
-        ["storage"] => match release.storage {
+        ["storage"] => match release.commands.storage {
             StorageCommands::InitOnly => STORAGE_INIT_ONLY,
             StorageCommands::Full => STORAGE_FULL,
         },
@@ -80,7 +80,7 @@ pub(crate) fn usage(release: &Release, path: &[&str]) -> String {
 
 fn flag_lines(release: &Release, help_for: Option<&str>) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
-    for flag in release.all_flags() {
+    for flag in release.all_flags().iter().filter(|flag| !flag.hidden) {
         let (kind, default) = match flag.kind {
             Kind::Bool if flag.default == "true" => ("", " (default true)".to_owned()),
             Kind::Bool => ("", String::new()),
@@ -101,8 +101,16 @@ fn flag_lines(release: &Release, help_for: Option<&str>) -> String {
     lines.iter().map(|(left, right)| format!("{left:<width$}{right}\n")).collect()
 }
 
-/// Ends as a failed command does.
+/// Ends as a failed command does; a release whose logger writes to standard output closes it there, line by line.
 pub(crate) fn fail(release: &Release, path: &[&str], message: &str) -> ! {
+    match release.logger {
+        Logger::Stderr => {}
+        Logger::Stdout => {
+            for line in ["Closing router", "Waiting for messages", "Router closed", "All messages processed"] {
+                console::log(Level::Info, line, "");
+            }
+        }
+    }
     console::err(&format!("Error: {message}\n{}\n{message}\n", usage(release, path)));
     std::process::exit(1)
 }

@@ -1,14 +1,30 @@
-//! `seed-ledger CONNECTION-STRING|FILE LEDGER TRANSACTIONS [METADATA-EVERY]`: a ledger of 1.3.1 with that many transactions, in a
-//! schema or a SQLite file, for benches. Without the last one every second transaction has metadata. The string can also come from
-//! `NUMARY_STORAGE_POSTGRES_CONN_STRING`, with `-` in its place: it may hold a password.
+//! `seed-ledger CONNECTION-STRING|FILE LEDGER TRANSACTIONS [METADATA-EVERY] [--release VERSION]`: a ledger with that many transactions
+//! as that release would have written it (without one, 1.3.1), in a schema or a SQLite file, for benches and scenarios. Without
+//! METADATA-EVERY every second transaction has metadata. The string can also come from `NUMARY_STORAGE_POSTGRES_CONN_STRING`, with `-`
+//! in its place: it may hold a password.
 #![expect(clippy::print_stderr, reason = "a command that talks to the person who ran it")]
 
 use cutover_ledger_simulator::seed::{self, SeedError, Shape};
 use std::path::Path;
 use std::process::ExitCode;
 
+const USAGE: &str =
+    "usage: seed-ledger CONNECTION-STRING|FILE|- LEDGER TRANSACTIONS [METADATA-EVERY] [--release VERSION]";
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let version = match arguments.iter().position(|argument| argument == "--release") {
+        Some(at) if at + 1 < arguments.len() => {
+            let version = arguments.remove(at + 1);
+            arguments.remove(at);
+            version
+        }
+        Some(_) => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+        None => "1.3.1".to_owned(),
+    };
     let shape = |transactions: &str, every: &str| {
         Some(Shape { transactions: transactions.parse().ok()?, accounts: 1000, metadata_every: every.parse().ok()? })
     };
@@ -18,10 +34,10 @@ fn main() -> ExitCode {
         _ => (&String::new(), &String::new(), None),
     };
     let Some(shape) = shape else {
-        eprintln!("usage: seed-ledger CONNECTION-STRING|FILE|- LEDGER TRANSACTIONS [METADATA-EVERY]");
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match seed_at(place, ledger, shape) {
+    match seed_at(&version, place, ledger, shape) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("seed-ledger: {error}");
@@ -30,13 +46,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn seed_at(place: &str, ledger: &str, shape: Shape) -> Result<(), SeedError> {
+fn seed_at(version: &str, place: &str, ledger: &str, shape: Shape) -> Result<(), SeedError> {
     if place == "-" {
         let text = std::env::var("NUMARY_STORAGE_POSTGRES_CONN_STRING").unwrap_or_default();
-        return seed::direct_postgres(&text, ledger, shape);
+        return seed::direct_postgres_as(version, &text, ledger, shape);
     }
     if place.contains("://") || place.contains('=') {
-        return seed::direct_postgres(place, ledger, shape);
+        return seed::direct_postgres_as(version, place, ledger, shape);
     }
-    seed::direct(Path::new(place), shape)
+    seed::direct_as(version, Path::new(place), shape)
 }

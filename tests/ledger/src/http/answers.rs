@@ -1,12 +1,16 @@
 //! The JSON that the releases answer.
 
-use crate::model::{Account, Metadata, Page, Posting, Transaction, Volume};
-use crate::release::Release;
+use crate::model::{Account, LogEntry, Page, Posting, Repeatable, Transaction, Volume};
+use crate::release::{AccountKey, CursorKey, ErrorKey, Release, TransactionKey, UnknownAccount};
 use crate::storage::StoreError;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+
+const JSON: &str = "application/json; charset=utf-8";
 
 /// An answer before it is HTTP.
 pub(super) struct Answer {
@@ -17,38 +21,34 @@ pub(super) struct Answer {
 }
 
 #[derive(Serialize)]
-struct ErrorBody<'a> {
-    error_code: &'a str,
-    error_message: &'a str,
-}
-
-#[derive(Serialize)]
 struct Data<T> {
     data: T,
 }
 
-#[derive(Serialize)]
-struct Cursor<T> {
-    cursor: CursorBody<T>,
-}
+/// A JSON object whose keys come in the order they were put.
+struct Object(String);
 
-#[derive(Serialize)]
-struct CursorBody<T> {
-    page_size: u32,
-    has_more: bool,
-    total: u64,
-    data: Vec<T>,
-}
+impl Object {
+    fn new() -> Self {
+        Self("{".to_owned())
+    }
 
-/// An account: balances and volumes are left out where there are none.
-#[derive(Serialize)]
-struct AccountBody {
-    address: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    balances: Option<BTreeMap<String, i64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volumes: Option<BTreeMap<String, Volume>>,
-    metadata: Option<Metadata>,
+    fn put(&mut self, key: &str, value: &impl Serialize) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        // A key is a word of ours; a value that is no JSON does not come here.
+        self.0.push_str(&format!("\"{key}\":{}", serde_json::to_string(value).unwrap_or_default()));
+    }
+
+    fn text(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+
+    fn raw(self) -> Box<RawValue> {
+        RawValue::from_string(self.text()).unwrap_or_else(|_| Box::<RawValue>::from(RawValue::NULL.to_owned()))
+    }
 }
 
 #[derive(Serialize)]
@@ -72,38 +72,50 @@ impl Answer {
 
     pub(super) fn json(status: u16, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).unwrap_or_default();
-        Self { status, body, kind: "application/json; charset=utf-8", count: None }
+        Self { status, body, kind: JSON, count: None }
     }
 
     pub(super) fn data(data: impl Serialize) -> Self {
         Self::json(200, &Data { data })
     }
 
-    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::json(status, &ErrorBody { error_code: code, error_message: message })
+    pub(super) fn error(release: &Release, status: u16, code: &str, message: &str) -> Self {
+        let mut object = Object::new();
+        for key in &release.answers.error {
+            match key {
+                ErrorKey::CodeCamel => object.put("errorCode", &code),
+                ErrorKey::MessageCamel => object.put("errorMessage", &message),
+                ErrorKey::CodeSnake => object.put("error_code", &code),
+                ErrorKey::MessageSnake => object.put("error_message", &message),
+            }
+        }
+        Self::json(status, &object.raw())
     }
 
     pub(super) fn counted(total: u64) -> Self {
         Self { status: 200, body: String::new(), kind: "", count: Some(total) }
     }
 
-    /// What a failure of the storage looks like: its cause is on standard error only.
+    /// What a failure of the storage looks like: its cause is in the log only.
     pub(super) fn of_error(release: &Release, error: &StoreError) -> Self {
+        let answers = &release.answers;
         match error {
-            StoreError::Conflict { index, reference } if release.answers.conflict_names_reference => {
+            StoreError::Conflict { index, reference } if answers.conflict_names_reference => {
                 let message = format!("processing tx {index}: conflict error on reference '{reference}'");
-                Self::error(409, "CONFLICT", &message)
+                Self::error(release, 409, "CONFLICT", &message)
             }
-            StoreError::Conflict { .. } => Self::error(409, "CONFLICT", "conflict error on reference"),
+            StoreError::Conflict { .. } => Self::error(release, 409, "CONFLICT", "conflict error on reference"),
             StoreError::InsufficientFund { index, asset } => {
-                let message = format!("processing tx {index}: balance.insufficient.{asset}");
-                Self::error(400, "INSUFFICIENT_FUND", &message)
+                let prefix =
+                    if answers.missing_funds_names_index { format!("processing tx {index}: ") } else { String::new() };
+                Self::error(release, 400, "INSUFFICIENT_FUND", &format!("{prefix}balance.insufficient.{asset}"))
             }
+            StoreError::Refused(_) if error.lacks_a_column() => Self::empty(500),
             StoreError::Refused(_)
             | StoreError::Migration { .. }
             | StoreError::Unreadable(_)
             | StoreError::Cancelled
-            | StoreError::Panic(_) => Self::empty(503),
+            | StoreError::Panic(_) => Self::empty(answers.storage_error),
         }
     }
 
@@ -122,33 +134,93 @@ impl Answer {
         Self::json(400, &Data { data })
     }
 
+    /// `{"data":[…]}` of new transactions, or of one.
+    pub(super) fn written(release: &Release, written: &[Transaction]) -> Self {
+        Self::data(written.iter().map(|one| transaction(release, one)).collect::<Vec<_>>())
+    }
+
+    pub(super) fn transaction(release: &Release, one: &Transaction) -> Self {
+        Self::data(transaction(release, one))
+    }
+
     pub(super) fn transactions(release: &Release, page: Page<Transaction>, limit: u32) -> Self {
-        Self::page(release, page, limit)
+        let next = page.items.last().map(|last| last.txid.to_string());
+        Self::page(release, &Shown::of(page, next, |one| transaction(release, one)), limit)
     }
 
     pub(super) fn accounts(release: &Release, page: Page<Account>, limit: u32) -> Self {
-        let Page { items, has_more, total } = page;
-        Self::page(release, Page { items: items.into_iter().map(account).collect(), has_more, total }, limit)
+        let next = page.items.last().map(|last| last.address.clone());
+        Self::page(release, &Shown::of(page, next, |one| account(release, one)), limit)
     }
 
-    fn page<T: Serialize>(release: &Release, page: Page<T>, limit: u32) -> Self {
-        let Page { items: data, has_more, total } = page;
-        let rows = u32::try_from(data.len()).unwrap_or(limit);
+    pub(super) fn log(release: &Release, page: Page<LogEntry>, limit: u32) -> Self {
+        let next = page.items.last().map(|last| last.id.to_string());
+        Self::page(release, &Shown::of(page, next, |one| one), limit)
+    }
+
+    /// `{"cursor":{…}}` of `{"account":{"asset":1}}`, all on one page.
+    pub(super) fn balances(release: &Release, all: &BTreeMap<String, BTreeMap<String, i64>>) -> Self {
+        let items: Vec<_> = all.iter().map(|(account, balances)| BTreeMap::from([(account, balances)])).collect();
+        let total = u64::try_from(items.len()).unwrap_or(0);
+        let limit = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        Self::page(release, &Shown::of(Page { items, has_more: false, total }, None, |one| one), limit)
+    }
+
+    fn page<T: Serialize>(release: &Release, page: &Shown<T>, limit: u32) -> Self {
+        let rows = u32::try_from(page.items.len()).unwrap_or(limit);
         let page_size = if release.answers.page_size_is_row_count { rows } else { limit };
-        Self::json(200, &Cursor { cursor: CursorBody { page_size, has_more, total, data } })
+        let mut cursor = Object::new();
+        for key in &release.answers.cursor {
+            match key {
+                CursorKey::PageSizeSnake => cursor.put("page_size", &page_size),
+                CursorKey::PageSizeCamel => cursor.put("pageSize", &page_size),
+                CursorKey::HasMoreSnake => cursor.put("has_more", &page.has_more),
+                CursorKey::HasMoreCamel => cursor.put("hasMore", &page.has_more),
+                CursorKey::Total => cursor.put("total", &page.total),
+                CursorKey::RemainingResults => cursor.put("remaining_results", &page.total.saturating_sub(rows.into())),
+                // Nobody was seen to go back.
+                CursorKey::Previous => {}
+                CursorKey::Next => {
+                    if let Some(next) = page.next.as_ref().filter(|_| page.has_more) {
+                        cursor.put("next", &hex::encode(next));
+                    }
+                }
+                CursorKey::Data => cursor.put("data", &page.items),
+            }
+        }
+        Self::json(200, &BTreeMap::from([("cursor", cursor.raw())]))
     }
 
     pub(super) fn account(release: &Release, address: &str, found: Option<Account>) -> Self {
-        Self::data(match found {
-            Some(found) => account(found),
-            None if release.answers.unknown_account_echoes => AccountBody {
-                address: address.to_owned(),
-                balances: None,
-                volumes: None,
-                metadata: Some(Metadata::new()),
-            },
-            None => AccountBody { address: String::new(), balances: None, volumes: None, metadata: None },
-        })
+        if let Some(found) = found {
+            return Self::data(account(release, found));
+        }
+        match release.answers.unknown_account {
+            UnknownAccount::Echoed => Self::data(json!({ "address": address, "metadata": {} })),
+            UnknownAccount::Empty => {
+                let mut object = Object::new();
+                object.put("address", &"");
+                object.put("metadata", &());
+                Self::data(object.raw())
+            }
+            UnknownAccount::EmptyMaps => {
+                let mut object = Object::new();
+                object.put("address", &address);
+                for key in ["metadata", "volumes", "balances"] {
+                    object.put(key, &json!({}));
+                }
+                Self::data(object.raw())
+            }
+        }
+    }
+
+    /// As it is kept under an idempotency key.
+    pub(super) fn repeatable(&self, request: String) -> Repeatable {
+        Repeatable { status: self.status, body: self.body.clone(), request }
+    }
+
+    pub(super) fn repeated(answer: Repeatable) -> Self {
+        Self { status: answer.status, body: answer.body, kind: JSON, count: None }
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
@@ -164,13 +236,71 @@ impl Answer {
     }
 }
 
-fn account(found: Account) -> AccountBody {
-    let balances: BTreeMap<_, _> = found.volumes.iter().map(|(asset, v)| (asset.clone(), v.input - v.output)).collect();
-    let known = !found.volumes.is_empty();
-    AccountBody {
-        address: found.address,
-        balances: known.then_some(balances),
-        volumes: known.then_some(found.volumes),
-        metadata: Some(found.metadata),
+/// A page in the form of its answer.
+struct Shown<T> {
+    items: Vec<T>,
+    has_more: bool,
+    total: u64,
+    /// What the next page begins after.
+    next: Option<String>,
+}
+
+impl<T> Shown<T> {
+    fn of<F>(page: Page<F>, next: Option<String>, form: impl Fn(F) -> T) -> Self {
+        let Page { items, has_more, total } = page;
+        Self { items: items.into_iter().map(form).collect(), has_more, total, next }
     }
+}
+
+fn transaction(release: &Release, one: impl std::borrow::Borrow<Transaction>) -> Box<RawValue> {
+    let one = one.borrow();
+    let mut object = Object::new();
+    for key in &release.answers.transaction {
+        match key {
+            TransactionKey::Postings => object.put("postings", &one.postings),
+            TransactionKey::Reference => object.put("reference", &one.reference),
+            TransactionKey::Metadata => object.put("metadata", &one.metadata),
+            TransactionKey::Txid => object.put("txid", &one.txid),
+            TransactionKey::Timestamp => object.put("timestamp", &one.timestamp),
+            TransactionKey::Hash => object.put("hash", &one.hash),
+            // An older instance's transactions have none.
+            TransactionKey::PreCommitVolumes => {
+                if let Some(volumes) = &one.volumes {
+                    object.put("preCommitVolumes", &volumes.pre);
+                }
+            }
+            TransactionKey::PostCommitVolumes => {
+                if let Some(volumes) = &one.volumes {
+                    object.put("postCommitVolumes", &volumes.post);
+                }
+            }
+        }
+    }
+    object.raw()
+}
+
+/// Balances and volumes are left out where there are none.
+fn account(release: &Release, found: Account) -> Box<RawValue> {
+    let known = !found.volumes.is_empty();
+    let mut object = Object::new();
+    for key in &release.answers.account {
+        match key {
+            AccountKey::Address => object.put("address", &found.address),
+            AccountKey::Metadata => object.put("metadata", &found.metadata),
+            AccountKey::Balances if known => {
+                let of = |(asset, volume): (&String, &Volume)| (asset.clone(), volume.input - volume.output);
+                object.put("balances", &found.volumes.iter().map(of).collect::<BTreeMap<_, _>>());
+            }
+            AccountKey::Volumes if known && release.commit_volumes => {
+                let with_balance = |(asset, volume): (&String, &Volume)| {
+                    let Volume { input, output } = volume;
+                    (asset.clone(), json!({ "input": input, "output": output, "balance": input - output }))
+                };
+                object.put("volumes", &found.volumes.iter().map(with_balance).collect::<BTreeMap<_, _>>());
+            }
+            AccountKey::Volumes if known => object.put("volumes", &found.volumes),
+            AccountKey::Balances | AccountKey::Volumes => {}
+        }
+    }
+    object.raw()
 }

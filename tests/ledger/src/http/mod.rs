@@ -6,7 +6,7 @@ mod routes;
 
 use crate::console::{self, Level};
 use crate::faults::Faults;
-use crate::release::{InfoLedgers, Release};
+use crate::release::{InfoLedgers, PortInUse, Release, Unwritable};
 use crate::settings::Settings;
 use crate::storage::{Cancel, LedgerStore, Storage, StoreError, Stored, SystemStore};
 use crate::usage;
@@ -15,6 +15,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,22 +63,27 @@ impl App {
         Arc::clone(lock(&self.writers).entry(ledger.to_owned()).or_default())
     }
 
-    /// Writes the configuration at the first committed transaction of a ledger that is not yet in its list.
-    fn remember(&self, ledger: &str) {
+    /// Writes the configuration at the first committed transaction of a ledger that is not yet in its list. False where it cannot and
+    /// the release answers so, though the transaction is committed.
+    fn remember(&self, ledger: &str) -> bool {
         if !self.release.config.persists || !self.settings.bool("persist-config") {
-            return;
+            return true;
         }
         let mut remembered = lock(&self.remembered);
         if remembered.iter().any(|name| name == ledger) {
-            return;
+            return true;
         }
         remembered.push(ledger.to_owned());
-        if self.settings.persist(&remembered).is_err() {
-            console::log(
-                Level::Error,
-                &format!("failed to create config file: ledger {ledger} will not be remembered"),
-                "",
-            );
+        if self.settings.persist(&remembered).is_ok() {
+            return true;
+        }
+        match self.release.config.unwritable {
+            Unwritable::AnswersFailure => false,
+            Unwritable::Logs => {
+                let message = format!("failed to create config file: ledger {ledger} will not be remembered");
+                console::log(Level::Error, &message, "");
+                true
+            }
         }
     }
 
@@ -95,7 +101,7 @@ pub(crate) fn serve(release: &'static Release, storage: Box<dyn Storage>, settin
         console::err("Error: simulated death at start\n");
         std::process::exit(status);
     }
-    let system = release.system_store.then(|| storage.system()).transpose();
+    let system = release.has_system_store().then(|| storage.system()).transpose();
     let system = system.unwrap_or_else(|error| fail(release, &error.to_string())).map(Mutex::new);
     let remembered = Mutex::new(settings.list("ledgers"));
     let app = App {
@@ -133,7 +139,11 @@ async fn run(app: Arc<App>) -> ! {
         Ok(listener) => listener,
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             let shown = host.replace("localhost", "127.0.0.1");
-            fail(release, &format!("listen tcp {shown}: bind: address already in use"))
+            match release.port_in_use {
+                PortInUse::Told => fail(release, &format!("listen tcp {shown}: bind: address already in use")),
+                PortInUse::Silent => std::process::exit(1),
+                PortInUse::Hangs => hang_until_terminated().await,
+            }
         }
         Err(error) => fail(release, &format!("listen tcp: {error}")),
     };
@@ -144,6 +154,15 @@ async fn run(app: Arc<App>) -> ! {
     }
 }
 
+/// Without a port: SIGTERM ends it, with status 1.
+async fn hang_until_terminated() -> ! {
+    SERVES.store(false, Ordering::SeqCst);
+    std::future::pending().await
+}
+
+/// Whether the server has its port, or may get it.
+static SERVES: AtomicBool = AtomicBool::new(true);
+
 /// SIGTERM and SIGINT end the process at once, with status 0, whatever requests are in flight; SIGQUIT ends it 2 with a stack;
 /// SIGHUP is left to the system, which kills.
 fn handle_signals(ignore_terminate: bool) -> std::io::Result<()> {
@@ -153,7 +172,9 @@ fn handle_signals(ignore_terminate: bool) -> std::io::Result<()> {
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => if !ignore_terminate { std::process::exit(0) },
+                _ = terminate.recv() => if !ignore_terminate {
+                    std::process::exit(i32::from(!SERVES.load(Ordering::SeqCst)))
+                },
                 _ = interrupt.recv() => std::process::exit(0),
                 _ = quit.recv() => console::panic_like_go("SIGQUIT: quit"),
             }

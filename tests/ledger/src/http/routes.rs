@@ -3,13 +3,16 @@
 use super::answers::Answer;
 use super::{App, auth, lock};
 use crate::console::{self, Level};
-use crate::model::{Draft, Metadata, Posting, Target};
+use crate::go;
+use crate::model::{Draft, Metadata, Posting, Target, Volume};
 use crate::percent::decode;
+use crate::release::{BadBody, SecondRevert};
 use crate::storage::{Cancel, Driver, StoreError, Stored};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Rows on a page.
 const PAGE: u32 = 15;
@@ -26,6 +29,15 @@ impl Asked<'_> {
     fn query(&self, name: &str) -> Option<String> {
         let pairs = self.uri.query().unwrap_or_default().split('&');
         pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+    }
+
+    /// What a page begins after, and how many rows it has. Where a list names its next page, that name says both.
+    fn page(&self, app: &App) -> (Option<String>, u32) {
+        let sizes = &app.release.answers.page_size_parameters;
+        let size = sizes.iter().find_map(|name| self.query(name)?.parse().ok()).unwrap_or(PAGE);
+        let named = ["pagination_token", "cursor"].iter().find_map(|name| self.query(name));
+        let next = named.and_then(|name| String::from_utf8(hex::decode(name).ok()?).ok());
+        (next.or_else(|| self.query("after")), size)
     }
 }
 
@@ -76,9 +88,9 @@ pub(super) fn answer(app: &App, asked: &Asked<'_>, cancel: &Cancel) -> Answer {
             console::log(Level::Error, &error.to_string(), "");
             Answer::empty(500)
         })),
-        ("GET", ["_health"]) => Ok(health(app)),
+        ("GET", [route]) if app.release.answers.health.iter().any(|health| health == route) => Ok(health(app)),
         (_, [ledger, ..]) if of_a_ledger && !ledger.is_empty() && *ledger != "_system" => {
-            of_ledger(app, asked, ledger, &path[1..], cancel)
+            repeatable(app, asked, ledger, &path[1..], cancel)
         }
         _ => Ok(not_found()),
     };
@@ -89,6 +101,24 @@ pub(super) fn answer(app: &App, asked: &Asked<'_>, cancel: &Cancel) -> Answer {
         console::log(Level::Error, &error.to_string(), "");
         Answer::of_error(app.release, &error)
     })
+}
+
+/// With an `Idempotency-Key` that was seen, the answer is the one from then; for another request under that key, 400.
+fn repeatable(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: &Cancel) -> Stored<Answer> {
+    let key = asked.headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
+    if key.is_empty() || asked.method != "POST" || !app.release.answers.idempotency {
+        return of_ledger(app, asked, ledger, path, cancel);
+    }
+    let request = go::chain(asked.uri.path(), &String::from_utf8_lossy(asked.body));
+    let answer = match app.ledger(ledger, cancel)?.recall(key)? {
+        Some(seen) if seen.request == request => return Ok(Answer::repeated(seen)),
+        Some(_) => return Ok(Answer::error(app.release, 400, "VALIDATION", "idempotency key already used")),
+        None => of_ledger(app, asked, ledger, path, cancel)?,
+    };
+    if answer.status < 300 {
+        app.ledger(ledger, cancel)?.keep(key, &answer.repeatable(request))?;
+    }
+    Ok(answer)
 }
 
 fn not_found() -> Answer {
@@ -130,25 +160,26 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
         },
         ("POST", ["transactions", "batch"]) => batch(app, asked, ledger, cancel),
         ("GET", ["transactions"]) => {
-            let after = asked.query("after").and_then(|after| after.parse().ok());
-            let page = app.ledger(ledger, cancel)?.transactions(after, PAGE)?;
-            Ok(Answer::transactions(app.release, page, PAGE))
+            let (after, size) = asked.page(app);
+            let page = app.ledger(ledger, cancel)?.transactions(after.and_then(|after| after.parse().ok()), size)?;
+            Ok(Answer::transactions(app.release, page, size))
         }
         ("HEAD", ["transactions"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.0)),
         ("HEAD", ["accounts"]) if head => Ok(Answer::counted(app.ledger(ledger, cancel)?.stats()?.1)),
         ("GET", ["transactions", id]) => {
             let store = app.ledger(ledger, cancel)?;
             let found = id.parse().ok().map(|id| store.transaction(id)).transpose()?.flatten();
-            Ok(found.map_or_else(|| Answer::empty(404), Answer::data))
+            Ok(found.map_or_else(|| no_transaction(app), |found| Answer::transaction(app.release, &found)))
         }
         ("POST", ["transactions", id, "revert"]) => revert(app, ledger, id, cancel),
         ("POST", ["transactions", id, "metadata"]) => match id.parse() {
             Ok(id) => set_metadata(app, asked, ledger, &Target::Transaction(id), cancel),
-            Err(_) => Ok(Answer::empty(404)),
+            Err(_) => Ok(no_transaction(app)),
         },
         ("GET", ["accounts"]) => {
-            let page = app.ledger(ledger, cancel)?.accounts(asked.query("after").as_deref(), PAGE)?;
-            Ok(Answer::accounts(app.release, page, PAGE))
+            let ((after, size), address) = (asked.page(app), asked.query("address"));
+            let page = app.ledger(ledger, cancel)?.accounts(after.as_deref(), size, address.as_deref())?;
+            Ok(Answer::accounts(app.release, page, size))
         }
         ("GET", ["accounts", address]) => {
             let found = app.ledger(ledger, cancel)?.account(address)?;
@@ -164,7 +195,45 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
                     .map_err(|error| StoreError::Unreadable(error.to_string()))?,
             ))
         }
+        ("GET", ["balances"]) if app.release.answers.balances => {
+            let volumes = app.ledger(ledger, cancel)?.volumes()?;
+            let balances = volumes.into_iter().map(|(account, assets)| {
+                let of = |(asset, volume): (String, Volume)| (asset, volume.input - volume.output);
+                (account, assets.into_iter().map(of).collect())
+            });
+            Ok(Answer::balances(app.release, &balances.collect()))
+        }
+        ("GET", ["aggregate", "balances"]) if app.release.answers.balances => {
+            let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+            for (asset, volume) in app.ledger(ledger, cancel)?.volumes()?.into_values().flatten() {
+                *sums.entry(asset).or_default() += volume.input - volume.output;
+            }
+            Ok(Answer::data(sums))
+        }
+        ("GET", ["logs"]) if app.release.answers.ledger_info_and_logs => {
+            let (after, size) = asked.page(app);
+            let page = app.ledger(ledger, cancel)?.log(after.and_then(|after| after.parse().ok()), size)?;
+            Ok(Answer::log(app.release, page, size))
+        }
+        ("GET", ["_info"]) if app.release.answers.ledger_info_and_logs => {
+            let migrations = app.ledger(ledger, cancel)?.migrations()?;
+            let migrations: Vec<Value> = migrations
+                .iter()
+                .map(|(version, date)| {
+                    json!({ "version": version, "name": format!("migration-{version}"), "date": date, "state": "DONE" })
+                })
+                .collect();
+            Ok(Answer::data(json!({ "name": ledger, "storage": { "migrations": migrations } })))
+        }
         _ => Ok(not_found()),
+    }
+}
+
+fn no_transaction(app: &App) -> Answer {
+    if app.release.answers.unknown_transaction_has_body {
+        Answer::error(app.release, 404, "NOT_FOUND", "transaction not found")
+    } else {
+        Answer::empty(404)
     }
 }
 
@@ -185,18 +254,17 @@ fn draft(app: &App, index: usize, body: TransactionBody) -> Result<Draft, Refuse
     if postings.is_empty() {
         return Err(Refused::Invalid(index, "transaction has no postings"));
     }
-    Ok(Draft { postings, reference: body.reference.unwrap_or_default(), metadata: body.metadata })
+    Ok(Draft { postings, reference: body.reference.unwrap_or_default(), metadata: body.metadata, timestamp: None })
 }
 
 fn refusal(app: &App, refused: &Refused) -> Answer {
-    match refused {
-        Refused::Unreadable if app.release.answers.bad_body_is_validation => {
-            Answer::error(400, "VALIDATION", "processing tx 0: transaction has no postings")
+    let invalid = |message: String| Answer::error(app.release, 400, "VALIDATION", &message);
+    match (refused, app.release.answers.bad_body) {
+        (Refused::Unreadable, BadBody::Validation) => {
+            invalid("processing tx 0: transaction has no postings".to_owned())
         }
-        Refused::Unreadable => Answer::empty(500),
-        Refused::Invalid(index, message) => {
-            Answer::error(400, "VALIDATION", &format!("processing tx {index}: {message}"))
-        }
+        (Refused::Unreadable, BadBody::Fails) => Answer::empty(500),
+        (Refused::Invalid(index, message), _) => invalid(format!("processing tx {index}: {message}")),
     }
 }
 
@@ -206,8 +274,12 @@ fn write(app: &App, ledger: &str, drafts: &[Draft], cancel: &Cancel) -> Stored<A
     let _writing = lock(&writer);
     let written = store.commit(drafts)?;
     drop(store);
-    app.remember(ledger);
-    Ok(Answer::data(written))
+    Ok(remembered(app, ledger, Answer::written(app.release, &written)))
+}
+
+/// The answer, unless the ledger cannot be remembered and the release fails at that.
+fn remembered(app: &App, ledger: &str, answer: Answer) -> Answer {
+    if app.remember(ledger) { answer } else { Answer::empty(500) }
 }
 
 fn batch(app: &App, asked: &Asked<'_>, ledger: &str, cancel: &Cancel) -> Stored<Answer> {
@@ -222,8 +294,11 @@ fn batch(app: &App, asked: &Asked<'_>, ledger: &str, cancel: &Cancel) -> Stored<
         Err(refused) => return Ok(refusal(app, &refused)),
     };
     if drafts.is_empty() {
-        let fine = app.release.answers.empty_batch_is_fine;
-        return Ok(if fine { Answer::data(json!([])) } else { Answer::empty(500) });
+        return Ok(match app.release.answers.empty_batch {
+            200 => Answer::data(json!([])),
+            400 => Answer::error(app.release, 400, "VALIDATION", "no transaction to insert"),
+            status => Answer::empty(status),
+        });
     }
     match write(app, ledger, &drafts, cancel) {
         Err(StoreError::Conflict { index, reference }) if app.release.answers.batch_errors_per_item => {
@@ -245,18 +320,27 @@ fn set_metadata(app: &App, asked: &Asked<'_>, ledger: &str, target: &Target, can
     if let Target::Transaction(id) = target
         && store.transaction(*id)?.is_none()
     {
-        return Ok(Answer::empty(404));
+        return Ok(no_transaction(app));
     }
     let writer = app.writer(ledger);
     let _writing = lock(&writer);
-    store.set_metadata(target, &metadata)?;
-    Ok(Answer::empty(204))
+    match store.set_metadata(target, &metadata) {
+        Ok(()) => Ok(Answer::empty(204)),
+        Err(StoreError::Conflict { .. }) if app.release.answers.metadata_conflict != 409 => {
+            Ok(Answer::empty(app.release.answers.metadata_conflict))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn revert(app: &App, ledger: &str, id: &str, cancel: &Cancel) -> Stored<Answer> {
     let mut store = app.ledger(ledger, cancel)?;
     let found = id.parse().ok().map(|id| store.transaction(id)).transpose()?.flatten();
-    let Some(found) = found else { return Ok(Answer::empty(404)) };
+    let Some(found) = found else { return Ok(no_transaction(app)) };
+    let again = found.metadata.as_ref().is_some_and(|metadata| metadata.contains_key("com.numary.spec/state/reverted"));
+    if again && app.release.answers.second_revert == SecondRevert::AlreadyReverted {
+        return Ok(Answer::error(app.release, 400, "VALIDATION", "already reverted"));
+    }
     let both = app.release.answers.revert_marks_both;
     let last = store.transactions(None, 1)?.items.first().map_or(0, |last| last.txid);
     let mark = if both { format!("\"{}\"", found.txid) } else { last.to_string() };
@@ -267,7 +351,8 @@ fn revert(app: &App, ledger: &str, id: &str, cancel: &Cancel) -> Stored<Answer> 
         asset: posting.asset,
     });
     let metadata = one("com.numary.spec/state/reverts", mark)?;
-    let draft = Draft { postings: reversed.collect(), reference: String::new(), metadata: Some(metadata) };
+    let draft =
+        Draft { postings: reversed.collect(), reference: String::new(), metadata: Some(metadata), timestamp: None };
     let writer = app.writer(ledger);
     let _writing = lock(&writer);
     let mut written = store.commit(std::slice::from_ref(&draft))?;
@@ -276,8 +361,11 @@ fn revert(app: &App, ledger: &str, id: &str, cancel: &Cancel) -> Stored<Answer> 
         let mark = one("com.numary.spec/state/reverted", json!({ "by": written.txid.to_string() }).to_string())?;
         store.set_metadata(&Target::Transaction(found.txid), &mark)?;
     }
-    app.remember(ledger);
-    Ok(Answer::data(written))
+    let answer = match app.release.answers.revert {
+        204 => Answer::empty(204),
+        _ => Answer::transaction(app.release, &written),
+    };
+    Ok(remembered(app, ledger, answer))
 }
 
 fn one(key: &str, json: String) -> Stored<Metadata> {

@@ -5,12 +5,16 @@ mod postgres;
 mod rows;
 mod sqlite;
 
-pub use postgres::direct_postgres;
+pub use postgres::{direct_postgres, direct_postgres_as};
 pub use rows::Shape;
-pub use sqlite::direct;
+pub use sqlite::{direct, direct_as};
 
-use crate::storage::Driver;
+use crate::faults::Faults;
+use crate::model::{Draft, Metadata, Posting};
+use crate::release::{Layout, Release};
+use crate::storage::{Cancel, Driver, Storage, StoreError, Stored};
 use crate::wire;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// Why seeding failed.
@@ -41,6 +45,12 @@ pub enum SeedError {
         status: u16,
         /// What it said.
         body: String,
+    },
+    /// No such release.
+    #[error("cannot seed a storage of {version}: the simulator knows no such release")]
+    UnknownRelease {
+        /// What was asked for.
+        version: String,
     },
     /// SQLite.
     #[error("cannot seed {path}: {source}")]
@@ -75,10 +85,49 @@ pub struct Seeded {
 /// Transactions a request.
 const BATCH: u64 = 200;
 
+/// The release whose layout is seeded where none is named.
+const ROWS: &str = "1.3.1";
+
+fn release(version: &str) -> Result<&'static Release, SeedError> {
+    Release::find(version).ok_or_else(|| SeedError::UnknownRelease { version: version.to_owned() })
+}
+
+/// Fills an empty ledger as its release does.
+fn through_store(storage: &dyn Storage, ledger: &str, shape: Shape) -> Stored<()> {
+    storage.system()?.register(ledger)?;
+    let mut opened = storage.ledger(ledger)?;
+    opened.migrate(&Faults::default(), &Cancel::default())?;
+    let mut store = opened.store();
+    let there = store.stats()?.0;
+    if there > 0 {
+        return Err(StoreError::Unreadable(format!("ledger {ledger} holds {there} transactions already")));
+    }
+    let mut drafts = Vec::new();
+    for row in shape.rows() {
+        let metadata = row.order.map(|(_, order)| RawValue::from_string(order)).transpose()?;
+        drafts.push(Draft {
+            postings: vec![Posting {
+                source: "world".to_owned(),
+                destination: row.account,
+                amount: row.amount,
+                asset: "USD/2".to_owned(),
+            }],
+            reference: row.reference.unwrap_or_default(),
+            metadata: metadata.map(|order| Metadata::from([("order".to_owned(), order)])),
+            timestamp: Some(row.timestamp),
+        });
+        if drafts.len() == 500 {
+            store.commit(&drafts)?;
+            drafts.clear();
+        }
+    }
+    store.commit(&drafts).map(drop)
+}
+
 /// Writes `transactions` transactions into `ledger` through the instance at `address` (`host:port`): from `world` to users, a
 /// reference on every third, a second posting on every fifth, a payment between users on every seventh, metadata on every fourth;
-/// then metadata on accounts with postings, one key of it overridden, and metadata of the classes that migrating loses: the
-/// ledger's first entry (SQLite), and three accounts that no posting names. May be run again: it counts on from what is there.
+/// then metadata on accounts with postings, one key of it overridden, and metadata of the classes that migrating loses where the
+/// instance is of 1.3.1 or earlier: the ledger's first entry (SQLite), and three accounts that no posting names. May be run again: it counts on from what is there.
 ///
 /// # Errors
 /// When the instance does not answer or refuses.
@@ -108,6 +157,11 @@ pub fn over_http(address: &str, ledger: &str, transactions: u64) -> Result<Seede
     }
     let info = client.ask("GET", "/_info".to_owned(), None)?;
     let driver = info["data"]["config"]["storage"]["driver"].as_str().and_then(Driver::find);
+    let version = info["data"]["version"].as_str().and_then(Release::find);
+    if version.is_some_and(|release| release.layout != Layout::Rows) {
+        seeded.lost_by_migrating.clear();
+        return Ok(seeded);
+    }
     if first == 0 && transactions > 0 && driver != Some(Driver::Postgres) {
         seeded.lost_by_migrating.push("transaction 0 order".to_owned());
     }

@@ -1,7 +1,9 @@
 //! Large storages in seconds: rows of the layout of 1.3.1, written into a file in one transaction.
 
-use super::{SeedError, Shape};
-use crate::storage::sqlite;
+use super::{ROWS, SeedError, Shape, release, through_store};
+use crate::release::{Layout, Release};
+use crate::storage::StoreError;
+use crate::storage::sqlite::{self, Files};
 use rusqlite::params;
 use std::path::Path;
 
@@ -10,12 +12,41 @@ use std::path::Path;
 /// # Errors
 /// When the file exists with other tables, or cannot be written.
 pub fn direct(path: &Path, shape: Shape) -> Result<(), SeedError> {
-    fill(path, shape).map_err(|source| SeedError::Sqlite { path: path.to_owned(), source })
+    direct_as(ROWS, path, shape)
 }
 
-fn fill(path: &Path, shape: Shape) -> rusqlite::Result<()> {
-    let mut connection = sqlite::create_rows(path)
-        .map_err(|error| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(error.to_string())))?;
+/// As [`direct`], in the layout of any release. From 1.3.2 on the file must be named as a ledger's, `{db_name}_{ledger}.db`; it is
+/// registered in the system store beside it, and written as the release itself writes, some thousand transactions a second.
+///
+/// # Errors
+/// As [`direct`], and for a version that the simulator does not know.
+pub fn direct_as(version: &str, path: &Path, shape: Shape) -> Result<(), SeedError> {
+    let release = release(version)?;
+    let filled = match release.layout {
+        Layout::Rows => fill(release, path, shape).map_err(StoreError::from),
+        Layout::Log | Layout::Direct => {
+            files(release, path).and_then(|(files, ledger)| through_store(&files, &ledger, shape))
+        }
+    };
+    filled.map_err(|error| SeedError::Sqlite { path: path.to_owned(), source: refusal(&error) })
+}
+
+fn refusal(error: &StoreError) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(error.to_string()))
+}
+
+/// The storage that a ledger's file is in, and the ledger.
+fn files(release: &'static Release, path: &Path) -> Result<(Files, String), StoreError> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split_once('_'));
+    let (Some((db_name, ledger)), Some(dir)) = (stem, path.parent()) else {
+        let why = format!("a ledger's file is named {{db_name}}_{{ledger}}.db, and not {}", path.display());
+        return Err(StoreError::Unreadable(why));
+    };
+    Ok((Files::new(release, dir.to_owned(), db_name.to_owned()), ledger.to_owned()))
+}
+
+fn fill(release: &'static Release, path: &Path, shape: Shape) -> rusqlite::Result<()> {
+    let mut connection = sqlite::create(path, release).map_err(|error| refusal(&error))?;
     connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 0")?;
     let transaction = connection.transaction()?;
     {

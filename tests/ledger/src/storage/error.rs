@@ -68,13 +68,41 @@ pub enum StoreError {
     Panic(String),
 }
 
-impl<E: Into<Refusal>> From<E> for StoreError {
-    fn from(error: E) -> Self {
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
         Self::Refused(error.into())
     }
 }
 
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// A value that is no JSON, or cannot be made JSON.
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
 impl StoreError {
+    /// Whether a column is not there, which old releases answer in a way of its own.
+    #[must_use]
+    pub fn lacks_a_column(&self) -> bool {
+        match self {
+            Self::Refused(Refusal::Sqlite(error)) => sqlite::go_text(error).starts_with("no such column"),
+            Self::Refused(Refusal::Postgres(_))
+            | Self::Migration { .. }
+            | Self::Conflict { .. }
+            | Self::InsufficientFund { .. }
+            | Self::Unreadable(_)
+            | Self::Cancelled
+            | Self::Panic(_) => false,
+        }
+    }
+
     /// A taken id or reference is a conflict; everything else stays what it is.
     pub(super) fn or_conflict(self, index: usize, reference: &str) -> Self {
         match self {

@@ -2,8 +2,10 @@
 //! [`postgres`] (one schema a ledger). Nothing outside this folder knows which one it talks to, apart from [`Driver`] where the
 //! ledger itself tells them apart.
 
+mod books;
 mod cancel;
 mod error;
+mod memory;
 pub mod postgres;
 pub mod sqlite;
 
@@ -11,7 +13,9 @@ pub use cancel::Cancel;
 pub use error::{Refusal, StoreError, Stored};
 
 use crate::faults::Faults;
-use crate::model::{Account, Draft, Metadata, Page, Target, Transaction};
+use crate::model::{Account, Draft, LogEntry, Metadata, Page, Repeatable, Target, Transaction, Volume};
+use crate::settings::Settings;
+use std::collections::BTreeMap;
 
 /// The name that no ledger may have: the system store's.
 pub const RESERVED: &str = "_system";
@@ -39,6 +43,21 @@ impl Driver {
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         [Self::Sqlite, Self::Postgres].into_iter().find(|driver| driver.name() == name)
+    }
+}
+
+/// How several instances keep out of each other's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockStrategy {
+    /// `memory`, `none` and whatever else is configured: each process for itself.
+    Own,
+    /// `redis`. There is no redis here: the database's own lock does its work.
+    Redis,
+}
+
+impl LockStrategy {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        if settings.text("lock-strategy") == "redis" { Self::Redis } else { Self::Own }
     }
 }
 
@@ -144,11 +163,11 @@ pub trait LedgerStore {
     /// # Errors
     /// As [`LedgerStore::transactions`].
     fn transaction(&self, id: i64) -> Stored<Option<Transaction>>;
-    /// In descending order, those below `after`, without volumes.
+    /// In descending order, those below `after` that fit `address` (parts between colons, `.*` for any), without volumes.
     ///
     /// # Errors
     /// As [`LedgerStore::transactions`].
-    fn accounts(&self, after: Option<&str>, limit: u32) -> Stored<Page<Account>>;
+    fn accounts(&self, after: Option<&str>, limit: u32, address: Option<&str>) -> Stored<Page<Account>>;
     /// One account; none where nothing is known of it.
     ///
     /// # Errors
@@ -164,4 +183,52 @@ pub trait LedgerStore {
     /// # Errors
     /// The database.
     fn set_metadata(&mut self, target: &Target, metadata: &Metadata) -> Stored<()>;
+    /// Every account's volumes by asset; nothing in layouts whose releases answer no such question, as in all below.
+    ///
+    /// # Errors
+    /// The database.
+    fn volumes(&self) -> Stored<BTreeMap<String, BTreeMap<String, Volume>>> {
+        Ok(BTreeMap::new())
+    }
+    /// The log, newest first, below `after`.
+    ///
+    /// # Errors
+    /// The database.
+    fn log(&self, _after: Option<i64>, _limit: u32) -> Stored<Page<LogEntry>> {
+        Ok(Page { items: Vec::new(), has_more: false, total: 0 })
+    }
+    /// The migrations that are recorded: number and date.
+    ///
+    /// # Errors
+    /// The database.
+    fn migrations(&self) -> Stored<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+    /// The answer kept under an idempotency key.
+    ///
+    /// # Errors
+    /// The database.
+    fn recall(&self, _key: &str) -> Stored<Option<Repeatable>> {
+        Ok(None)
+    }
+    /// Keeps an answer under an idempotency key.
+    ///
+    /// # Errors
+    /// The database.
+    fn keep(&mut self, _key: &str, _answer: &Repeatable) -> Stored<()> {
+        Ok(())
+    }
+}
+
+/// Whether an address fits a filter.
+fn fits(address: &str, filter: &str) -> bool {
+    let mut parts = address.split(':');
+    let mut wanted = filter.trim_start_matches('^').trim_end_matches('$').split(':');
+    loop {
+        match (parts.next(), wanted.next()) {
+            (None, None) => return true,
+            (Some(part), Some(wanted)) if wanted == ".*" || wanted.is_empty() || wanted == part => {}
+            (Some(_) | None, Some(_)) | (Some(_), None) => return false,
+        }
+    }
 }

@@ -7,45 +7,64 @@
 use super::error::PgError;
 use super::schema::{self, Schema};
 use super::session::{Session, sql};
+use super::{fill, later};
 use crate::clock;
 use crate::faults::{Faults, Switch};
-use crate::release::{DateText, Failure, MetaCompare, PostgresMigrations};
+use crate::release::{DateText, Failure, Migration, Release};
 use crate::storage::{Cancel, StoreError, Stored};
 use sqlx::Row;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The number of the migration that moves the rows.
-const MOVES_ROWS: u8 = 1;
-
 /// Runs the migrations that the schema lacks, and creates the schema where it is missing.
 pub(super) fn initialise(
     session: &mut Session,
-    known: &PostgresMigrations,
+    release: &Release,
     schema: &Schema,
     ledger: &str,
     faults: &Faults,
     cancel: &Cancel,
 ) -> Stored<bool> {
     session.batch(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+    if release.errors.table_outside {
+        session.batch(schema.fill(schema::MIGRATIONS))?;
+    }
     session.transaction(|session| {
-        let missing = missing(session, known, schema)?;
+        let missing = missing(session, release, schema)?;
         if missing.is_empty() {
             return Ok(false);
         }
         // Most of the time goes by before the function that ledgers share is replaced, and some while it is held: that is how long
         // another ledger can collide there.
-        let moves = missing.contains(&MOVES_ROWS);
+        let moves = missing.iter().any(|(_, migration)| *migration == Migration::Log);
         let after = if moves { faults.longer_migration() / 20 } else { Duration::ZERO };
-        for number in missing {
-            for (index, statement) in statements(number, known.meta_compare).iter().enumerate() {
+        for (number, migration) in missing {
+            for (index, statement) in statements(migration).iter().enumerate() {
                 unless(cancel)?;
-                run(session, known.failure, index, schema.fill(statement))?;
+                run(session, release.errors.migration, index, schema.fill(statement))?;
             }
-            if number == MOVES_ROWS {
-                last_longer(session, faults.longer_migration() - after)?;
+            match migration {
+                Migration::Log => last_longer(session, faults.longer_migration() - after)?,
+                Migration::FillCommitVolumes => fill::commit_volumes(session, schema, cancel)?,
+                Migration::Nothing
+                | Migration::Rows
+                | Migration::MetaCompareInPublic
+                | Migration::MetaCompare
+                | Migration::DropRows
+                | Migration::Sequence
+                | Migration::CommitVolumes
+                | Migration::PostingsByTrigger
+                | Migration::WithoutTriggers
+                | Migration::WideVolumes
+                | Migration::Timestamps
+                | Migration::Postings
+                | Migration::PostingsIfMissing
+                | Migration::Idempotency
+                | Migration::AddressSegments => {}
             }
-            record(session, known.dates, schema, number)?;
+            if release.records_migrations {
+                record(session, release.postgres.dates, schema, number)?;
+            }
         }
         last_longer(session, after)?;
         misbehave(session, schema, ledger, faults)?;
@@ -54,43 +73,51 @@ pub(super) fn initialise(
     })
 }
 
-/// The look and the table are part of the transaction: a failed migration leaves no table in a foreign schema, and a second
-/// command sees nothing of the first one's.
-fn missing(session: &mut Session, known: &PostgresMigrations, schema: &Schema) -> Stored<Vec<u8>> {
+/// Up to 1.6.1 the look and the table are part of the transaction: a failed migration leaves no table in a foreign schema, and a
+/// second command sees nothing of the first one's.
+fn missing(session: &mut Session, release: &Release, schema: &Schema) -> Stored<Vec<(usize, Migration)>> {
+    let known = release.postgres.migrations.iter().copied().enumerate();
+    if !release.records_migrations {
+        return Ok(known.collect());
+    }
     session.batch(schema.fill(schema::MIGRATIONS))?;
     let rows = session.rows(sql(schema.fill("SELECT version FROM LEDGER.migrations")))?;
     let recorded: BTreeSet<String> =
         rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(PgError::from)?;
-    Ok((0..=known.highest).filter(|number| !recorded.contains(&number.to_string())).collect())
+    Ok(known.filter(|(number, _)| !recorded.contains(&number.to_string())).collect())
 }
 
-/// The numbers that are not here change nothing that was measured; they are recorded.
-fn statements(number: u8, meta_compare: MetaCompare) -> Vec<String> {
+fn statements(migration: Migration) -> Vec<String> {
     let owned = |statements: &[&str]| statements.iter().map(|statement| (*statement).to_owned()).collect();
-    match number {
-        0 => owned(schema::ROWS),
-        MOVES_ROWS => owned(schema::LOG),
-        2 => schema::meta_compare(match meta_compare {
-            MetaCompare::WithoutSchema => "",
-            MetaCompare::InLedger => "LEDGER.",
-        }),
-        5 => owned(schema::DROP),
-        7 => owned(schema::SEQUENCE),
-        _ => Vec::new(),
+    match migration {
+        Migration::Nothing | Migration::FillCommitVolumes => Vec::new(),
+        Migration::Rows => owned(schema::ROWS),
+        Migration::Log => schema::log(),
+        Migration::MetaCompareInPublic => schema::meta_compare(""),
+        Migration::MetaCompare => schema::meta_compare("LEDGER."),
+        Migration::DropRows => owned(schema::DROP),
+        Migration::Sequence => owned(schema::SEQUENCE),
+        Migration::CommitVolumes => later::commit_volumes(),
+        Migration::PostingsByTrigger => later::postings_by_trigger(),
+        Migration::WithoutTriggers => owned(later::WITHOUT_TRIGGERS),
+        Migration::WideVolumes => owned(later::WIDE_VOLUMES),
+        Migration::Timestamps => owned(later::TIMESTAMPS),
+        Migration::Postings => later::postings(""),
+        Migration::PostingsIfMissing => later::postings("IF NOT EXISTS"),
+        Migration::Idempotency => owned(later::IDEMPOTENCY),
+        Migration::AddressSegments => owned(later::ADDRESS_SEGMENTS),
     }
 }
 
 fn run(session: &mut Session, failure: Failure, statement: usize, text: String) -> Stored<()> {
-    session.batch(text.clone()).map_err(|error| {
-        let sql = match failure {
-            Failure::NamesStatement => None,
-            Failure::ShowsStatement => Some(text),
-        };
-        StoreError::Migration { statement, sql, source: error.into() }
+    session.batch(text.clone()).map_err(|error| match failure {
+        Failure::NamesStatement => StoreError::Migration { statement, sql: None, source: error.into() },
+        Failure::ShowsStatement => StoreError::Migration { statement, sql: Some(text), source: error.into() },
+        Failure::Plain => error.into(),
     })
 }
 
-fn record(session: &mut Session, dates: DateText, schema: &Schema, number: u8) -> Stored<()> {
+fn record(session: &mut Session, dates: DateText, schema: &Schema, number: usize) -> Stored<()> {
     let date = match dates {
         DateText::Go => clock::go(clock::now()),
         DateText::Rfc3339 => clock::seconds(clock::now()),

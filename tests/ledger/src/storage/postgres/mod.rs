@@ -3,7 +3,10 @@
 //! Statements are PostgreSQL's own wherever the ledger's behaviour comes from the server: what collides, is refused, cascades or
 //! takes long there, does so here.
 
+mod direct;
 mod error;
+mod fill;
+mod later;
 mod log;
 mod looker;
 mod migrate;
@@ -17,9 +20,10 @@ pub use error::PgError;
 pub use looker::Looker;
 pub(crate) use target::forget_pgoptions;
 
-use super::{Cancel, Driver, Found, LedgerStore, Opened, Storage, StoreError, Stored};
+use super::memory::{Memory, Remembered};
+use super::{Cancel, Driver, Found, LedgerStore, LockStrategy, Opened, Storage, StoreError, Stored};
 use crate::faults::Faults;
-use crate::release::{Layout, PostgresMigrations, Release};
+use crate::release::{Delete, Layout, Release};
 use schema::Schema;
 use session::{Sessions, sql};
 use sqlx::Row;
@@ -30,6 +34,7 @@ use target::Target;
 pub struct Schemas {
     release: &'static Release,
     sessions: Sessions,
+    memory: Memory,
 }
 
 impl Schemas {
@@ -38,7 +43,14 @@ impl Schemas {
     /// # Errors
     /// When the string cannot be read.
     pub fn new(release: &'static Release, connection: &str) -> Result<Self, String> {
-        Ok(Self { release, sessions: Sessions::new(Target::parse(connection)?) })
+        let sessions = Sessions::new(Target::parse(connection)?);
+        Ok(Self { release, sessions, memory: Memory::new(release.memory) })
+    }
+
+    /// Under a lock strategy.
+    #[must_use]
+    pub fn locked(self, strategy: LockStrategy) -> Self {
+        Self { memory: self.memory.locked(strategy), ..self }
     }
 }
 
@@ -48,7 +60,7 @@ impl Storage for Schemas {
     }
 
     fn system(&self) -> Stored<Box<dyn super::SystemStore>> {
-        Ok(Box::new(SystemSchema::open(&self.sessions)?))
+        Ok(Box::new(SystemSchema::open(&self.sessions, self.release)?))
     }
 
     fn ledger(&self, name: &str) -> Stored<Box<dyn Opened>> {
@@ -58,6 +70,7 @@ impl Storage for Schemas {
             name: name.to_owned(),
             schema,
             sessions: self.sessions.clone(),
+            remembered: self.memory.of(name),
         }))
     }
 
@@ -68,9 +81,15 @@ impl Storage for Schemas {
         rows.iter().map(|row| Ok(Found::Ledger(row.try_get(0).map_err(PgError::from)?))).collect()
     }
 
-    /// Without CASCADE: what a ledger's schema holds stops it.
+    /// Up to 1.9.6 without CASCADE: what a ledger's schema holds stops it.
     fn delete(&self, name: &str) -> Stored<()> {
-        Ok(self.sessions.take()?.batch(format!("DROP SCHEMA {}", Schema::new(name)))?)
+        let schema = Schema::new(name);
+        let drop = match self.release.commands.delete {
+            Delete::KeepsWhatOthersNeed => format!("DROP SCHEMA {schema}"),
+            Delete::ForgivesWhatIsMissing => format!("DROP SCHEMA IF EXISTS {schema}"),
+            Delete::Cascades => format!("DROP SCHEMA IF EXISTS {schema} CASCADE"),
+        };
+        Ok(self.sessions.take()?.batch(drop)?)
     }
 
     fn ping(&self) -> Stored<()> {
@@ -84,13 +103,12 @@ pub(crate) struct Table {
     pub(crate) rows: String,
 }
 
-/// Creates the layout of 1.0 to 1.3.1 and copies rows into it.
-pub(crate) fn load_rows(connection: &str, ledger: &str, tables: &[Table]) -> Stored<()> {
+/// Creates the tables of a release from 1.3.0 on and copies rows into them.
+pub(crate) fn load_rows(release: &'static Release, connection: &str, ledger: &str, tables: &[Table]) -> Stored<()> {
     let target = Target::parse(connection).map_err(StoreError::Unreadable)?;
     let schema = Schema::new(ledger);
     let mut session = Sessions::new(target).take()?;
-    let known = PostgresMigrations::ROWS;
-    migrate::initialise(&mut session, &known, &schema, ledger, &Faults::default(), &Cancel::default())?;
+    migrate::initialise(&mut session, release, &schema, ledger, &Faults::default(), &Cancel::default())?;
     session.transaction(|session| -> Stored<()> {
         for Table { name, rows } in tables {
             session.copy(&format!("COPY {schema}.{name} FROM STDIN"), rows)?;
@@ -106,6 +124,7 @@ struct LedgerSchema {
     name: String,
     schema: Schema,
     sessions: Sessions,
+    remembered: Remembered,
 }
 
 impl Opened for LedgerSchema {
@@ -113,8 +132,7 @@ impl Opened for LedgerSchema {
         let mut session = self.sessions.take()?;
         let (sessions, pid) = (self.sessions.clone(), session.pid());
         cancel.watch(move || sessions.cancel(pid));
-        let known = &self.release.postgres;
-        let migrated = migrate::initialise(&mut session, known, &self.schema, &self.name, faults, cancel);
+        let migrated = migrate::initialise(&mut session, self.release, &self.schema, &self.name, faults, cancel);
         cancel.unwatch();
         if cancel.asked() {
             session.spoil();
@@ -126,7 +144,12 @@ impl Opened for LedgerSchema {
     fn store(self: Box<Self>) -> Box<dyn LedgerStore> {
         match self.release.layout {
             Layout::Rows => Box::new(rows::Rows { sessions: self.sessions, schema: self.schema }),
-            Layout::Log => Box::new(log::Log { sessions: self.sessions, schema: self.schema }),
+            Layout::Log | Layout::Direct => Box::new(log::Log {
+                sessions: self.sessions,
+                schema: self.schema,
+                release: self.release,
+                remembered: self.remembered,
+            }),
         }
     }
 

@@ -50,8 +50,9 @@ impl LedgerStore for Rows {
                     reference: draft.reference.clone(),
                     metadata: draft.metadata.clone(),
                     txid: last.as_ref().map_or(0, |last: &Transaction| last.txid + 1),
-                    timestamp: timestamp.clone(),
+                    timestamp: draft.timestamp.clone().unwrap_or_else(|| timestamp.clone()),
                     hash: Some(String::new()),
+                    volumes: None,
                 };
                 let before = last.as_ref().map_or_else(|| "null".to_owned(), chained);
                 transaction.hash = Some(go::chain(&before, &chained(&transaction)));
@@ -83,7 +84,7 @@ impl LedgerStore for Rows {
         }
     }
 
-    fn accounts(&self, after: Option<&str>, limit: u32) -> Stored<Page<Account>> {
+    fn accounts(&self, after: Option<&str>, limit: u32, _address: Option<&str>) -> Stored<Page<Account>> {
         let session = &mut self.sessions.take()?;
         let query = self.query(
             "SELECT address FROM LEDGER.addresses WHERE ($1 IS NULL OR address < $1) ORDER BY address DESC LIMIT $2",
@@ -211,6 +212,7 @@ impl Rows {
             txid: head.id,
             timestamp: head.timestamp,
             hash: Some(head.hash),
+            volumes: None,
         })
     }
 

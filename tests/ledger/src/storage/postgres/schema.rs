@@ -66,7 +66,13 @@ pub(super) const ROWS: &[&str] = &[
 /// ledger the second waits at the first new table, for a duplicate key (of the catalogue's `pg_type`); statement 11 is where the
 /// texts of rows become JSON, without escaping, and where a foreign table `transactions` lacks a column; 13 is the search of all
 /// metadata for each transaction that makes the whole quadratic without an index on `meta_target_id::bigint`.
-pub(super) const LOG: &[&str] = &[
+pub(super) fn log() -> Vec<String> {
+    let owned = |statement: &&str| (*statement).to_owned();
+    let before = LOG_BEFORE.iter().map(owned);
+    before.chain([handle_log_entry(Fills::TheTables)]).chain(LOG_AFTER.iter().map(owned)).collect()
+}
+
+const LOG_BEFORE: &[&str] = &[
     r#"CREATE TABLE IF NOT EXISTS LEDGER.volumes (
         "account" varchar, "asset" varchar, "input" bigint, "output" bigint, UNIQUE ("account", "asset"))"#,
     r#"CREATE TABLE IF NOT EXISTS LEDGER.accounts ("address" varchar NOT NULL, "metadata" jsonb DEFAULT '{}', UNIQUE ("address"))"#,
@@ -76,7 +82,9 @@ pub(super) const LOG: &[&str] = &[
     r#"ALTER TABLE LEDGER.transactions ADD COLUMN "metadata" jsonb DEFAULT '{}'"#,
     NORMALIZ,
     COMPUTE_HASHES,
-    HANDLE_LOG_ENTRY,
+];
+
+const LOG_AFTER: &[&str] = &[
     COMPUTE_VOLUMES,
     r#"UPDATE LEDGER.transactions SET postings = (
         SELECT jsonb_agg(jsonb_build_object('source', p.source, 'destination', p.destination, 'asset', p.asset, 'amount', p.amount)
@@ -155,23 +163,55 @@ BEGIN
 END
 $body$ LANGUAGE plpgsql"#;
 
+/// What the trigger fills beside what it fills from 1.3.2 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fills {
+    /// Nothing.
+    TheTables,
+    /// From 1.6 on: volumes before and after, where the entry has them.
+    CommitVolumes,
+    /// From 1.7.5 on: `postings` too.
+    CommitVolumesAndPostings,
+}
+
 /// What becomes of metadata that is set on a migrated account or transaction without any was not measured here; it is kept.
-const HANDLE_LOG_ENTRY: &str = r#"CREATE OR REPLACE FUNCTION LEDGER.handle_log_entry() RETURNS trigger AS $body$
+pub(super) fn handle_log_entry(fills: Fills) -> String {
+    let (columns, values) = match fills {
+        Fills::TheTables => ("", ""),
+        Fills::CommitVolumes | Fills::CommitVolumesAndPostings => (
+            ", pre_commit_volumes, post_commit_volumes",
+            ", NEW.data -> 'preCommitVolumes', NEW.data -> 'postCommitVolumes'",
+        ),
+    };
+    let postings = match fills {
+        Fills::TheTables | Fills::CommitVolumes => "",
+        Fills::CommitVolumesAndPostings => {
+            "INSERT INTO LEDGER.postings (txid, posting_index, source, destination)
+        SELECT (NEW.data ->> 'txid')::bigint, place - 1, to_jsonb(string_to_array(p ->> 'source', ':')),
+               to_jsonb(string_to_array(p ->> 'destination', ':'))
+        FROM jsonb_array_elements(NEW.data -> 'postings') WITH ORDINALITY items (p, place);"
+        }
+    };
+    format!(
+        r#"CREATE OR REPLACE FUNCTION LEDGER.handle_log_entry() RETURNS trigger AS $body$
 BEGIN
     IF NEW.type = 'NEW_TRANSACTION' THEN
-        INSERT INTO LEDGER.transactions (id, "timestamp", reference, postings, metadata)
+        INSERT INTO LEDGER.transactions (id, "timestamp", reference, postings, metadata{columns})
         VALUES ((NEW.data ->> 'txid')::bigint, NEW.data ->> 'timestamp', nullif(NEW.data ->> 'reference', ''), NEW.data -> 'postings',
-                coalesce(nullif(NEW.data -> 'metadata', 'null'), '{}'));
+                coalesce(nullif(NEW.data -> 'metadata', 'null'), '{{}}'){values});
+        {postings}
     ELSIF NEW.type = 'SET_METADATA' AND NEW.data ->> 'targetType' = 'TRANSACTION' THEN
-        UPDATE LEDGER.transactions SET metadata = coalesce(metadata, '{}') || (NEW.data -> 'metadata')
+        UPDATE LEDGER.transactions SET metadata = coalesce(metadata, '{{}}') || (NEW.data -> 'metadata')
         WHERE id = (NEW.data ->> 'targetId')::bigint;
     ELSIF NEW.type = 'SET_METADATA' THEN
         INSERT INTO LEDGER.accounts (address, metadata) VALUES (NEW.data ->> 'targetId', NEW.data -> 'metadata')
-        ON CONFLICT (address) DO UPDATE SET metadata = coalesce(accounts.metadata, '{}') || excluded.metadata;
+        ON CONFLICT (address) DO UPDATE SET metadata = coalesce(accounts.metadata, '{{}}') || excluded.metadata;
     END IF;
     RETURN NULL;
 END
-$body$ LANGUAGE plpgsql"#;
+$body$ LANGUAGE plpgsql"#
+    )
+}
 
 const COMPUTE_VOLUMES: &str = r#"CREATE OR REPLACE FUNCTION LEDGER.compute_volumes() RETURNS trigger AS $body$
 BEGIN

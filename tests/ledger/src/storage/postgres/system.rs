@@ -2,6 +2,7 @@
 
 use super::error::PgError;
 use super::session::{Sessions, sql};
+use crate::release::{Release, SystemTables};
 use crate::storage::{Stored, SystemStore};
 use sqlx::Row;
 
@@ -10,14 +11,22 @@ pub(super) struct SystemSchema(Sessions);
 impl SystemSchema {
     /// Creates what is missing, the extension in `public` included: one statement after another, so that a missing privilege is
     /// told for what lacks it, and two commands without an earlier `scan` race here.
-    pub(super) fn open(sessions: &Sessions) -> Stored<Self> {
+    pub(super) fn open(sessions: &Sessions, release: &Release) -> Stored<Self> {
         let mut session = sessions.take()?;
-        for statement in [
-            "CREATE EXTENSION IF NOT EXISTS pgcrypto",
-            "CREATE SCHEMA IF NOT EXISTS _system",
-            "CREATE TABLE IF NOT EXISTS _system.ledgers (ledger varchar(255) PRIMARY KEY, addedat timestamp)",
-        ] {
-            session.batch(statement.to_owned())?;
+        for extension in &release.postgres.extensions {
+            session.batch(format!("CREATE EXTENSION IF NOT EXISTS {extension}"))?;
+        }
+        session.batch("CREATE SCHEMA IF NOT EXISTS _system".to_owned())?;
+        session.batch(
+            "CREATE TABLE IF NOT EXISTS _system.ledgers (ledger varchar(255) PRIMARY KEY, addedat timestamp)"
+                .to_owned(),
+        )?;
+        match release.system_store {
+            SystemTables::None | SystemTables::Ledgers => {}
+            SystemTables::LedgersAndConfiguration => session.batch(
+                "CREATE TABLE IF NOT EXISTS _system.configuration (key varchar(255) PRIMARY KEY, value text, addedat timestamp)"
+                    .to_owned(),
+            )?,
         }
         Ok(Self(sessions.clone()))
     }

@@ -17,12 +17,20 @@ use super::schema;
 use crate::clock;
 use crate::faults::{Faults, Switch};
 use crate::go::{self, Numbers};
-use crate::release::Migration;
+use crate::model::Posting;
+use crate::release::{Failure, Migration, Release};
+use crate::storage::books::{self, Counting};
 use crate::storage::{Cancel, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// How much a number costs once the migration outgrew SQLite's cache.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// From how many transactions on it did.
+const OUTGROWN: i64 = 2000;
 
 /// Runs the migrations that the file lacks; true if there were any. Nothing is written where it fails.
 ///
@@ -30,34 +38,118 @@ use std::time::Duration;
 /// SQLite; [`StoreError::Panic`] for a row that the migration cannot make JSON of; [`StoreError::Cancelled`].
 pub(super) fn initialise(
     connection: &mut Connection,
-    known: &[Migration],
+    release: &Release,
     ledger: &str,
     faults: &Faults,
     cancel: &Cancel,
 ) -> Stored<bool> {
     let recorded = recorded(connection)?;
-    let missing: Vec<Migration> =
-        known.iter().copied().filter(|migration| !recorded.contains(migration.number())).collect();
+    let missing: Vec<(usize, Migration)> = release
+        .sqlite
+        .migrations
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(number, _)| !release.records_migrations || !recorded.contains(&number.to_string()))
+        .collect();
     if missing.is_empty() {
         return Ok(false);
     }
+    if release.errors.table_outside {
+        connection.execute_batch(schema::MIGRATIONS)?;
+    }
+    let slow = !faults.skips_pauses() && outgrown(connection)?;
     let handle = connection.get_interrupt_handle();
     cancel.watch(move || handle.interrupt());
     // Deferred, as the driver begins: of two commands at once the second passes its look at `migrations` and fails at a column.
     let transaction = connection.transaction()?;
-    for migration in &missing {
-        let done = match migration {
-            Migration::Rows => rows(&transaction),
-            Migration::Log => log(&transaction).map(|()| std::thread::sleep(faults.longer_migration())),
+    for (number, migration) in &missing {
+        let longer = if *migration == Migration::Log {
+            faults.longer_migration()
+        } else if slow && *number >= release.sqlite.slow_from {
+            PAUSE
+        } else {
+            Duration::ZERO
         };
+        let done = Run { transaction: &transaction, release }.migrate(*migration);
         done.map_err(|error| if cancel.asked() { StoreError::Cancelled } else { error })?;
-        let sql = "INSERT INTO migrations (version, date) VALUES (?1, ?2)";
-        transaction.execute(sql, (migration.number(), clock::sqlite(clock::now())))?;
+        std::thread::sleep(longer);
+        if release.records_migrations {
+            let sql = "INSERT INTO migrations (version, date) VALUES (?1, ?2)";
+            transaction.execute(sql, (number.to_string(), clock::sqlite(clock::now())))?;
+        }
     }
     misbehave(&transaction, ledger, faults)?;
     hold(ledger, faults, cancel)?;
     transaction.commit()?;
     Ok(true)
+}
+
+fn outgrown(connection: &Connection) -> Stored<bool> {
+    let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'transactions'";
+    if journal != "delete" || connection.query_row(sql, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(false);
+    }
+    let rows: i64 = connection.query_row("SELECT count(*) FROM transactions", [], |row| row.get(0))?;
+    Ok(rows >= OUTGROWN)
+}
+
+/// The numbers of one run.
+struct Run<'a> {
+    transaction: &'a Transaction<'a>,
+    release: &'a Release,
+}
+
+impl Run<'_> {
+    fn migrate(&self, migration: Migration) -> Stored<()> {
+        match migration {
+            Migration::Rows => self.rows(),
+            Migration::Log => log(self),
+            Migration::CommitVolumes => self.all(schema::COMMIT_VOLUMES),
+            Migration::FillCommitVolumes => fill_commit_volumes(self.transaction),
+            Migration::WithoutTriggers => self.all(schema::WITHOUT_TRIGGERS),
+            Migration::Timestamps => self.all(schema::TIMESTAMPS),
+            Migration::Idempotency => self.all(&[schema::IDEMPOTENCY]),
+            // Of PostgreSQL alone.
+            Migration::Nothing
+            | Migration::MetaCompareInPublic
+            | Migration::MetaCompare
+            | Migration::DropRows
+            | Migration::Sequence
+            | Migration::PostingsByTrigger
+            | Migration::WideVolumes
+            | Migration::Postings
+            | Migration::PostingsIfMissing
+            | Migration::AddressSegments => Ok(()),
+        }
+    }
+
+    fn rows(&self) -> Stored<()> {
+        for (index, sql) in schema::ROWS.iter().enumerate() {
+            if self.release.records_migrations || *sql != schema::MIGRATIONS {
+                self.at(index, self.transaction.execute_batch(sql))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self, statements: &[&str]) -> Stored<()> {
+        for (index, sql) in statements.iter().enumerate() {
+            self.at(index, self.transaction.execute_batch(sql))?;
+        }
+        Ok(())
+    }
+
+    /// Names the statement that failed, as most releases do.
+    fn at<T>(&self, statement: usize, result: rusqlite::Result<T>) -> Stored<T> {
+        result.map_err(|source| match self.release.errors.migration {
+            Failure::NamesStatement | Failure::ShowsStatement => {
+                StoreError::Migration { statement, sql: None, source: source.into() }
+            }
+            Failure::Plain => source.into(),
+        })
+    }
 }
 
 fn recorded(connection: &Connection) -> Stored<BTreeSet<String>> {
@@ -70,35 +162,24 @@ fn recorded(connection: &Connection) -> Stored<BTreeSet<String>> {
     Ok(versions)
 }
 
-/// Names the statement that failed, as the ledger does.
-fn at<T>(statement: usize, result: rusqlite::Result<T>) -> Stored<T> {
-    result.map_err(|source| StoreError::Migration { statement, sql: None, source: source.into() })
-}
-
-fn rows(transaction: &Transaction<'_>) -> Stored<()> {
-    for (index, sql) in schema::ROWS.iter().enumerate() {
-        at(index, transaction.execute_batch(sql))?;
-    }
-    Ok(())
-}
-
-fn log(transaction: &Transaction<'_>) -> Stored<()> {
-    at(0, transaction.execute_batch(schema::VOLUMES))?;
-    at(1, transaction.execute_batch(schema::ACCOUNTS))?;
-    at(2, transaction.execute_batch(schema::LOG_FIRST))?;
-    at(3, transaction.execute_batch("ALTER TABLE transactions ADD COLUMN postings varchar"))?;
-    at(4, transaction.execute_batch("ALTER TABLE transactions ADD COLUMN metadata varchar"))?;
-    at(5, embed_postings(transaction))?;
-    at(6, transaction.execute_batch("DROP TABLE log"))?;
-    at(7, transaction.execute_batch(schema::LOG))?;
+fn log(run: &Run<'_>) -> Stored<()> {
+    let transaction = run.transaction;
+    run.at(0, transaction.execute_batch(schema::VOLUMES))?;
+    run.at(1, transaction.execute_batch(schema::ACCOUNTS))?;
+    run.at(2, transaction.execute_batch(schema::LOG_FIRST))?;
+    run.at(3, transaction.execute_batch("ALTER TABLE transactions ADD COLUMN postings varchar"))?;
+    run.at(4, transaction.execute_batch("ALTER TABLE transactions ADD COLUMN metadata varchar"))?;
+    run.at(5, embed_postings(transaction))?;
+    run.at(6, transaction.execute_batch("DROP TABLE log"))?;
+    run.at(7, transaction.execute_batch(schema::LOG))?;
     fill_log(transaction)?;
-    at(10, embed_metadata(transaction, Owner::Transactions))?;
-    at(11, transaction.execute_batch("INSERT INTO accounts (address) SELECT address FROM addresses"))?;
-    at(12, embed_metadata(transaction, Owner::Accounts))?;
+    run.at(10, embed_metadata(transaction, Owner::Transactions))?;
+    run.at(11, transaction.execute_batch("INSERT INTO accounts (address) SELECT address FROM addresses"))?;
+    run.at(12, embed_metadata(transaction, Owner::Accounts))?;
     for (index, sql) in schema::TRIGGERS.iter().enumerate() {
-        at(13 + index, transaction.execute_batch(sql))?;
+        run.at(13 + index, transaction.execute_batch(sql))?;
     }
-    at(
+    run.at(
         17,
         transaction.execute_batch(
             "INSERT INTO volumes (account, asset, input, output)
@@ -109,6 +190,23 @@ fn log(transaction: &Transaction<'_>) -> Stored<()> {
              GROUP BY asset, account",
         ),
     )
+}
+
+/// Counts from the first transaction on.
+fn fill_commit_volumes(transaction: &Transaction<'_>) -> Stored<()> {
+    let mut rows =
+        transaction.prepare("SELECT id, postings FROM transactions WHERE postings IS NOT NULL ORDER BY id")?;
+    let mut update = transaction
+        .prepare("UPDATE transactions SET pre_commit_volumes = ?2, post_commit_volumes = ?3 WHERE id = ?1")?;
+    let rows: Vec<(i64, String)> =
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut counting = Counting::default();
+    for (id, postings) in rows {
+        let postings: Vec<Posting> = serde_json::from_str(&postings)?;
+        let volumes = books::filled(&mut counting, &postings)?;
+        update.execute((id, volumes.pre.to_string(), volumes.post.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The texts are put together without escaping; what that breaks shows when they are read as JSON.

@@ -1,16 +1,20 @@
 //! The SQLite storage: one file a ledger in `storage.dir`, and from 1.3.2 on a system store beside them.
 
+mod direct;
 mod log;
 mod migrate;
 mod rows;
 mod schema;
 mod system;
 
-use super::{Cancel, Driver, Found, LedgerStore, Opened, RESERVED, Storage, StoreError, Stored};
+use super::memory::{Memory, Remembered};
+use super::{Cancel, Driver, Found, LedgerStore, LockStrategy, Opened, RESERVED, Storage, StoreError, Stored};
 use crate::faults::Faults;
-use crate::release::{Layout, Migration, Release};
+use crate::release::{Delete, Layout, Release};
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use system::SystemFile;
 
@@ -40,9 +44,36 @@ pub struct Files {
     pub dir: PathBuf,
     /// `storage.sqlite.db_name`.
     pub db_name: String,
+    memory: Memory,
+    /// Ledger files that stay open, in the releases that keep them so.
+    open: Arc<Mutex<BTreeMap<String, Connection>>>,
 }
 
 impl Files {
+    /// The files of this name in a folder.
+    #[must_use]
+    pub fn new(release: &'static Release, dir: PathBuf, db_name: String) -> Self {
+        Self { release, dir, db_name, memory: Memory::new(release.memory), open: Arc::default() }
+    }
+
+    /// Under a lock strategy.
+    #[must_use]
+    pub fn locked(self, strategy: LockStrategy) -> Self {
+        Self { memory: self.memory.locked(strategy), ..self }
+    }
+
+    /// Keeps a file open, and what an older release left in its `-wal` goes into it: nobody will close it last.
+    fn stay_open(&self, name: &str) -> Stored<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.release.sqlite.files_stay_open && !open.contains_key(name) {
+            let connection = Connection::open(self.file(name))?;
+            connection.busy_timeout(BUSY)?;
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+            open.insert(name.to_owned(), connection);
+        }
+        Ok(())
+    }
+
     fn file(&self, ledger: &str) -> PathBuf {
         self.dir.join(format!("{}_{ledger}.db", self.db_name))
     }
@@ -54,16 +85,19 @@ impl Storage for Files {
     }
 
     fn system(&self) -> Stored<Box<dyn super::SystemStore>> {
-        Ok(Box::new(SystemFile::open(&self.file(RESERVED))?))
+        Ok(Box::new(SystemFile::open(&self.file(RESERVED), self.release.system_store)?))
     }
 
     fn ledger(&self, name: &str) -> Stored<Box<dyn Opened>> {
         let connection = Connection::open(self.file(name))?;
         connection.busy_timeout(BUSY)?;
-        if let Some(journal) = self.release.journal {
+        let journal = &self.release.sqlite.journal;
+        if !journal.is_empty() {
             connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
         }
-        Ok(Box::new(LedgerFile { release: self.release, name: name.to_owned(), connection }))
+        self.stay_open(name)?;
+        let remembered = self.memory.of(name);
+        Ok(Box::new(LedgerFile { release: self.release, name: name.to_owned(), connection, remembered }))
     }
 
     /// Takes the part of a file's name up to the first `_` for the database's name: where that holds a `_` itself, nothing matches.
@@ -76,11 +110,15 @@ impl Storage for Files {
         Ok(files.iter().filter_map(|file| self.judge(file)).collect())
     }
 
-    /// Works for a name that is registered or not; what fails is the missing file.
+    /// Works for a name that is registered or not; what fails, where it fails, is the missing file.
     fn delete(&self, name: &str) -> Stored<()> {
         let file = self.file(name);
-        std::fs::remove_file(&file)
-            .map_err(|_| StoreError::Unreadable(format!("remove {}: no such file or directory", file.display())))
+        match (std::fs::remove_file(&file), self.release.commands.delete) {
+            (Ok(()), _) | (Err(_), Delete::ForgivesWhatIsMissing | Delete::Cascades) => Ok(()),
+            (Err(_), Delete::KeepsWhatOthersNeed) => {
+                Err(StoreError::Unreadable(format!("remove {}: no such file or directory", file.display())))
+            }
+        }
     }
 
     fn ping(&self) -> Stored<()> {
@@ -107,17 +145,20 @@ struct LedgerFile {
     release: &'static Release,
     name: String,
     connection: Connection,
+    remembered: Remembered,
 }
 
 impl Opened for LedgerFile {
     fn migrate(&mut self, faults: &Faults, cancel: &Cancel) -> Stored<bool> {
-        migrate::initialise(&mut self.connection, self.release.migrations, &self.name, faults, cancel)
+        migrate::initialise(&mut self.connection, self.release, &self.name, faults, cancel)
     }
 
     fn store(self: Box<Self>) -> Box<dyn LedgerStore> {
         match self.release.layout {
             Layout::Rows => Box::new(rows::Rows(self.connection)),
-            Layout::Log => Box::new(log::Log(self.connection)),
+            Layout::Log | Layout::Direct => {
+                Box::new(log::Log { connection: self.connection, release: self.release, remembered: self.remembered })
+            }
         }
     }
 
@@ -127,11 +168,13 @@ impl Opened for LedgerFile {
     }
 }
 
-/// Creates the tables of 1.0 to 1.3.1 in a file.
-pub(crate) fn create_rows(path: &Path) -> Stored<Connection> {
+/// Creates the tables of a release in a file.
+pub(crate) fn create(path: &Path, release: &'static Release) -> Stored<Connection> {
     let mut connection = Connection::open(path)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    migrate::initialise(&mut connection, &[Migration::Rows], "", &Faults::default(), &Cancel::default())?;
+    if !release.sqlite.journal.is_empty() {
+        connection.pragma_update_and_check(None, "journal_mode", &release.sqlite.journal, |_| Ok(()))?;
+    }
+    migrate::initialise(&mut connection, release, "", &Faults::default(), &Cancel::default())?;
     Ok(connection)
 }
 

@@ -20,7 +20,8 @@ struct Head {
     hash: String,
 }
 
-const HEAD: &str = "SELECT id, timestamp, reference, hash FROM transactions";
+/// With a name for the table, which the errors of the release repeat: `no such column: t.hash`.
+const HEAD: &str = "SELECT t.id, t.timestamp, t.reference, t.hash FROM transactions t";
 
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
     // A NULL hash stops the release here: `converting NULL to string`, which a newer instance's writes leave behind.
@@ -50,8 +51,9 @@ impl LedgerStore for Rows {
                 reference: draft.reference.clone(),
                 metadata: draft.metadata.clone(),
                 txid: last.as_ref().map_or(0, |last| last.txid + 1),
-                timestamp: timestamp.clone(),
+                timestamp: draft.timestamp.clone().unwrap_or_else(|| timestamp.clone()),
                 hash: Some(String::new()),
+                volumes: None,
             };
             let before = last.as_ref().map_or_else(|| "null".to_owned(), chained);
             transaction.hash = Some(go::chain(&before, &chained(&transaction)));
@@ -83,7 +85,7 @@ impl LedgerStore for Rows {
         found.map(|head| whole(&self.0, head)).transpose()
     }
 
-    fn accounts(&self, after: Option<&str>, limit: u32) -> Stored<Page<Account>> {
+    fn accounts(&self, after: Option<&str>, limit: u32, _address: Option<&str>) -> Stored<Page<Account>> {
         let sql = "SELECT address FROM addresses WHERE (?1 IS NULL OR address < ?1) ORDER BY address DESC LIMIT ?2";
         let mut statement = self.0.prepare(sql)?;
         let addresses: Vec<String> =
@@ -175,6 +177,7 @@ fn whole(connection: &Connection, head: Head) -> Stored<Transaction> {
         txid: head.id,
         timestamp: head.timestamp,
         hash: Some(head.hash),
+        volumes: None,
     })
 }
 

@@ -172,3 +172,81 @@ END"#,
 /// The system store.
 pub(super) const SYSTEM: &str =
     "CREATE TABLE IF NOT EXISTS ledgers (ledger varchar(255) primary key, addedAt timestamp)";
+
+/// The system store from 1.7.4 on.
+pub(super) const CONFIGURATION: &str =
+    "CREATE TABLE IF NOT EXISTS configuration (key varchar(255) primary key, value text, addedAt timestamp)";
+
+/// The columns of 1.6, and the trigger that fills them where the entry of `log` has them.
+pub(super) const COMMIT_VOLUMES: &[&str] = &[
+    "ALTER TABLE transactions ADD COLUMN pre_commit_volumes varchar",
+    "ALTER TABLE transactions ADD COLUMN post_commit_volumes varchar",
+    "DROP TRIGGER new_log_transaction",
+    r#"CREATE TRIGGER new_log_transaction
+AFTER INSERT
+ON log
+    WHEN new.type = 'NEW_TRANSACTION'
+BEGIN
+    INSERT INTO transactions (id, reference, timestamp, postings, metadata, pre_commit_volumes, post_commit_volumes)
+    VALUES (json_extract(new.data, '$.txid'),
+        nullif(json_extract(new.data, '$.reference'), ''),
+        json_extract(new.data, '$.timestamp'),
+        json_extract(new.data, '$.postings'),
+        coalesce(json_extract(new.data, '$.metadata'), '{}'),
+        json_extract(new.data, '$.preCommitVolumes'),
+        json_extract(new.data, '$.postCommitVolumes'));
+END"#,
+];
+
+/// From 1.8.0 on the release does itself what the triggers did.
+pub(super) const WITHOUT_TRIGGERS: &[&str] = &[
+    "DROP TRIGGER IF EXISTS new_transaction",
+    "DROP TRIGGER IF EXISTS new_log_transaction",
+    "DROP TRIGGER IF EXISTS new_log_set_metadata_on_transaction",
+    "DROP TRIGGER IF EXISTS new_log_set_metadata_on_account",
+];
+
+/// The table of 1.8: another type for the time, no hash, addresses for the filters. The old one's triggers go with it; those on `log`
+/// stay, where number 11 was another migration, and write into this one (disaster 12).
+pub(super) const TIMESTAMPS: &[&str] = &[
+    "PRAGMA legacy_alter_table = ON",
+    r#"CREATE TABLE transactions_new
+(
+    "id"                  integer,
+    "timestamp"           date,
+    "reference"           varchar,
+    "postings"            varchar,
+    "metadata"            varchar,
+    "pre_commit_volumes"  varchar,
+    "post_commit_volumes" varchar,
+    "sources"             text,
+    "destinations"        text,
+
+    UNIQUE ("id"),
+    UNIQUE ("reference")
+)"#,
+    r#"INSERT INTO transactions_new
+SELECT id, timestamp, reference, postings, metadata, pre_commit_volumes, post_commit_volumes,
+       (SELECT ';' || group_concat(DISTINCT json_extract(value, '$.source')) || ';' FROM json_each(postings)),
+       (SELECT ';' || group_concat(DISTINCT json_extract(value, '$.destination')) || ';' FROM json_each(postings))
+FROM transactions"#,
+    "DROP TABLE transactions",
+    "ALTER TABLE transactions_new RENAME TO transactions",
+    "PRAGMA legacy_alter_table = OFF",
+];
+
+/// Answers that are given again.
+pub(super) const IDEMPOTENCY: &str = r#"CREATE TABLE IF NOT EXISTS idempotency
+(
+    "key"          varchar,
+    "date"         varchar,
+    "status_code"  int,
+    "headers"      varchar,
+    "body"         varchar,
+    "request_hash" varchar,
+
+    PRIMARY KEY ("key")
+)"#;
+
+/// Where every release that knows migrations records them; also part of [`ROWS`].
+pub(super) const MIGRATIONS: &str = ROWS[1];

@@ -2,6 +2,7 @@
 
 use super::{BUSY, schema};
 use crate::clock;
+use crate::release::SystemTables;
 use crate::storage::{Stored, SystemStore};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -11,12 +12,16 @@ pub(super) struct SystemFile(Connection);
 
 impl SystemFile {
     /// Opens it, and creates file and table where they are missing.
-    pub(super) fn open(file: &Path) -> Stored<Self> {
+    pub(super) fn open(file: &Path, tables: SystemTables) -> Stored<Self> {
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_FULL_MUTEX;
         let connection = Connection::open_with_flags(file, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(schema::SYSTEM)?;
+        match tables {
+            SystemTables::None | SystemTables::Ledgers => {}
+            SystemTables::LedgersAndConfiguration => connection.execute_batch(schema::CONFIGURATION)?,
+        }
         Ok(Self(connection))
     }
 }
