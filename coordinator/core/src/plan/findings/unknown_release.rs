@@ -25,10 +25,10 @@ pub(super) const PAGES: &[super::Page] = &[
     super::Page {
         code: "unknown-release",
         title: "a release of which nothing is known",
-        levels: &[Level::Block],
+        levels: &[Level::Block, Level::Approve],
         sources: &[Source::Measured],
         means: "Without its facts nobody can say which migrations it runs, whether it has storage commands, and who it can \
-         run beside.",
+         run beside. An unknown target blocks; an unknown present version needs approval.",
         found: "The target and every version that runs are looked up in the catalogue of releases.",
         remedy: "Choose a release of the catalogue. If the release is new, use a Cutover that knows it.",
     },
