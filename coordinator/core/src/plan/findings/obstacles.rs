@@ -67,8 +67,8 @@ pub(super) const PAGES: &[super::Page] = &[
         title: "an extension that the ledger creates can neither be found nor created",
         levels: &[Level::Block],
         sources: &[Source::ThisStorage],
-        means: "Every release from 1.3.2 on needs the extension `pgcrypto`, from 1.8.0 on `pg_trgm` too, and creates what is missing. Where the \
-         role may not, the server's start and the migration fail.",
+        means: "Every release from 1.3.2 on needs the extension `pgcrypto`, from 1.8.0 on `pg_trgm` too, and creates \
+         what is missing. Where the role may not, the server's start and the migration fail.",
         found: "The database is asked whether the extension is there, whether the server has it, and whether this role may \
          create it.",
         remedy: "Install it as the finding says. Creating it beforehand, as a superuser, is enough.",
