@@ -14,6 +14,7 @@ fn the_runner_is_the_first_by_name_that_sees_the_storage_and_nothing_in_the_way(
         kind: ObstacleKind::MissingTool,
         what: what.to_owned(),
         remedy: "install it".to_owned(),
+        from: None,
     };
     let runner = |change: &dyn Fn(&mut Vec<cutover_vocabulary::survey::HostSurvey>)| {
         let mut surveys = seen.surveys();

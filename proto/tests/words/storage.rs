@@ -134,7 +134,12 @@ pub fn obstacle() -> impl Strategy<Value = Obstacle> {
             ObstacleKind::MissingExtension,
         ][..],
     );
-    (kind, text(), text()).prop_map(|(kind, what, remedy)| Obstacle { kind, what, remedy })
+    (kind, text(), text(), option::of(version())).prop_map(|(kind, what, remedy, from)| Obstacle {
+        kind,
+        what,
+        remedy,
+        from,
+    })
 }
 
 pub fn ledger_survey() -> impl Strategy<Value = LedgerSurvey> {

@@ -1,6 +1,6 @@
 //! What a storage is, what is in it, what was kept of it, and what a migration did to it.
 
-use crate::{Digest, Elapsed, LedgerName, Subject, Timestamp};
+use crate::{Digest, Elapsed, LedgerName, Subject, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -367,6 +367,9 @@ pub struct Obstacle {
     pub what: String,
     /// What to do, where possible as the very command.
     pub remedy: String,
+    /// The first target for which it is one; none: it is one for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
 }
 
 /// Kinds of obstacles.

@@ -8,6 +8,7 @@ use super::inventory::Inventory;
 use super::sessions::stats_grant;
 use super::tools::Tools;
 use crate::StorageError;
+use cutover_vocabulary::Version;
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::storage::{Obstacle, ObstacleKind};
 
@@ -19,11 +20,11 @@ const RIGHTS: &str = "SELECT has_database_privilege(current_database(), 'CREATE'
     (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user), \
     pg_has_role('pg_read_all_stats', 'USAGE')";
 
-/// The extension that every release from 1.3.2 on needs: there, else what creating it here takes.
-const PGCRYPTO: &str = "SELECT CASE WHEN EXISTS (SELECT FROM pg_extension WHERE extname = 'pgcrypto') THEN 'there' \
-    WHEN NOT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = 'pgcrypto') THEN 'missing' \
+/// An extension: there, else what creating it here takes.
+const EXTENSION: &str = "SELECT CASE WHEN EXISTS (SELECT FROM pg_extension WHERE extname = $1) THEN 'there' \
+    WHEN NOT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = $1) THEN 'missing' \
     WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper) \
-      OR EXISTS (SELECT FROM pg_available_extension_versions WHERE name = 'pgcrypto' AND (trusted OR NOT superuser)) THEN 'creatable' \
+      OR EXISTS (SELECT FROM pg_available_extension_versions WHERE name = $1 AND (trusted OR NOT superuser)) THEN 'creatable' \
     ELSE 'superuser' END";
 
 /// Tables that the role does not own, directly or as a member of the owner: a migration alters and drops them.
@@ -40,7 +41,7 @@ pub(super) fn find(
     let role = Ident::new(storage.role());
     let database = Ident::new(storage.database());
     let mut found = Vec::new();
-    let mut note = |kind, what: String, remedy: String| found.push(Obstacle { kind, what, remedy });
+    let mut note = |kind, what: String, remedy: String| found.push(Obstacle { kind, what, remedy, from: None });
     if let Some(why) = not_writable(client)? {
         note(
             ObstacleKind::NotWritable,
@@ -73,22 +74,6 @@ pub(super) fn find(
         )?;
         right(3, "see what other roles' sessions do; not visible is not quiet", stats_grant(storage.role()))?;
     }
-    let pgcrypto: String = client.one(DOING, &Sql::fixed(PGCRYPTO), &[])?;
-    match pgcrypto.as_str() {
-        "missing" => note(
-            ObstacleKind::MissingExtension,
-            "the server has no extension pgcrypto, which the ledger creates".to_owned(),
-            "install PostgreSQL's contrib modules on the database's server (Debian: in the package postgresql)"
-                .to_owned(),
-        ),
-        "superuser" => note(
-            ObstacleKind::MissingExtension,
-            "only a superuser can create the extension pgcrypto on this server".to_owned(),
-            format!("as a superuser, in database {database}: CREATE EXTENSION pgcrypto"),
-        ),
-        // The server's answer is one of our own words; `there` and `creatable` are no obstacle.
-        _ => {}
-    }
     for row in client.rows(DOING, &Sql::fixed(FOREIGN_OWNERS), &[Value::Texts(&inventory.schemas())])? {
         let schema: String = client.get(DOING, &row, 0)?;
         let owner: String = client.get(DOING, &row, 1)?;
@@ -107,6 +92,31 @@ pub(super) fn find(
     if let Err(StorageError::Tool { program: _, message, remedy }) = Tools::find(storage.server()) {
         let what = format!("pg_dump, pg_restore and psql do not fit the server: {message}");
         note(ObstacleKind::MissingTool, what, remedy.to_owned());
+    }
+    found.extend(extensions(client, &database)?);
+    Ok(found)
+}
+
+/// Extensions that the ledger creates and cannot create here, each with the first target that needs it.
+fn extensions(client: &Client, database: &Ident) -> Result<Vec<Obstacle>, StorageError> {
+    let mut found = Vec::new();
+    // Seen with the real binaries. No target that can be planned is older than those that need the first.
+    for (extension, from) in [("pgcrypto", None), ("pg_trgm", Some(Version::new(1, 8, 0)))] {
+        let state: String = client.one(DOING, &Sql::fixed(EXTENSION), &[Value::Text(extension)])?;
+        let (what, remedy) = match state.as_str() {
+            "missing" => (
+                format!("the server has no extension {extension}, which the ledger creates"),
+                "install PostgreSQL's contrib modules on the database's server (Debian: in the package postgresql)"
+                    .to_owned(),
+            ),
+            "superuser" => (
+                format!("only a superuser can create the extension {extension} on this server"),
+                format!("as a superuser, in database {database}: CREATE EXTENSION {extension}"),
+            ),
+            // The server's answer is one of our own words; `there` and `creatable` are no obstacle.
+            _ => continue,
+        };
+        found.push(Obstacle { kind: ObstacleKind::MissingExtension, what, remedy, from });
     }
     Ok(found)
 }

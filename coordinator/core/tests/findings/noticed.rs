@@ -6,6 +6,7 @@ use cutover_vocabulary::survey::{SettingsFile, Tried};
 pub(super) fn cases() -> Vec<Made> {
     let mut cases = about_services();
     cases.extend(about_damage());
+    cases.push(ran_on_it());
     cases.extend(about_sessions());
     cases
 }
@@ -70,6 +71,25 @@ fn about_services() -> Vec<Made> {
             with_file(SettingsFile { exposed: true, ..file() }),
         ),
     ]
+}
+
+/// An instance runs a release that stores wrong sums, and some are wrong.
+fn ran_on_it() -> Made {
+    Made {
+        code: "ran-on-bad-release",
+        level: Level::Approve,
+        subject: FindingSubject::Storage,
+        seen: "they disagree in 1 of 1 ledger(s): main",
+        remedy: "compare balances with your own books",
+        also: &["path-not-in-table", "balances-disagree"],
+        world: damaged(&[(DamageKind::Balances, 1, "account bank, USD/2: volumes say 1, the postings add up to 301")])
+            .from((1, 10, 7))
+            .to((1, 10, 8))
+            .with(|w| {
+                w.ledger().migrations = Migrations(Some((0..=20).collect()));
+                w.ledger().legacy_layout = false;
+            }),
+    }
 }
 
 fn about_damage() -> Vec<Made> {

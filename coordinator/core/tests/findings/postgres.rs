@@ -14,7 +14,7 @@ pub(super) fn cases() -> Vec<Made> {
         world,
     };
     let obstacle = |code, kind, what: &'static str, remedy: &'static str| {
-        let found = Obstacle { kind, what: what.to_owned(), remedy: remedy.to_owned() };
+        let found = Obstacle { kind, what: what.to_owned(), remedy: remedy.to_owned(), from: None };
         made(
             code,
             Level::Block,
@@ -149,6 +149,23 @@ fn a_view_is_no_obstacle_to_a_migration_that_leaves_its_columns_alone() {
 }
 
 #[test]
+fn an_extension_that_only_later_releases_need_is_missing_only_for_them() {
+    let without_trigrams = |target| {
+        World::two().to(target).with(|w| {
+            let found = Obstacle {
+                kind: ObstacleKind::MissingExtension,
+                what: "the server has no extension pg_trgm".to_owned(),
+                remedy: "install it".to_owned(),
+                from: Some(version((1, 8, 0))),
+            };
+            w.each_storage(|storage| storage.obstacles = vec![found.clone()]);
+        })
+    };
+    assert_eq!(codes(&without_trigrams((1, 7, 3))), Vec::<String>::new());
+    assert_eq!(codes(&without_trigrams((1, 8, 2))), ["missing-extension"]);
+}
+
+#[test]
 fn ten_of_many_are_named_and_the_others_counted() {
     let world = World::two().with(|w| {
         w.storage().sessions = (0..12)
@@ -176,8 +193,12 @@ fn what_another_host_lacks_does_not_block() {
             for n in which {
                 let storage = w.instance(*n).storage.as_mut().unwrap();
                 (storage.needed_bytes, storage.free_bytes) = (2 << 20, 1 << 20);
-                let tool =
-                    Obstacle { kind: ObstacleKind::MissingTool, what: "no pg_dump".to_owned(), remedy: String::new() };
+                let tool = Obstacle {
+                    kind: ObstacleKind::MissingTool,
+                    what: "no pg_dump".to_owned(),
+                    remedy: String::new(),
+                    from: None,
+                };
                 storage.obstacles = vec![tool];
             }
             // Agents answer in any order.

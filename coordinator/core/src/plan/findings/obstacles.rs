@@ -4,10 +4,11 @@
 use crate::plan::case::{Case, finding};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::storage::ObstacleKind;
+use cutover_vocabulary::storage::{Obstacle, ObstacleKind};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let obstacles = case.storages().into_iter().flat_map(|storage| &storage.obstacles);
+    let met = |obstacle: &&Obstacle| obstacle.from.as_ref().is_none_or(|from| case.ask.target >= *from);
+    let obstacles = case.storages().into_iter().flat_map(|storage| &storage.obstacles).filter(met);
     obstacles
         .map(|obstacle| {
             let (code, source) = match obstacle.kind {
@@ -66,8 +67,8 @@ pub(super) const PAGES: &[super::Page] = &[
         title: "an extension that the ledger creates can neither be found nor created",
         levels: &[Level::Block],
         sources: &[Source::ThisStorage],
-        means: "Every release from 1.3.2 on needs the extension `pgcrypto` and creates it where it is missing. Where the \
-         role may not, the server's start and the migration fail.",
+        means: "Every release from 1.3.2 on needs the extension `pgcrypto`, from 1.8.0 on `pg_trgm` too, and creates \
+         what is missing. Where the role may not, the server's start and the migration fail.",
         found: "The database is asked whether the extension is there, whether the server has it, and whether this role may \
          create it.",
         remedy: "Install it as the finding says. Creating it beforehand, as a superuser, is enough.",

@@ -24,15 +24,13 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 pub(super) const PAGES: &[super::Page] = &[
     super::Page {
         code: "unknown-release",
-        title: "a release of which nothing is known, or only what your own file says",
+        title: "a release of which nothing is known",
         levels: &[Level::Block, Level::Approve],
-        sources: &[Source::Measured, Source::CompanyFile],
-        means: "Without a target's facts nobody can say which migrations it runs, whether it has storage commands, and who \
-         it can run beside: that blocks. Where only the present release is unknown, or only the company's own catalogue file \
-         describes the target, a person must approve.",
+        sources: &[Source::Measured],
+        means: "Without its facts nobody can say which migrations it runs, whether it has storage commands, and who it can \
+         run beside. An unknown target blocks; an unknown present version needs approval.",
         found: "The target and every version that runs are looked up in the catalogue of releases.",
-        remedy: "Choose a release of the catalogue. If the release is new, use a Cutover that knows it, or describe it in a \
-         file of your own: the coordinator's setting `catalogue`. Before you approve, read what the rehearsal shows on a copy.",
+        remedy: "Choose a release of the catalogue. If the release is new, use a Cutover that knows it.",
     },
     super::Page {
         code: "target-without-storage-commands",
