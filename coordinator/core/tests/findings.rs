@@ -7,6 +7,8 @@ mod noticed;
 mod pages;
 #[path = "findings/postgres.rs"]
 mod postgres;
+#[path = "findings/preparations.rs"]
+mod preparations;
 mod support;
 
 use cutover_core::catalogue;
@@ -96,7 +98,14 @@ impl World {
         findings::all(&Case { catalogue: &catalogue, ask, registered, surveys })
     }
     fn plan(&self) -> Result<Plan, Vec<Finding>> {
-        plan::make(&self.ask, &self.registered, &self.surveys, now(0).wall).map_err(|cannot| cannot.findings)
+        plan::make(
+            &cutover_core::catalogue::shipped().unwrap(),
+            &self.ask,
+            &self.registered,
+            &self.surveys,
+            now(0).wall,
+        )
+        .map_err(|cannot| cannot.findings)
     }
 }
 
@@ -354,6 +363,18 @@ fn about_paths() -> Vec<Made> {
             World::healthy().from((1, 4, 6)).to((1, 5, 0)).with(|w| {
                 w.each_storage(|storage| storage.identity = database());
                 w.ledger().migrations = Migrations(Some((0..=17).collect()));
+                w.ledger().legacy_layout = false;
+            }),
+        ),
+        path(
+            "storage-newer",
+            Level::Approve,
+            "records migration 7, which neither 1.4.0 nor 1.4.6 knows",
+            "the first release that knows these migrations is 1.5.0",
+            &[],
+            World::healthy().from((1, 4, 0)).to((1, 4, 6)).with(|w| {
+                w.each_storage(|storage| storage.identity = database());
+                w.ledger().migrations = Migrations(Some((0..=7).collect()));
                 w.ledger().legacy_layout = false;
             }),
         ),

@@ -22,3 +22,29 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         Some(_) | None => Vec::new(),
     }
 }
+
+/// The pages of its codes.
+pub(super) const PAGES: &[super::Page] = &[
+    super::Page {
+        code: "storage-newer",
+        title: "a later release than both has migrated this storage",
+        levels: &[Level::Block, Level::Approve],
+        sources: &[Source::ThisStorage, Source::Measured],
+        means: "A ledger records a migration that neither the present release nor the target knows: somebody let a later release \
+             at it. No binary refuses a newer schema. It blocks where it is known what the target does on such tables, like \
+             writes that reach nothing but `log`; elsewhere it needs approval.",
+        found: "The highest migration that the ledgers record is held against what the catalogue knows of both releases; the \
+             releases that know exactly that migration are looked up beside the target.",
+        remedy: "Find out who migrated it, and choose a target that knows these migrations; the finding names the first.",
+    },
+    super::Page {
+        code: "target-knows-fewer-migrations",
+        title: "the target knows fewer migrations than this storage records",
+        levels: &[Level::Info],
+        sources: &[Source::ThisStorage],
+        means: "A higher version with fewer migrations: 1.4.x after 1.3.3, 1.10.0 after 1.9.6. Nothing is taken away, and what a \
+             ledger records afterwards is what was there joined with what the target knows.",
+        found: "The highest migration that the ledgers record is held against what the catalogue knows of the target.",
+        remedy: "Nothing.",
+    },
+];
