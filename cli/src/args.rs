@@ -4,8 +4,10 @@ use crate::exit::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::hold::{Choice, HoldId};
-use cutover_vocabulary::plan::Strategy;
+use cutover_vocabulary::plan::{PreparationId, Strategy};
 use cutover_vocabulary::{DeploymentName, InstanceName, OperatorName, UpgradeId, Version};
+use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// Where a coordinator listens when nothing else is said.
 pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
@@ -132,6 +134,43 @@ pub struct ApproveArgs {
     /// Why; stored with the approval.
     #[arg(long, default_value = "approved on the command line")]
     pub reason: String,
+    /// Answers to the plan's questions.
+    #[command(flatten)]
+    pub answers: Answers,
+}
+
+/// Answers to a plan's questions.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Answers {
+    /// An answer to one of the plan's questions, in your own words; again for each.
+    #[arg(long = "answer", value_name = "ID=TEXT")]
+    given: Vec<Answer>,
+}
+impl Answers {
+    /// By question.
+    pub fn by_question(&self) -> BTreeMap<PreparationId, String> {
+        self.given.iter().map(|Answer { id, text }| (id.clone(), text.clone())).collect()
+    }
+}
+
+/// One answer.
+#[derive(Debug, Clone)]
+struct Answer {
+    id: PreparationId,
+    text: String,
+}
+impl FromStr for Answer {
+    type Err = String;
+    fn from_str(given: &str) -> Result<Self, String> {
+        match given.split_once('=') {
+            Some((id, text)) if !id.is_empty() && !text.trim().is_empty() => {
+                Ok(Self { id: PreparationId(id.to_owned()), text: text.to_owned() })
+            }
+            Some(_) | None => {
+                Err("write it as ID=TEXT: the question's id as the plan shows it, then what was seen to".to_owned())
+            }
+        }
+    }
 }
 
 /// Arguments of `start`.
@@ -156,6 +195,9 @@ pub struct UpgradeArgs {
     /// Why; stored with the approval.
     #[arg(long, default_value = "approved with --yes")]
     pub reason: String,
+    /// Answers to the plan's questions.
+    #[command(flatten)]
+    pub answers: Answers,
 }
 
 /// Which upgrade.
@@ -414,6 +456,9 @@ mod all_in_one {
         /// Why; stored with the approval and the decision.
         #[arg(long, default_value = "agreed to on the command line")]
         pub reason: String,
+        /// Answers to the plan's questions.
+        #[command(flatten)]
+        pub answers: super::Answers,
     }
 
     /// Arguments of `work`.

@@ -9,9 +9,10 @@ use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, Strategy};
+use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId, Strategy};
 use cutover_vocabulary::status::{Status, WhatIf};
 use cutover_vocabulary::{DeploymentName, InstanceName, OperatorName, Recorded, UpgradeId, Version};
+use std::collections::BTreeMap;
 use tonic::transport::Channel;
 
 /// A connection to a coordinator, and who speaks.
@@ -161,7 +162,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Trouble`].
-    pub async fn approve(&self, plan: PlanDigest, reason: &str) -> Result<Approval, Trouble> {
+    pub async fn approve(
+        &self,
+        plan: PlanDigest,
+        reason: &str,
+        answers: &BTreeMap<PreparationId, String>,
+    ) -> Result<Approval, Trouble> {
         let doing = format!("approving plan {}", plan.0.short());
         let request = v1::ApproveRequest {
             plan: plan.to_string(),
@@ -170,6 +176,7 @@ impl Client {
             reason: reason.to_owned(),
             findings: Vec::new(),
             all: true,
+            answers: cutover_proto::spoken(answers.clone()),
         };
         let answer = self.upgrades.clone().approve(request).await.map_err(|status| refused(&doing, &status))?;
         read(&doing, answer.into_inner())

@@ -89,7 +89,7 @@ async fn inside(
     plans::show(&context, &plan, (!args.yes).then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
-            let approval = client.approve(plan.digest(), &args.reason).await?;
+            let approval = client.approve(plan.digest(), &args.reason, &args.answers.by_question()).await?;
             plans::show_approval(&context, &plan, &approval, Rows::Counted)?;
         }
         Exit::Done => {}

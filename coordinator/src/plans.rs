@@ -10,11 +10,11 @@ use cutover_core::upgrade::{Upgrade, start};
 use cutover_proto::{Code, Refused};
 use cutover_store::{Batch, Revision};
 use cutover_vocabulary::finding::Finding;
-use cutover_vocabulary::plan::{Approval, Plan, PlanDigest};
+use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId};
 use cutover_vocabulary::survey::SurveyAsk;
 use cutover_vocabulary::{DeploymentName, Digest, OperatorName, RequestId, Timestamp, UpgradeId, Version};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Digits of a plan's digest that are enough where only one plan begins with them.
@@ -116,15 +116,17 @@ impl Leadership {
             limits: self.settings.limits.clone(),
             declared,
         };
-        plan::make(&ask, &registered, &surveys, self.now().wall).map_err(|CannotPlan { findings }| {
-            let seen: BTreeSet<_> = surveys.iter().map(|survey| &survey.agent).collect();
-            let unseen: BTreeSet<_> = registered.values().filter(|agent| !seen.contains(agent)).collect();
-            let never = ask.declared.iter().any(|name| !registered.contains_key(name));
-            let code = if unseen.is_empty() && !never { Code::Blocked } else { Code::AgentNotSeen };
-            let agents = unseen.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let refused = refuse_findings(code, "there is no plan yet", &findings);
-            if agents.is_empty() { refused } else { refused.with("agents", agents) }
-        })
+        plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(
+            |CannotPlan { findings }| {
+                let seen: BTreeSet<_> = surveys.iter().map(|survey| &survey.agent).collect();
+                let unseen: BTreeSet<_> = registered.values().filter(|agent| !seen.contains(agent)).collect();
+                let never = ask.declared.iter().any(|name| !registered.contains_key(name));
+                let code = if unseen.is_empty() && !never { Code::Blocked } else { Code::AgentNotSeen };
+                let agents = unseen.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let refused = refuse_findings(code, "there is no plan yet", &findings);
+                if agents.is_empty() { refused } else { refused.with("agents", agents) }
+            },
+        )
     }
 
     /// A plan by its digest, or by the first digits of it.
@@ -163,27 +165,35 @@ impl Leadership {
         &self,
         digest: &str,
         which: &Approve,
+        answers: &BTreeMap<PreparationId, String>,
         by: OperatorName,
         reason: String,
         request: &RequestId,
     ) -> Result<Approval, Refused> {
-        let question = ("approve", digest, format!("{which:?}"), &by, &reason);
+        let question = ("approve", digest, format!("{which:?}"), answers, &by, &reason);
         let (revision, mut call) = self.recall(request, &question).await?;
         if let Some(Answer::Approval(approval)) = call.answer {
             return Ok(approval);
         }
         let kept = self.kept_plan(digest).await?;
-        let given = plan::approve(&kept.plan, which, by, reason, self.now().wall).map_err(|error| match error {
-            NotApprovable::Blocked(ref codes) => {
-                let findings = codes.join(", ");
-                Refused::new(Code::Blocked, error.to_string(), "mend what blocks, then plan again")
-                    .with("findings", findings)
-            }
-            NotApprovable::NoSuchFinding(..) => {
-                Refused::new(Code::InvalidArgument, error.to_string(), "name findings as the plan does")
-                    .with("field", "findings")
-            }
-        })?;
+        let given =
+            plan::approve(&kept.plan, which, answers, by, reason, self.now().wall).map_err(|error| match error {
+                NotApprovable::Blocked(ref codes) => {
+                    let findings = codes.join(", ");
+                    Refused::new(Code::Blocked, error.to_string(), "mend what blocks, then plan again")
+                        .with("findings", findings)
+                }
+                NotApprovable::NoSuchFinding(..) => {
+                    Refused::new(Code::InvalidArgument, error.to_string(), "name findings as the plan does")
+                        .with("field", "findings")
+                }
+                NotApprovable::NoSuchQuestion(..) | NotApprovable::EmptyAnswer(_) => Refused::new(
+                    Code::InvalidArgument,
+                    error.to_string(),
+                    "answer the questions that the plan asks, by their ids",
+                )
+                .with("field", "answers"),
+            })?;
         let key = || keys::approval(&given.plan).map_err(Into::into);
         let approval = self.replace(key, |present: Option<Approval>| together(present, given.clone())).await?;
         call.answer = Some(Answer::Approval(approval.clone()));
@@ -371,19 +381,47 @@ fn together(before: Option<Approval>, now: Approval) -> Approval {
     let findings: BTreeSet<_> = before.findings.into_iter().chain(now.findings).collect();
     let mut losses = before.losses;
     losses.extend(now.losses);
+    let mut answers = before.answers;
+    answers.extend(now.answers);
     let reason = if before.by == now.by && before.reason == now.reason {
         now.reason
     } else {
         format!("{}: {}; {}: {}", before.by, before.reason, now.by, now.reason)
     };
-    Approval { findings: findings.into_iter().collect(), losses, reason, plan: now.plan, by: now.by, at: now.at }
+    Approval {
+        findings: findings.into_iter().collect(),
+        losses,
+        answers,
+        reason,
+        plan: now.plan,
+        by: now.by,
+        at: now.at,
+    }
 }
 
 fn may_not_start(digest: &PlanDigest, why: MayNotStart) -> Refused {
     match why {
         MayNotStart::Blocked { findings } => refuse_findings(Code::Blocked, "the plan is blocked", &findings),
-        MayNotStart::NeedsApproval { findings } => {
+        MayNotStart::NeedsApproval { findings, questions } if questions.is_empty() => {
             refuse_findings(Code::NeedsApproval, "a person must approve this first", &findings)
+        }
+        MayNotStart::NeedsApproval { findings, questions } => {
+            let asked: Vec<String> = questions.iter().map(|(id, question)| format!("{id}: {question}")).collect();
+            let open: Vec<String> =
+                findings.iter().map(|finding| format!("{} about {}", finding.code, finding.subject)).collect();
+            let also = if open.is_empty() { String::new() } else { format!("; and approve {}", open.join(", ")) };
+            let ids: Vec<String> = questions.keys().map(ToString::to_string).collect();
+            Refused::new(
+                Code::NeedsApproval,
+                format!("a person must answer this first: {}{also}", asked.join(" ")),
+                format!(
+                    "cutover approve {} --answer '{}=WHAT WAS SEEN TO'",
+                    digest.0.short(),
+                    ids.join("=…' --answer '")
+                ),
+            )
+            .with("questions", ids.join(", "))
+            .with("findings", open.join(", "))
         }
         MayNotStart::Stale { changes } => Refused::new(
             Code::PlanStale,

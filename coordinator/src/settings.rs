@@ -3,6 +3,7 @@
 //! TOML; an unknown key is refused and named with the nearest right one, because a key that is silently ignored is found
 //! out during an upgrade. No setting of the coordinator is a secret.
 
+use cutover_core::catalogue::{Catalogue, CatalogueError};
 use cutover_proto::transport::Endpoint;
 use cutover_store::CoordinatorName;
 use cutover_vocabulary::Elapsed;
@@ -10,6 +11,7 @@ use cutover_vocabulary::plan::Limits;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Settings of one coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long agents have to answer a survey. A look at a storage reads every ledger once.
     pub survey: Elapsed,
+    /// What is known of the ledger's releases: what ships with this program, and what the company's own file adds.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// Where facts are kept.
@@ -57,6 +61,8 @@ struct File {
     limits: LimitsSettings,
     #[serde(default = "default_survey")]
     survey_seconds: u64,
+    /// A file of the company's own that adds to the catalogue of releases.
+    catalogue: Option<PathBuf>,
 }
 
 /// The table `limits`: what is left away keeps its default.
@@ -98,6 +104,19 @@ pub enum SettingsError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// The company's own file of the catalogue cannot be read.
+    #[error("cannot read the catalogue {}, which {} names: {source}", path.display(), settings.display())]
+    NoCatalogue {
+        /// Which file.
+        path: PathBuf,
+        /// Which settings name it.
+        settings: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// What is known of releases cannot be used.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A value breaks a rule.
     #[error("{}: {key}: {why}", path.display())]
     Rule {
@@ -112,9 +131,13 @@ pub enum SettingsError {
 
 impl Settings {
     /// Settings with default limits; for single-node mode, which needs no file.
-    pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Self {
+    ///
+    /// # Errors
+    /// [`SettingsError::Catalogue`], where the program itself is damaged.
+    pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
         let survey = Elapsed::from_secs(default_survey());
-        Self { name, listen, store, limits: Limits::default(), survey }
+        let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
+        Ok(Self { name, listen, store, limits: Limits::default(), survey, catalogue })
     }
 
     /// Reads a settings file.
@@ -124,7 +147,8 @@ impl Settings {
         Self::parse(&text, path)
     }
 
-    /// [`Settings::load`] without the file: `path` is only named in errors.
+    /// [`Settings::load`] without the file: `path` is named in errors, and a catalogue that is named without its folder lies
+    /// beside it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         let file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
         let rule = |key, why: String| SettingsError::Rule { path: path.to_owned(), key, why };
@@ -170,8 +194,22 @@ impl Settings {
                 bake: seconds(bake_seconds, usual.bake),
             },
             survey: Elapsed::from_secs(file.survey_seconds),
+            catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
         })
     }
+}
+
+/// What ships with this program, with what the company's own file adds.
+fn catalogue(company: Option<&Path>, settings: &Path) -> Result<Catalogue, SettingsError> {
+    let shipped = cutover_core::catalogue::shipped()?;
+    let Some(file) = company else { return Ok(shipped) };
+    let path = settings.parent().map_or_else(|| file.to_owned(), |folder| folder.join(file));
+    let text = std::fs::read_to_string(&path).map_err(|source| SettingsError::NoCatalogue {
+        path: path.clone(),
+        settings: settings.to_owned(),
+        source,
+    })?;
+    Ok(shipped.with_company(&text, &path.display().to_string())?)
 }
 
 /// Adds the nearest right key to what serde says of an unknown one: ``unknown field `nam`, expected one of `name`, …``.
@@ -212,6 +250,23 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() {
         let error = parse(&format!("{SMALLEST}[limits]\nagent_lots_seconds = 5\n")).unwrap_err();
         assert!(error.contains("line 5") && error.contains("did you mean `agent_lost_seconds`?"), "{error}");
+    }
+
+    #[test]
+    fn a_companys_catalogue_is_added_to_what_ships_and_a_fault_in_it_names_file_place_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, ours) = (folder.path().join("c.toml"), folder.path().join("ours.toml"));
+        let text = format!("{SMALLEST}catalogue = \"ours.toml\"\n");
+        let parse = || Settings::parse(&text, &settings).map_err(|error| error.to_string());
+        let missing = parse().unwrap_err();
+        assert!(missing.contains("ours.toml") && missing.contains("c.toml names"), "{missing}");
+        std::fs::write(&ours, "[[bad_release]]\nversions = \"=1.12.0\"\nraeson = \"audit\"\n").unwrap();
+        let fault = parse().unwrap_err();
+        assert!(["ours.toml", "line 3", "raeson"].iter().all(|part| fault.contains(part)), "{fault}");
+        std::fs::write(&ours, "[[bad_release]]\nversions = \"=1.12.0\"\nreason = \"audit\"\n").unwrap();
+        let known = parse().unwrap().catalogue;
+        let bad = known.bad_release(&cutover_vocabulary::Version::new(1, 12, 0)).unwrap();
+        assert_eq!((bad.reason.as_str(), bad.source.to_string().as_str()), ("audit", "company file"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod refused;
 #[cfg(feature = "transport")]
 pub mod transport;
 
+pub use convert::{heard, spoken};
 pub use malformed::Malformed;
 pub use refused::{Code, Refused};
 

@@ -36,7 +36,7 @@ pub fn show(context: &Context, plan: &Plan, next: Option<&Next>, rows: Rows) -> 
 pub async fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Trouble> {
     let client = context.client().await?;
     let plan = client.get_plan(&args.plan).await?;
-    let approval = client.approve(plan.digest(), &args.reason).await?;
+    let approval = client.approve(plan.digest(), &args.reason, &args.answers.by_question()).await?;
     show_approval(context, &plan, &approval, Rows::Listed)?;
     let mut page = Page::new(context.screen.ink);
     page.heading("Next");
@@ -58,6 +58,12 @@ pub fn show_approval(context: &Context, plan: &Plan, approval: &Approval, rows: 
     }
     for finding in &approval.findings {
         page.item(2, format_args!("{}, {}", finding.code, finding.subject));
+    }
+    for (id, answer) in &approval.answers {
+        page.entry(2, 8, &id.to_string(), answer);
+    }
+    for (id, question) in plan.binding.questions.iter().filter(|(id, _)| !approval.answers.contains_key(*id)) {
+        page.item(2, format_args!("not answered yet, {id}: {question}"));
     }
     for (ledger, approved) in &approval.losses {
         match plan.observed.losses(ledger) {

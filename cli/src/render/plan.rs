@@ -8,7 +8,7 @@ use super::page::Page;
 use super::words;
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 use cutover_vocabulary::phase::{Phase, Stage};
-use cutover_vocabulary::plan::{Binding, Plan};
+use cutover_vocabulary::plan::{Binding, PathWords, Plan, Preparation, PreparationState};
 
 /// The whole page; without `next` it says nothing of what to type, for callers who know better. `rows`: whether the rows that
 /// would be lost are written out.
@@ -21,6 +21,8 @@ pub fn page(plan: &Plan, next: Option<&Next>, rows: Rows, ink: Ink) -> String {
             lost_rows(&mut page, plan, rows);
         }
     }
+    preparations(&mut page, plan);
+    path(&mut page, plan);
     ledgers(&mut page, plan);
     stages(&mut page, &plan.binding);
     if let Some(next) = next {
@@ -170,6 +172,53 @@ fn lost_rows(page: &mut Page, plan: &Plan, rows: Rows) {
     }
 }
 
+/// Questions first, then what a check found, what is done, and what does not apply.
+fn preparations(page: &mut Page, plan: &Plan) {
+    let all = &plan.observed.preparations;
+    if all.is_empty() {
+        return;
+    }
+    let order = |preparation: &&Preparation| match preparation.state {
+        PreparationState::Asks { .. } => 0,
+        PreparationState::Found { .. } => 1,
+        PreparationState::Done { .. } => 2,
+        PreparationState::DoesNotApply { .. } => 3,
+    };
+    let mut sorted: Vec<&Preparation> = all.iter().collect();
+    sorted.sort_by_key(order);
+    page.heading("Release notes: what to prepare");
+    for Preparation { id, note, remedy, source, state } in sorted {
+        match state {
+            PreparationState::DoesNotApply { why } => {
+                page.item(2, format_args!("{id}: does not apply, {why}"));
+                continue;
+            }
+            PreparationState::Done { how } => page.item(2, format_args!("{id} ({source}): {how}")),
+            PreparationState::Found { codes } => {
+                let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+                page.item(2, format_args!("{id} ({source}): see {}", codes.join(", ")));
+                page.entry(4, 18, "What to do", remedy);
+            }
+            PreparationState::Asks { question } => {
+                page.item(2, format_args!("{id} ({source}): needs your answer"));
+                page.entry(4, 18, "Question", question);
+                page.entry(4, 18, "What to do", remedy);
+            }
+        }
+        page.entry(4, 18, "What changes", note);
+    }
+}
+
+fn path(page: &mut Page, plan: &Plan) {
+    let Some(PathWords { manual, measured, storage }) = &plan.observed.path else { return };
+    page.heading("What is known of this path; the strictest holds");
+    for (who, lines) in [("Manual", manual), ("Measured", measured), ("This storage", storage)] {
+        for (number, line) in lines.iter().enumerate() {
+            page.entry(2, 16, if number == 0 { who } else { "" }, line);
+        }
+    }
+}
+
 fn ledgers(page: &mut Page, plan: &Plan) {
     if plan.observed.ledgers.is_empty() {
         return;
@@ -267,7 +316,10 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
         }
         Some(Level::Approve) => {
             page.paragraph(2, "If you agree to everything under \"Needs approval\", each row listed included:");
-            let (approve, start) = (next.approve(digest), next.start(digest));
+            let (mut approve, start) = (next.approve(digest), next.start(digest));
+            for id in plan.binding.questions.keys() {
+                approve.push_str(&format!(" --answer '{id}=WHAT WAS SEEN TO'"));
+            }
             page.command(4, &approve);
             if start != approve {
                 page.command(4, &start);
@@ -285,6 +337,7 @@ mod tests {
     use super::super::page::{WIDTH, columns};
     use super::super::sample;
     use super::*;
+    use cutover_vocabulary::plan::PreparationId;
 
     fn shown(plan: &Plan) -> String {
         page(plan, Some(&Next::at(None)), Rows::Listed, Ink::PLAIN)
@@ -316,6 +369,20 @@ mod tests {
     }
 
     /// What an operator has in front of them, word for word.
+    #[test]
+    fn a_plan_shows_the_release_notes_with_what_is_asked_first_and_tells_how_to_answer() {
+        let mut plan = sample::plan();
+        plan.binding.questions.insert(PreparationId("health-route".to_owned()), "Which route is asked?".to_owned());
+        let text = shown(&plan);
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part:?} in\n{text}"));
+        assert!(at("health-route (measured): needs your answer") < at("redis-lock (measured): see several-writers"));
+        assert!(
+            at("unit-arguments (measured): nothing was found") < at("pg-trgm: does not apply, this storage is sqlite")
+        );
+        at("1.4.x from 1.0.0 on: with downtime");
+        at("--answer 'health-route=WHAT WAS SEEN TO'");
+    }
+
     #[test]
     fn a_blocked_plan_reads_like_this() {
         let text = shown(&sample::noticed());

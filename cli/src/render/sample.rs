@@ -5,7 +5,9 @@ use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::order::{Epoch, OrderId, StepId};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::{Border, Stage};
-use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Strategy};
+use cutover_vocabulary::plan::{
+    Binding, Limits, Member, Noticed, Observed, PathWords, Plan, Preparation, PreparationId, PreparationState, Strategy,
+};
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor};
 use cutover_vocabulary::storage::{
@@ -82,6 +84,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
             ],
             waves: Vec::new(),
             findings: noticed,
+            questions: BTreeMap::new(),
             limits: Limits::default(),
         },
         observed: Observed {
@@ -99,7 +102,31 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 dependents: Vec::new(),
                 damage: BTreeMap::new(),
             }],
+            path: Some(PathWords {
+                manual: vec!["1.4.x from 1.0.0 on: with downtime (manual, first edition)".to_owned()],
+                measured: vec!["1.3.1 beside 1.4.6 was not measured".to_owned()],
+                storage: vec!["1.4.6 knows 0, 1: 1 to migrate".to_owned()],
+            }),
+            preparations: vec![
+                preparation("health-route", PreparationState::Asks { question: "Which route is asked?".to_owned() }),
+                preparation(
+                    "redis-lock",
+                    PreparationState::Found { codes: vec![FindingCode("several-writers".into())] },
+                ),
+                preparation("pg-trgm", PreparationState::DoesNotApply { why: "this storage is sqlite".to_owned() }),
+                preparation("unit-arguments", PreparationState::Done { how: "nothing was found".to_owned() }),
+            ],
         },
+    }
+}
+
+fn preparation(id: &str, state: PreparationState) -> Preparation {
+    Preparation {
+        id: PreparationId(id.to_owned()),
+        note: "something changes".to_owned(),
+        remedy: "see to it".to_owned(),
+        source: Source::Measured,
+        state,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::UpgradeId;
 use cutover_vocabulary::hold::Choice;
-use cutover_vocabulary::plan::{Plan, Strategy};
+use cutover_vocabulary::plan::{Plan, PreparationId, Strategy};
 use cutover_vocabulary::status::{State, Status, WaitingFor};
 use std::time::Duration;
 
@@ -319,7 +319,10 @@ async fn planned(
     sandbox.save()?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if ask.yes => {
-            let approval = client.approve(plan.digest(), "approved with --yes in the sandbox").await?;
+            // Nothing but the sandbox depends on it.
+            let answer = |id: &PreparationId| (id.clone(), "this is the sandbox".to_owned());
+            let answers = plan.binding.questions.keys().map(answer).collect();
+            let approval = client.approve(plan.digest(), "approved with --yes in the sandbox", &answers).await?;
             if !context.screen.json {
                 plans::show_approval(&quiet, &plan, &approval, Rows::Counted)?;
             }

@@ -5,10 +5,10 @@ mod support;
 
 use cutover_core::plan::{self, Approve, MayNotStart, NotApprovable, may_start};
 use cutover_vocabulary::finding::{FindingCode, FindingSubject, Level};
-use cutover_vocabulary::plan::{Approval, Noticed, Plan, Strategy};
+use cutover_vocabulary::plan::{Approval, Noticed, Plan, PreparationId, Strategy};
 use cutover_vocabulary::storage::*;
 use cutover_vocabulary::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use support::*;
 
 fn about(name: &str) -> FindingSubject {
@@ -22,7 +22,7 @@ fn of_deployment() -> FindingSubject {
 }
 
 fn agreed(plan: &Plan, which: &Approve) -> Result<Approval, NotApprovable> {
-    plan::approve(plan, which, operator(), "we know".to_owned(), now(0).wall)
+    plan::approve(plan, which, &BTreeMap::new(), operator(), "we know".to_owned(), now(0).wall)
 }
 
 fn noticed(code: &str, level: Level, subject: FindingSubject) -> Noticed {
@@ -32,6 +32,10 @@ fn noticed(code: &str, level: Level, subject: FindingSubject) -> Noticed {
 /// What needs approval in two ledgers.
 fn lossy() -> Plan {
     Seen { ledgers: vec![("main", 1), ("shop", 2)], ..Seen::default() }.plan()
+}
+
+fn asked() -> (PreparationId, String) {
+    (PreparationId("log-on-stdout".to_owned()), "What reads it?".to_owned())
 }
 
 const LOSS: &str = "account-metadata-without-posting";
@@ -57,12 +61,12 @@ fn an_approval_names_the_plan_the_findings_and_the_exact_rows() {
 #[test]
 fn what_was_not_approved_keeps_the_start_back_by_name() {
     let plan = lossy();
-    let Err(MayNotStart::NeedsApproval { findings }) = may_start(&plan, &plan, None) else { panic!("no approval") };
+    let Err(MayNotStart::NeedsApproval { findings, .. }) = may_start(&plan, &plan, None) else { panic!("no approval") };
     assert_eq!(findings.len(), 2);
     let shop = (FindingCode(LOSS.to_owned()), of_ledger("shop"));
     let some = agreed(&plan, &Approve::These(vec![shop])).unwrap();
     assert_eq!(some.losses.keys().map(LedgerName::as_str).collect::<Vec<_>>(), ["shop"], "no rows of the other ledger");
-    let Err(MayNotStart::NeedsApproval { findings }) = may_start(&plan, &plan, Some(&some)) else {
+    let Err(MayNotStart::NeedsApproval { findings, .. }) = may_start(&plan, &plan, Some(&some)) else {
         panic!("half of it")
     };
     assert_eq!(findings.iter().map(|finding| finding.subject.clone()).collect::<Vec<_>>(), [of_ledger("main")]);
@@ -90,7 +94,9 @@ fn what_blocks_can_neither_be_approved_nor_started() {
     let seen = Seen { ledgers: vec![("main", 1), ("shop", 2)], ..Seen::default() };
     let mut surveys = seen.surveys();
     surveys[0].instances[0].storage.as_mut().unwrap().read_only = Some("/data: read-only".to_owned());
-    let blocked = plan::make(&ask(), &seen.registered(), &surveys, now(0).wall).unwrap();
+    let blocked =
+        plan::make(&cutover_core::catalogue::shipped().unwrap(), &ask(), &seen.registered(), &surveys, now(0).wall)
+            .unwrap();
     let refused = agreed(&blocked, &Approve::All).unwrap_err();
     assert_eq!(refused, NotApprovable::Blocked(vec!["storage-read-only".to_owned()]));
     assert!(refused.to_string().contains("storage-read-only"));
@@ -189,6 +195,9 @@ fn a_stale_plan_names_every_change_with_then_and_now() {
         ("finding account-metadata-without-posting about ledger shop is gone", |p| {
             p.binding.findings.retain(|finding| finding.subject != of_ledger("shop"));
         }),
+        ("question log-on-stdout is new", |p| {
+            p.binding.questions.insert(asked().0, asked().1);
+        }),
         ("finding mixed-versions about deployment prod is new", |p| {
             p.binding.findings.push(noticed("mixed-versions", Level::Approve, of_deployment()));
         }),
@@ -210,4 +219,40 @@ fn a_stale_plan_names_every_change_with_then_and_now() {
         changes,
         ["present version: 1.3.1, now 1.3.0", "limits: lanes 2, now 9", "ledger main is gone", "ledger shop is gone"]
     );
+}
+
+#[test]
+fn a_question_keeps_the_start_back_until_a_person_answers_it_in_words_bound_to_that_plan() {
+    let mut plan = lossy();
+    let (id, question) = asked();
+    plan.binding.questions.insert(id.clone(), question.clone());
+    assert_eq!(plan.level(), Some(Level::Approve));
+    let give = |plan: &Plan, answers: &[(&str, &str)]| {
+        let answers = answers.iter().map(|(id, text)| (PreparationId((*id).to_owned()), (*text).to_owned())).collect();
+        plan::approve(plan, &Approve::All, &answers, operator(), "we know".to_owned(), now(0).wall)
+    };
+    let unanswered = give(&plan, &[]).unwrap();
+    let refused = may_start(&plan, &plan, Some(&unanswered));
+    assert_eq!(
+        refused,
+        Err(MayNotStart::NeedsApproval { findings: Vec::new(), questions: BTreeMap::from([(id.clone(), question)]) })
+    );
+    assert_eq!(give(&plan, &[("log-on-stdout", "  ")]), Err(NotApprovable::EmptyAnswer(id.clone())));
+    let unknown = give(&plan, &[("elsewhere", "yes")]).unwrap_err();
+    assert!(unknown.to_string().contains("no question elsewhere; it asks log-on-stdout"), "{unknown}");
+    let answered = give(&plan, &[("log-on-stdout", "journald reads both")]).unwrap();
+    assert_eq!(may_start(&plan, &plan, Some(&answered)), Ok(()));
+    // The same answer to another plan is none.
+    let mut other = plan.clone();
+    other.binding.limits.lanes = 9;
+    assert!(matches!(may_start(&other, &other, Some(&answered)), Err(MayNotStart::NeedsApproval { .. })));
+}
+
+#[test]
+fn a_question_of_its_own_stands_alone() {
+    let mut plan = Seen { ledgers: vec![("main", 0)], ..Seen::default() }.plan();
+    assert_ne!(plan.level(), Some(Level::Approve));
+    plan.binding.questions.insert(asked().0, asked().1);
+    assert_eq!(plan.level(), Some(Level::Approve), "nothing but the question");
+    assert!(matches!(may_start(&plan, &plan, None), Err(MayNotStart::NeedsApproval { .. })));
 }

@@ -7,6 +7,8 @@ mod noticed;
 mod pages;
 #[path = "findings/postgres.rs"]
 mod postgres;
+#[path = "findings/preparations.rs"]
+mod preparations;
 mod support;
 
 use cutover_core::catalogue;
@@ -96,7 +98,14 @@ impl World {
         findings::all(&Case { catalogue: &catalogue, ask, registered, surveys })
     }
     fn plan(&self) -> Result<Plan, Vec<Finding>> {
-        plan::make(&self.ask, &self.registered, &self.surveys, now(0).wall).map_err(|cannot| cannot.findings)
+        plan::make(
+            &cutover_core::catalogue::shipped().unwrap(),
+            &self.ask,
+            &self.registered,
+            &self.surveys,
+            now(0).wall,
+        )
+        .map_err(|cannot| cannot.findings)
     }
 }
 
@@ -358,6 +367,18 @@ fn about_paths() -> Vec<Made> {
             }),
         ),
         path(
+            "storage-newer",
+            Level::Approve,
+            "records migration 7, which neither 1.4.0 nor 1.4.6 knows",
+            "the first release that knows these migrations is 1.5.0",
+            &[],
+            World::healthy().from((1, 4, 0)).to((1, 4, 6)).with(|w| {
+                w.each_storage(|storage| storage.identity = database());
+                w.ledger().migrations = Migrations(Some((0..=7).collect()));
+                w.ledger().legacy_layout = false;
+            }),
+        ),
+        path(
             "broken-upgrade",
             Level::Block,
             "1.7.8 to 1.8.0 on sqlite: upgrade ends 0, then every transaction is refused",
@@ -505,7 +526,7 @@ fn about_storages() -> Vec<Made> {
             also: &["path-not-in-table", "storage-inconsistent"],
             ..storage(
                 "ran-on-bad-release",
-                Level::Approve,
+                Level::Info,
                 "they disagree in 1 of 1 ledger(s): main",
                 "compare balances with your own books",
                 World::healthy().from((1, 10, 7)).to((1, 10, 8)).with(|w| {

@@ -36,7 +36,14 @@ fn migrating() -> Plan {
     for survey in &mut seen {
         survey.target = Ok(release.clone());
     }
-    let plan = cutover_core::plan::make(&ask, &Seen::three().registered(), &seen, now(0).wall).unwrap();
+    let plan = cutover_core::plan::make(
+        &cutover_core::catalogue::shipped().unwrap(),
+        &ask,
+        &Seen::three().registered(),
+        &seen,
+        now(0).wall,
+    )
+    .unwrap();
     assert!(plan.findings(finding::Level::Block).next().is_none(), "{:#?}", plan.observed.findings);
     plan
 }

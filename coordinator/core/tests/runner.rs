@@ -19,7 +19,10 @@ fn the_runner_is_the_first_by_name_that_sees_the_storage_and_nothing_in_the_way(
     let runner = |change: &dyn Fn(&mut Vec<cutover_vocabulary::survey::HostSurvey>)| {
         let mut surveys = seen.surveys();
         change(&mut surveys);
-        plan::make(&ask(), &seen.registered(), &surveys, now(0).wall).unwrap().binding.runner
+        plan::make(&cutover_core::catalogue::shipped().unwrap(), &ask(), &seen.registered(), &surveys, now(0).wall)
+            .unwrap()
+            .binding
+            .runner
     };
     let obstacle = |survey: &mut cutover_vocabulary::survey::HostSurvey| {
         survey.instances[0].storage.as_mut().unwrap().obstacles.push(lacks("pg_dump"));
@@ -39,7 +42,14 @@ fn the_runner_is_the_first_by_name_that_sees_the_storage_and_nothing_in_the_way(
 fn there_is_no_plan_without_a_declared_instance() {
     let seen = Seen::three();
     let ask = PlanAsk { declared: [instance("a"), instance("d")].into(), ..ask() };
-    let cannot = plan::make(&ask, &seen.registered(), &seen.surveys(), now(0).wall).unwrap_err();
+    let cannot = plan::make(
+        &cutover_core::catalogue::shipped().unwrap(),
+        &ask,
+        &seen.registered(),
+        &seen.surveys(),
+        now(0).wall,
+    )
+    .unwrap_err();
     let missing: Vec<_> = cannot.findings.iter().filter(|finding| finding.code.0 == "agent-not-seen").collect();
     assert_eq!(missing.len(), 1);
     assert!(missing[0].evidence.contains("declared"), "{}", missing[0].evidence);

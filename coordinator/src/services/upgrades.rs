@@ -56,7 +56,8 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         let leadership = self.shared.leading().await?;
         let (by, id) = caller(&asked.operator, &asked.request_id)?;
         let which = which(asked.findings, asked.all)?;
-        let approval = leadership.approve(&asked.plan, &which, by, reason(asked.reason)?, &id).await?;
+        let answers = cutover_proto::heard(asked.answers);
+        let approval = leadership.approve(&asked.plan, &which, &answers, by, reason(asked.reason)?, &id).await?;
         Ok(Response::new(approval.into()))
     }
 

@@ -113,7 +113,8 @@ impl Site {
     }
     pub async fn coordinator_at(&self, name: &str, endpoint: &Endpoint, faults: Arc<dyn Faults>) -> Coordinator {
         let name = CoordinatorName::new(name).unwrap();
-        let mut settings = Settings::new(name, endpoint.clone(), cutover_coordinator::settings::StorePlace::Memory);
+        let mut settings =
+            Settings::new(name, endpoint.clone(), cutover_coordinator::settings::StorePlace::Memory).unwrap();
         settings.limits = self.limits.clone();
         settings.survey = Elapsed::from_secs(2);
         let listening = until("the socket to be free", || async { listen(endpoint).await.ok() }).await;
@@ -197,6 +198,7 @@ impl Client {
                 reason: "we know".to_owned(),
                 findings: Vec::new(),
                 all: true,
+                answers: Default::default(),
             };
             self.upgrades.clone().approve(asked).await
         })

@@ -15,6 +15,7 @@ mod storage;
 
 use crate::malformed::Malformed;
 use cutover_vocabulary::{Elapsed, Timestamp};
+pub use plan::{heard, spoken};
 use prost_types::Timestamp as Wire;
 use serde::Serialize;
 

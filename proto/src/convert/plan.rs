@@ -6,7 +6,8 @@ use crate::v1 as pb;
 use cutover_vocabulary as words;
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject};
 use cutover_vocabulary::plan::{
-    Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, Plan, PlanDigest,
+    Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, PathWords, Plan, PlanDigest, Preparation,
+    PreparationId, PreparationState,
 };
 use cutover_vocabulary::storage::{BadRow, Damage, DamageKind, Dependent, LedgerSurvey};
 use std::collections::BTreeMap;
@@ -167,6 +168,7 @@ impl From<Binding> for pb::Binding {
             stages,
             waves,
             findings,
+            questions,
             limits,
         } = binding;
         Self {
@@ -183,6 +185,7 @@ impl From<Binding> for pb::Binding {
             stages: stages.into_iter().map(Into::into).collect(),
             waves: waves.into_iter().map(wave).collect(),
             findings: findings.into_iter().map(Into::into).collect(),
+            questions: spoken(questions),
             limits: Some(limits.into()),
         }
     }
@@ -206,6 +209,7 @@ impl TryFrom<pb::Binding> for Binding {
                 .map(|(n, wave)| texts(&format!("waves[{n}].instances"), &wave.instances))
                 .collect::<Result<_, _>>()?,
             findings: each("findings", wire.findings)?,
+            questions: heard(wire.questions),
             limits: wanted("limits", wire.limits)?,
         })
     }
@@ -296,11 +300,14 @@ impl TryFrom<pb::LedgerSurvey> for LedgerSurvey {
 
 impl From<Observed> for pb::Observed {
     fn from(observed: Observed) -> Self {
-        let Observed { at, findings, ledgers } = observed;
+        let Observed { at, findings, ledgers, path, preparations } = observed;
+        let words = |PathWords { manual, measured, storage }| pb::PathWords { manual, measured, storage };
         Self {
             at: Some(to_wire(at)),
             findings: findings.into_iter().map(Into::into).collect(),
             ledgers: ledgers.into_iter().map(Into::into).collect(),
+            path: path.map(words),
+            preparations: preparations.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -311,8 +318,56 @@ impl TryFrom<pb::Observed> for Observed {
             at: moment("at", wire.at)?,
             findings: each("findings", wire.findings)?,
             ledgers: each("ledgers", wire.ledgers)?,
+            path: wire.path.map(|pb::PathWords { manual, measured, storage }| PathWords { manual, measured, storage }),
+            preparations: each("preparations", wire.preparations)?,
         })
     }
+}
+
+impl From<Preparation> for pb::Preparation {
+    fn from(preparation: Preparation) -> Self {
+        use pb::preparation::State;
+        let Preparation { id, note, remedy, source, state } = preparation;
+        let state = match state {
+            PreparationState::DoesNotApply { why } => State::DoesNotApply(why),
+            PreparationState::Done { how } => State::Done(how),
+            PreparationState::Found { codes } => {
+                State::Found(pb::FoundBy { codes: codes.into_iter().map(|code| code.0).collect() })
+            }
+            PreparationState::Asks { question } => State::Asks(question),
+        };
+        Self { id: id.0, note, remedy, source: pb::Source::from(source).into(), state: Some(state) }
+    }
+}
+impl TryFrom<pb::Preparation> for Preparation {
+    type Error = Malformed;
+    fn try_from(wire: pb::Preparation) -> Result<Self, Malformed> {
+        use pb::preparation::State;
+        let state = match wire.state.ok_or_else(|| Malformed::at("state", "it is not said"))? {
+            State::DoesNotApply(why) => PreparationState::DoesNotApply { why },
+            State::Done(how) => PreparationState::Done { how },
+            State::Found(pb::FoundBy { codes }) => {
+                PreparationState::Found { codes: codes.into_iter().map(code).collect::<Result<_, _>>()? }
+            }
+            State::Asks(question) => PreparationState::Asks { question },
+        };
+        Ok(Self {
+            id: PreparationId(wire.id),
+            note: wire.note,
+            remedy: wire.remedy,
+            source: word::<pb::Source, _>("source", wire.source)?,
+            state,
+        })
+    }
+}
+
+/// Questions or answers to the wire.
+pub fn spoken(texts: BTreeMap<PreparationId, String>) -> BTreeMap<String, String> {
+    texts.into_iter().map(|(id, text)| (id.0, text)).collect()
+}
+/// Questions or answers from the wire.
+pub fn heard(texts: BTreeMap<String, String>) -> BTreeMap<PreparationId, String> {
+    texts.into_iter().map(|(id, text)| (PreparationId(id), text)).collect()
 }
 
 impl From<Plan> for pb::Plan {
@@ -348,7 +403,7 @@ pub(super) fn plan_digest(field: &str, digest: &str) -> Result<PlanDigest, Malfo
 
 impl From<Approval> for pb::Approval {
     fn from(approval: Approval) -> Self {
-        let Approval { plan, by, at, reason, findings, losses } = approval;
+        let Approval { plan, by, at, reason, findings, losses, answers } = approval;
         let lost = |ApprovedLosses { count, sha256 }| pb::ApprovedLosses { count, sha256: sha256.into() };
         Self {
             plan: plan.to_string(),
@@ -357,6 +412,7 @@ impl From<Approval> for pb::Approval {
             reason,
             findings: findings.into_iter().map(Into::into).collect(),
             losses: losses.into_iter().map(|(name, losses)| (name.into(), lost(losses))).collect(),
+            answers: spoken(answers),
         }
     }
 }
@@ -376,6 +432,7 @@ impl TryFrom<pb::Approval> for Approval {
             reason: wire.reason,
             findings: each("findings", wire.findings)?,
             losses: named("losses", wire.losses)?,
+            answers: heard(wire.answers),
         })
     }
 }

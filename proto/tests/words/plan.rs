@@ -3,7 +3,8 @@
 use super::*;
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, Source};
 use cutover_vocabulary::plan::{
-    Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, Plan, PlanDigest,
+    Approval, ApprovedLosses, Binding, Limits, Member, Noticed, Observed, PathWords, Plan, PlanDigest, Preparation,
+    PreparationId, PreparationState,
 };
 use proptest::collection::{btree_map, vec};
 
@@ -42,6 +43,26 @@ pub fn noticed() -> impl Strategy<Value = Noticed> {
     (finding_code(), level(), finding_subject()).prop_map(|(code, level, subject)| Noticed { code, level, subject })
 }
 
+fn preparation_id() -> impl Strategy<Value = PreparationId> {
+    "[a-z-]{1,16}".prop_map(PreparationId)
+}
+
+/// Questions or answers.
+fn texts_by_id() -> impl Strategy<Value = std::collections::BTreeMap<PreparationId, String>> {
+    btree_map(preparation_id(), text(), 0..3)
+}
+
+pub fn preparation() -> impl Strategy<Value = Preparation> {
+    let state = prop_oneof![
+        text().prop_map(|why| PreparationState::DoesNotApply { why }),
+        text().prop_map(|how| PreparationState::Done { how }),
+        vec(finding_code(), 0..3).prop_map(|codes| PreparationState::Found { codes }),
+        text().prop_map(|question| PreparationState::Asks { question }),
+    ];
+    (preparation_id(), text(), text(), select(&[Source::Manual, Source::CompanyFile][..]), state)
+        .prop_map(|(id, note, remedy, source, state)| Preparation { id, note, remedy, source, state })
+}
+
 pub fn limits() -> impl Strategy<Value = Limits> {
     (elapsed(), elapsed(), elapsed(), elapsed(), any::<[u16; 3]>(), elapsed()).prop_map(
         |(drain, step, migration, agent_lost, [attempts, lanes, wave], bake)| Limits {
@@ -71,12 +92,13 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         any::<(bool, bool)>(),
         (vec(stage(), 0..4), vec(vec(instance(), 0..3), 0..3)),
         vec(noticed(), 0..3),
+        texts_by_id(),
         limits(),
     );
     let binding = (who, what).prop_map(
         |(
             (deployment, from, target, strategy, members, runner),
-            (storage, ledgers, (lossy, collides), (stages, waves), findings, limits),
+            (storage, ledgers, (lossy, collides), (stages, waves), findings, questions, limits),
         )| Binding {
             deployment,
             from,
@@ -91,24 +113,23 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             stages,
             waves,
             findings,
+            questions,
             limits,
         },
     );
-    let observed = (moment(), vec(finding(), 0..3), vec(ledger_survey(), 0..3))
-        .prop_map(|(at, findings, ledgers)| Observed { at, findings, ledgers });
+    let words = (vec(text(), 0..3), vec(text(), 0..3), vec(text(), 0..3))
+        .prop_map(|(manual, measured, storage)| PathWords { manual, measured, storage });
+    let seen = (moment(), vec(finding(), 0..3), vec(ledger_survey(), 0..3));
+    let observed = (seen, proptest::option::of(words), vec(preparation(), 0..3)).prop_map(
+        |((at, findings, ledgers), path, preparations)| Observed { at, findings, ledgers, path, preparations },
+    );
     (binding, observed).prop_map(|(binding, observed)| Plan { binding, observed })
 }
 
 pub fn approval() -> impl Strategy<Value = Approval> {
     let losses = (any::<u64>(), digest()).prop_map(|(count, sha256)| ApprovedLosses { count, sha256 });
-    (digest(), operator(), moment(), text(), vec(noticed(), 0..3), btree_map(ledger(), losses, 0..3)).prop_map(
-        |(plan, by, at, reason, findings, losses)| Approval {
-            plan: PlanDigest(plan),
-            by,
-            at,
-            reason,
-            findings,
-            losses,
-        },
-    )
+    let what = (vec(noticed(), 0..3), btree_map(ledger(), losses, 0..3), texts_by_id());
+    (digest(), operator(), moment(), text(), what).prop_map(|(plan, by, at, reason, (findings, losses, answers))| {
+        Approval { plan: PlanDigest(plan), by, at, reason, findings, losses, answers }
+    })
 }

@@ -1,6 +1,6 @@
 //! Plans: what an upgrade would do.
 
-use crate::finding::{FindingCode, FindingSubject, Level};
+use crate::finding::{FindingCode, FindingSubject, Level, Source};
 use crate::phase::Stage;
 use crate::release::Release;
 use crate::storage::{LedgerSurvey, Losses, Migrations, StorageIdentity};
@@ -24,9 +24,10 @@ impl Plan {
     pub fn digest(&self) -> PlanDigest {
         PlanDigest(Digest::of_json(&self.binding))
     }
-    /// The strictest level among the findings; none without findings.
+    /// The strictest level among the findings, and approve where a question waits for an answer; none without either.
     pub fn level(&self) -> Option<Level> {
-        self.binding.findings.iter().map(|finding| finding.level).max()
+        let asked = (!self.binding.questions.is_empty()).then_some(Level::Approve);
+        self.binding.findings.iter().map(|finding| finding.level).chain(asked).max()
     }
     /// Findings of one level, in the plan's order.
     pub fn findings(&self, level: Level) -> impl Iterator<Item = &Finding> {
@@ -91,6 +92,9 @@ pub struct Binding {
     pub waves: Vec<Vec<InstanceName>>,
     /// What was noticed: codes, levels and subjects.
     pub findings: Vec<Noticed>,
+    /// What a person must answer before it starts, in their own words: the questions of the preparations that apply.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub questions: BTreeMap<PreparationId, String>,
     /// How long things may take.
     pub limits: Limits,
 }
@@ -183,7 +187,76 @@ pub struct Observed {
     pub findings: Vec<Finding>,
     /// The ledgers.
     pub ledgers: Vec<LedgerSurvey>,
+    /// What is known of the path from the lowest version that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathWords>,
+    /// The release notes as far as they are known: which apply, which do not and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preparations: Vec<Preparation>,
 }
+
+/// What the manual says of a path, what was measured, and what this storage shows; each a line with its source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct PathWords {
+    /// The manual's table, or a company's row of it.
+    pub manual: Vec<String>,
+    /// Measurements and the rules behind them.
+    pub measured: Vec<String>,
+    /// This storage.
+    pub storage: Vec<String>,
+}
+
+/// Names a preparation: what an answer is given to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PreparationId(pub String);
+impl fmt::Display for PreparationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One release note that asks for something to be done or looked at before an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Preparation {
+    /// Its name.
+    pub id: PreparationId,
+    /// What changes.
+    pub note: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where the knowledge comes from.
+    pub source: Source,
+    /// How it stands.
+    pub state: PreparationState,
+}
+
+/// How a preparation stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreparationState {
+    /// It does not apply.
+    DoesNotApply {
+        /// Why not.
+        why: String,
+    },
+    /// Nothing is left to do.
+    Done {
+        /// Who looked, or who does it.
+        how: String,
+    },
+    /// The check found something; the findings of these codes say what.
+    Found {
+        /// Which codes.
+        codes: Vec<FindingCode>,
+    },
+    /// A person must answer.
+    Asks {
+        /// What.
+        question: String,
+    },
+}
+
 impl Observed {
     /// What a migration would lose of this ledger, as seen.
     pub fn losses(&self, ledger: &LedgerName) -> Option<&Losses> {
@@ -206,6 +279,9 @@ pub struct Approval {
     pub findings: Vec<Noticed>,
     /// To losing exactly which rows: per ledger their number and the digest over them.
     pub losses: BTreeMap<LedgerName, ApprovedLosses>,
+    /// Answers to the plan's questions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<PreparationId, String>,
 }
 
 /// The rows of one ledger whose loss is approved.

@@ -2,6 +2,8 @@
 
 use super::origin::Origin;
 use cutover_vocabulary::Version;
+use cutover_vocabulary::finding::FindingCode;
+use cutover_vocabulary::plan::PreparationId;
 use cutover_vocabulary::storage::{Driver, LossClass};
 use semver::VersionReq;
 use serde::Deserialize;
@@ -33,6 +35,8 @@ pub struct Catalogue {
     pub dependents: Vec<DependentFate>,
     /// What makes a migration faster, measured.
     pub accelerators: Vec<Accelerator>,
+    /// Release notes that ask for something beforehand.
+    pub preparations: Vec<Preparation>,
 }
 
 /// One release.
@@ -275,6 +279,41 @@ pub enum DependentEffect {
     Dropped,
     /// The migration fails.
     Stops,
+}
+
+/// A release note that asks for something to be done or looked at before an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preparation {
+    /// Its name.
+    pub id: PreparationId,
+    /// It applies to an upgrade from these versions
+    pub from: VersionReq,
+    /// to these: what changed lies between.
+    pub to: VersionReq,
+    /// On this kind of storage alone; none: on any.
+    pub driver: Option<Driver>,
+    /// What changed.
+    pub note: String,
+    /// Who sees to it.
+    pub how: SeenTo,
+    /// What to do.
+    pub remedy: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Origin,
+}
+
+/// Who sees to a preparation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeenTo {
+    /// A check: done where there is no finding of these codes.
+    CheckedBy(Vec<FindingCode>),
+    /// A person, who answers in their own words.
+    Question(String),
+    /// This program itself; the text says how.
+    ByCutover(String),
 }
 
 /// What makes a migration faster.

@@ -1,8 +1,8 @@
 //! Reading the catalogue's file, and a company's own beside it. Every key is known; an unknown one is an error that names it.
 
 use super::data::{
-    Accelerator, BadRelease, BrokenUpgrade, Catalogue, DependentFate, LaneCollision, Loss, PathRow, ReleaseFacts,
-    SideBySide, SideBySideRule, SingleWriter, UnnamedPath,
+    Accelerator, BadRelease, BrokenUpgrade, Catalogue, DependentFate, LaneCollision, Loss, PathRow, Preparation,
+    ReleaseFacts, SideBySide, SideBySideRule, SingleWriter, UnnamedPath,
 };
 use super::origin::Origin;
 use serde::Deserialize;
@@ -57,6 +57,8 @@ struct File {
     dependent: Vec<DependentFate>,
     #[serde(default)]
     accelerator: Vec<Accelerator>,
+    #[serde(default)]
+    preparation: Vec<Preparation>,
 }
 
 impl Catalogue {
@@ -80,6 +82,7 @@ impl Catalogue {
             losses: file.loss,
             dependents: file.dependent,
             accelerators: file.accelerator,
+            preparations: file.preparation,
         })
     }
 
@@ -112,6 +115,12 @@ impl Catalogue {
                 return refuse(format!("[[release]] number {}: version", at + 1), why);
             }
         }
+        for (at, preparation) in theirs.preparations.iter().enumerate() {
+            if self.preparations.iter().chain(&theirs.preparations[..at]).any(|known| known.id == preparation.id) {
+                let why = format!("{} is there already; an answer names one preparation", preparation.id);
+                return refuse(format!("[[preparation]] number {}: id", at + 1), why);
+            }
+        }
         let Self {
             releases,
             paths,
@@ -125,6 +134,7 @@ impl Catalogue {
             losses,
             dependents,
             accelerators,
+            preparations,
         } = theirs;
         self.releases.extend(releases);
         self.paths.extend(paths);
@@ -137,6 +147,7 @@ impl Catalogue {
         self.losses.extend(losses);
         self.dependents.extend(dependents);
         self.accelerators.extend(accelerators);
+        self.preparations.extend(preparations);
         Ok(self)
     }
 
@@ -155,6 +166,7 @@ impl Catalogue {
             losses,
             dependents,
             accelerators,
+            preparations,
         } = self;
         vec![
             ("[[release]]", releases.iter().map(|entry| entry.source).collect()),
@@ -169,6 +181,7 @@ impl Catalogue {
             ("[[loss]]", losses.iter().map(|entry| entry.source).collect()),
             ("[[dependent]]", dependents.iter().map(|entry| entry.source).collect()),
             ("[[accelerator]]", accelerators.iter().map(|entry| entry.source).collect()),
+            ("[[preparation]]", preparations.iter().map(|entry| entry.source).collect()),
         ]
     }
 }

@@ -10,8 +10,8 @@ mod path;
 
 pub use beside::{Beside, Locks};
 pub use data::{
-    BadRelease, BrokenUpgrade, Catalogue, DependentEffect, DependentFate, Loss, PathRow, ReleaseFacts, SideBySide,
-    SideBySideResult, SideBySideRule, SingleWriter, Unless, UnnamedPath,
+    BadRelease, BrokenUpgrade, Catalogue, DependentEffect, DependentFate, Loss, PathRow, Preparation, ReleaseFacts,
+    SeenTo, SideBySide, SideBySideResult, SideBySideRule, SingleWriter, Unless, UnnamedPath,
 };
 pub use file::CatalogueError;
 pub use origin::Origin;

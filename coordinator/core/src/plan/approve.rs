@@ -2,8 +2,9 @@
 
 use super::make::noticed;
 use cutover_vocabulary::finding::{FindingCode, FindingSubject, Level};
-use cutover_vocabulary::plan::{Approval, ApprovedLosses, Plan};
+use cutover_vocabulary::plan::{Approval, ApprovedLosses, Plan, PreparationId};
 use cutover_vocabulary::{OperatorName, Timestamp};
+use std::collections::BTreeMap;
 
 /// What is agreed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +24,19 @@ pub enum NotApprovable {
     /// It has no such finding.
     #[error("the plan has no finding {0} about {1} that needs approval")]
     NoSuchFinding(FindingCode, FindingSubject),
+    /// It asks no such question.
+    #[error("the plan has no question {0}; it asks {asked}", asked = if .1.is_empty() { "nothing".to_owned() } else { .1.join(", ") })]
+    NoSuchQuestion(PreparationId, Vec<String>),
+    /// The answer says nothing.
+    #[error("the answer to {0} is empty; say in your own words what was seen to")]
+    EmptyAnswer(PreparationId),
 }
 
-/// An approval of a plan; bound to its digest, and to the very rows whose loss is agreed to.
+/// An approval of a plan with answers to its questions; bound to its digest, and to the very rows whose loss is agreed to.
 pub fn approve(
     plan: &Plan,
     which: &Approve,
+    answers: &BTreeMap<PreparationId, String>,
     by: OperatorName,
     reason: String,
     at: Timestamp,
@@ -36,6 +44,15 @@ pub fn approve(
     let blocking: Vec<String> = plan.findings(Level::Block).map(|finding| finding.code.to_string()).collect();
     if !blocking.is_empty() {
         return Err(NotApprovable::Blocked(blocking));
+    }
+    for (id, answer) in answers {
+        if !plan.binding.questions.contains_key(id) {
+            let asked = plan.binding.questions.keys().map(ToString::to_string).collect();
+            return Err(NotApprovable::NoSuchQuestion(id.clone(), asked));
+        }
+        if answer.trim().is_empty() {
+            return Err(NotApprovable::EmptyAnswer(id.clone()));
+        }
     }
     let all: Vec<_> = plan.findings(Level::Approve).map(noticed).collect();
     let findings = match which {
@@ -61,5 +78,5 @@ pub fn approve(
         Some((ledger.name.clone(), ApprovedLosses { count: ledger.losses.count, sha256 }))
     });
     let losses = losses.collect();
-    Ok(Approval { plan: plan.digest(), by, at, reason, findings, losses })
+    Ok(Approval { plan: plan.digest(), by, at, reason, findings, losses, answers: answers.clone() })
 }

@@ -1,12 +1,12 @@
 //! Makes a plan from surveys.
 
 use super::case::Case;
-use super::findings;
 use super::verdict::Verdict;
-use crate::catalogue::{self, CatalogueError};
+use super::{findings, preparations};
+use crate::catalogue::Catalogue;
 use crate::upgrade::{Way, forward};
 use cutover_vocabulary::finding::{Finding, Level};
-use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Strategy};
+use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Preparation, Strategy};
 use cutover_vocabulary::survey::HostSurvey;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,35 +60,25 @@ pub struct CannotPlan {
 /// A plan with findings of level block is a plan all the same, so that an operator sees everything at once; it cannot be
 /// started. Where not even the members, the storage or the release can be named, there is none.
 pub fn make(
+    catalogue: &Catalogue,
     ask: &PlanAsk,
     registered: &BTreeMap<InstanceName, AgentName>,
     surveys: &[HostSurvey],
     at: Timestamp,
 ) -> Result<Plan, CannotPlan> {
-    let catalogue = catalogue::shipped().map_err(unreadable)?;
-    let case = Case { catalogue: &catalogue, ask, registered, surveys };
+    let case = Case { catalogue, ask, registered, surveys };
     let findings = findings::all(&case);
-    let binding = binding(&case, &findings).ok_or_else(|| CannotPlan {
+    let preparations = preparations::preparations(&case, &findings);
+    let binding = binding(&case, &findings, &preparations).ok_or_else(|| CannotPlan {
         findings: findings.iter().filter(|f| f.level == Level::Block).cloned().collect(),
     })?;
     let ledgers = case.storages().first().map(|storage| storage.ledgers.clone()).unwrap_or_default();
-    Ok(Plan { binding, observed: Observed { at, findings, ledgers } })
-}
-
-fn unreadable(error: CatalogueError) -> CannotPlan {
-    let finding = super::case::finding(
-        "catalogue-unreadable",
-        Level::Block,
-        cutover_vocabulary::finding::FindingSubject::Path,
-        cutover_vocabulary::finding::Source::ThisHost,
-        error.to_string(),
-        "this is a fault of the program itself: install it again",
-    );
-    CannotPlan { findings: vec![finding] }
+    let path = case.verdicts().into_iter().next().map(|verdict| verdict.words);
+    Ok(Plan { binding, observed: Observed { at, findings, ledgers, path, preparations } })
 }
 
 /// `None` exactly where a finding of level block says what is missing; `findings_explain_every_missing_plan` holds it so.
-fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
+fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) -> Option<Binding> {
     let storage = *case.storages().first()?;
     let driver = storage.identity.driver();
     let target = case.surveys.iter().find_map(|host| host.target.clone().ok())?;
@@ -141,6 +131,7 @@ fn binding(case: &Case<'_>, findings: &[Finding]) -> Option<Binding> {
         stages: forward(way),
         waves,
         findings: findings.iter().map(noticed).collect(),
+        questions: preparations::questions(preparations),
         limits: case.ask.limits.clone(),
     })
 }

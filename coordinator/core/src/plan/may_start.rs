@@ -3,8 +3,9 @@
 use cutover_vocabulary::InstanceName;
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::phase::Stage;
-use cutover_vocabulary::plan::{Approval, Binding, Limits, Plan, Strategy};
+use cutover_vocabulary::plan::{Approval, Binding, Limits, Plan, PreparationId, Strategy};
 use cutover_vocabulary::storage::Migrations;
+use std::collections::BTreeMap;
 
 /// Why a plan may not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,10 +15,12 @@ pub enum MayNotStart {
         /// Which.
         findings: Vec<Finding>,
     },
-    /// Findings that a person must agree to first.
+    /// Findings that a person must agree to first, and questions that nobody has answered.
     NeedsApproval {
         /// Which.
         findings: Vec<Finding>,
+        /// Which.
+        questions: BTreeMap<PreparationId, String>,
     },
     /// What binds is different now.
     Stale {
@@ -41,11 +44,18 @@ pub fn may_start(agreed: &Plan, fresh: &Plan, approval: Option<&Approval>) -> Re
         approval.is_some_and(|approval| approval.findings.contains(&noticed))
     };
     let open: Vec<Finding> = agreed.findings(Level::Approve).filter(|finding| !approved(finding)).cloned().collect();
+    let answered = |id: &PreparationId| approval.is_some_and(|approval| approval.answers.contains_key(id));
+    let questions: BTreeMap<PreparationId, String> =
+        agreed.binding.questions.clone().into_iter().filter(|(id, _)| !answered(id)).collect();
     let moved = losses_moved(approval, fresh);
-    if open.is_empty() && !moved.is_empty() {
+    if open.is_empty() && questions.is_empty() && !moved.is_empty() {
         return Err(MayNotStart::Stale { changes: moved });
     }
-    if open.is_empty() { Ok(()) } else { Err(MayNotStart::NeedsApproval { findings: open }) }
+    if open.is_empty() && questions.is_empty() {
+        Ok(())
+    } else {
+        Err(MayNotStart::NeedsApproval { findings: open, questions })
+    }
 }
 
 /// Ledgers of which other rows would be lost than were approved. Seen again at Secure, where it would cost downtime.
@@ -76,6 +86,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         stages,
         waves,
         findings,
+        questions,
         limits,
     } = then;
     let mut changes = Vec::new();
@@ -143,6 +154,15 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     }
     for finding in now.findings.iter().filter(|finding| !findings.contains(finding)) {
         differ(false, format!("finding {} about {} is new", finding.code, finding.subject));
+    }
+    for (id, question) in questions {
+        match now.questions.get(id) {
+            None => differ(false, format!("question {id} is gone")),
+            Some(present) => differ(question == present, format!("question {id}: {question} Now: {present}")),
+        }
+    }
+    for id in now.questions.keys().filter(|id| !questions.contains_key(*id)) {
+        differ(false, format!("question {id} is new"));
     }
     changes
 }

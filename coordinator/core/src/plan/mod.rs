@@ -5,9 +5,11 @@ mod case;
 pub mod findings;
 mod make;
 mod may_start;
+mod preparations;
 pub mod verdict;
 
 pub use approve::{Approve, NotApprovable, approve};
 pub use case::Case;
 pub use make::{CannotPlan, PlanAsk, StrategyAsk, choose, make};
 pub use may_start::{MayNotStart, may_start};
+pub use preparations::preparations;

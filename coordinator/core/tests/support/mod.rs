@@ -198,7 +198,8 @@ impl Seen {
         self.plan_for(&ask())
     }
     pub fn plan_for(&self, ask: &PlanAsk) -> Plan {
-        plan::make(ask, &self.registered(), &self.surveys(), now(0).wall).unwrap()
+        plan::make(&cutover_core::catalogue::shipped().unwrap(), ask, &self.registered(), &self.surveys(), now(0).wall)
+            .unwrap()
     }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {
@@ -220,8 +221,13 @@ pub fn ask() -> PlanAsk {
     }
 }
 
+/// An answer to each question of a plan.
+pub fn answers(plan: &Plan) -> BTreeMap<cutover_vocabulary::plan::PreparationId, String> {
+    plan.binding.questions.keys().map(|id| (id.clone(), "seen to".to_owned())).collect()
+}
+
 pub fn approval(plan: &Plan) -> Approval {
-    plan::approve(plan, &Approve::All, operator(), "we know".to_owned(), now(0).wall).unwrap()
+    plan::approve(plan, &Approve::All, &answers(plan), operator(), "we know".to_owned(), now(0).wall).unwrap()
 }
 
 /// What an honest agent answers.

@@ -24,7 +24,8 @@ fn ran_on_it(case: &Case<'_>) -> Option<Finding> {
     };
     Some(finding(
         "ran-on-bad-release",
-        if disagree.is_empty() { Level::Info } else { Level::Approve },
+        // Where they disagree, a finding of its own needs approval.
+        Level::Info,
         FindingSubject::Storage,
         bad.source.source(),
         format!("{from} runs now: {}; balances were held against postings, {found}", bad.reason),
@@ -35,6 +36,18 @@ fn ran_on_it(case: &Case<'_>) -> Option<Finding> {
 /// The pages of its codes.
 pub(super) const PAGES: &[super::Page] = &[
     super::Page {
+        code: "ran-on-bad-release",
+        title: "a release runs that damages what it stores",
+        levels: &[Level::Info],
+        sources: &[Source::Measured],
+        means: "An instance runs a release that stores wrong balances after each of its starts. What it has stored stays wrong after \
+         the upgrade: every later release reads it as it is.",
+        found: "Every version that runs is looked up in the catalogue's list of bad releases. The agent holds `volumes` against the \
+         postings of every ledger in any case; where they differ, `balances-disagree` says so and needs approval.",
+        remedy: "Compare balances with your own books before the upgrade. Restart no instance of that release meanwhile: each start \
+         does more damage.",
+    },
+    super::Page {
         code: "bad-release",
         title: "a release that nobody should run",
         levels: &[Level::Block],
@@ -43,15 +56,5 @@ pub(super) const PAGES: &[super::Page] = &[
          zero after each start and store the wrong sums.",
         found: "The target is looked up in the catalogue's list of bad releases, which says what each of them does.",
         remedy: "Choose the release before or after it.",
-    },
-    super::Page {
-        code: "ran-on-bad-release",
-        title: "the storage runs on a release that nobody should run",
-        levels: &[Level::Info, Level::Approve],
-        sources: &[Source::Measured],
-        means: "1.10.6 and 1.10.7 count an account's balances from zero after each start of the process and store the wrong sums. What they \
-         stored wrongly stays wrong after the upgrade. Where balances and postings disagree the upgrade needs approval.",
-        found: "The versions that answer are looked up in the catalogue, and every ledger's balances are held against its postings.",
-        remedy: "Compare the balances with your own books before the upgrade, and restart no instance of that release meanwhile.",
     },
 ];

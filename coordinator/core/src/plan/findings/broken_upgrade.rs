@@ -2,8 +2,7 @@
 
 use crate::plan::case::Case;
 use crate::plan::verdict::Obstacle;
-use cutover_vocabulary::Finding;
-use cutover_vocabulary::finding::{Level, Source};
+use cutover_vocabulary::finding::{Finding, Level, Source};
 
 /// Of mixed versions any may have migrated the storage, so each is looked up.
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {

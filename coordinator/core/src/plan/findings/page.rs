@@ -106,6 +106,6 @@ fn of_source(source: Source) -> &'static str {
         Source::Measured => "`measured`: seen with the ledger's real binaries",
         Source::ThisStorage => "`this storage`: seen in the deployment's storage",
         Source::ThisHost => "`this host`: seen on a host of the deployment",
-        Source::CompanyFile => "`company file`: said by the company's own catalogue file",
+        Source::CompanyFile => "`company file`: the company's own file beside the catalogue says so",
     }
 }

@@ -32,13 +32,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 /// The pages of its codes.
 pub(super) const PAGES: &[super::Page] = &[super::Page {
     code: "rolling-refused",
-    title: "these versions cannot be moved one instance after the other",
+    title: "the instances cannot be moved one after the other",
     levels: &[Level::Block],
-    sources: &[Source::Manual, Source::Measured, Source::ThisStorage],
-    means: "While a fleet rolls, old and new instances write to one storage. Of some pairs the old one dies or acknowledges writes that \
-         are lost, of others the new one misses accounts or refuses writes for good; a pair that was never measured counts as such where \
-         the target has migrations that the storage lacks. Nothing of that shows in health checks.",
-    found: "The manual's table, the measurements of pairs with the rules behind them, and the migrations that this storage records are \
-         put side by side for every version that runs; the strictest holds.",
-    remedy: "Plan with `--strategy downtime`, which is allowed wherever the path is.",
+    sources: &[Source::Manual, Source::Measured],
+    means: "While it rolls, old and new instances work on one storage. One finding a reason: the manual's table demands downtime or \
+         does not name the path; the pair was measured, or a rule behind the measurements covers it, and harm comes of it (the \
+         old one is dead, loses writes, leaves accounts out of address filters, or both refuse each other's writes); the \
+         target has migrations that the storage lacks and the pair was never measured; there is only one instance.",
+    found: "The verdict on the path: the table, the measurements and what this storage records, side by side; the strictest holds. \
+         `coordinator/core/tests/verdicts` has the verdict on every pair of releases.",
+    remedy: "Plan it with `--strategy downtime`, which is always allowed where the path is; or leave the strategy away: then it \
+         rolls only where that is safe. A pair that you measured yourself can be told in the company's own file of the catalogue.",
 }];

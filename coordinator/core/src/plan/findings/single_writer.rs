@@ -3,8 +3,7 @@
 
 use crate::plan::case::Case;
 use crate::plan::verdict::Obstacle;
-use cutover_vocabulary::Finding;
-use cutover_vocabulary::finding::{Level, Source};
+use cutover_vocabulary::finding::{Finding, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     case.obstacles(Obstacle::SeveralWriters, "several-writers")
@@ -13,12 +12,15 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 /// The pages of its codes.
 pub(super) const PAGES: &[super::Page] = &[super::Page {
     code: "several-writers",
-    title: "a target of which only one instance may write",
+    title: "several instances of the target would write, and it bears only one",
     levels: &[Level::Block],
     sources: &[Source::Measured],
-    means: "From 1.10.6 on the ledger keeps its last transaction in memory. A second instance that writes makes each refuse the \
-         other's writes: one 200, then 409 for good. It holds of what is left at the end, whatever the strategy.",
-    found: "The target is looked up in the catalogue, the instances of the deployment are counted, and their lock strategy is read from \
-         their settings.",
-    remedy: "Let one instance write, or, from 1.10.11 on, set `lock-strategy: redis` on every one of them; or choose a target before 1.10.6.",
+    means: "From 1.10.6 on the ledger keeps the last transaction in memory. With a second writing instance, of the same version \
+         too, one write is answered 200 and then every one 409, for good. It holds of what is left at the end, so no strategy \
+         helps. From 1.10.11 on a redis lock on every instance makes it work; before, nothing does.",
+    found: "The target is looked up in the catalogue's list of releases with one writer; the agents tell each instance's \
+         `lock-strategy`. An instance that could not be asked counts as one without. That all of them name the same redis is \
+         not looked at.",
+    remedy: "Set `lock-strategy: redis` on every instance first, with one redis for all; or keep one instance; or choose a target \
+         before 1.10.6.",
 }];

@@ -27,23 +27,24 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 pub(super) const PAGES: &[super::Page] = &[
     super::Page {
         code: "storage-newer",
-        title: "the storage was migrated by a later release",
-        levels: &[Level::Block],
+        title: "a later release than both has migrated this storage",
+        levels: &[Level::Block, Level::Approve],
         sources: &[Source::ThisStorage, Source::Measured],
-        means: "The storage records migrations that neither the present release nor the target knows. No binary refuses a newer schema, \
-         so nothing but this says it: the release works on tables that it was never tried with.",
-        found: "The numbers in the ledgers' table `migrations` are held against those that the releases know.",
-        remedy: "Find out which release migrated it, an instance that was started by hand or a roll that was broken off, and choose that \
-         release or a later one as the target.",
+        means: "A ledger records a migration that neither the present release nor the target knows: somebody let a later release \
+             at it. No binary refuses a newer schema. It blocks where it is known what the target does on such tables, like \
+             writes that reach nothing but `log`; elsewhere it needs approval.",
+        found: "The highest migration that the ledgers record is held against what the catalogue knows of both releases; the \
+             releases that know exactly that migration are looked up beside the target.",
+        remedy: "Find out who migrated it, and choose a target that knows these migrations; the finding names the first.",
     },
     super::Page {
         code: "target-knows-fewer-migrations",
-        title: "the target knows fewer migrations than the storage records",
+        title: "the target knows fewer migrations than this storage records",
         levels: &[Level::Info],
         sources: &[Source::ThisStorage],
-        means: "A higher version can know fewer migrations than a lower one: 1.3.3 and 1.4.x, 1.9.6 and 1.10.0. No release takes a \
-         migration away, and these pairs work.",
-        found: "The numbers in the ledgers' table `migrations` are held against those that the target knows.",
+        means: "A higher version with fewer migrations: 1.4.x after 1.3.3, 1.10.0 after 1.9.6. Nothing is taken away, and what a \
+             ledger records afterwards is what was there joined with what the target knows.",
+        found: "The highest migration that the ledgers record is held against what the catalogue knows of the target.",
         remedy: "Nothing.",
     },
 ];

@@ -28,10 +28,10 @@ mod words;
 use crate::catalogue::{Catalogue, Locks, SideBySideResult};
 use cutover_vocabulary::Version;
 use cutover_vocabulary::finding::Source;
+use cutover_vocabulary::plan::PathWords;
 use cutover_vocabulary::storage::{Driver, Migrations};
 
 pub use stored::Stored;
-pub use words::Words;
 
 /// What a verdict is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Question<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The three words, side by side, for people.
-    pub words: Words,
+    pub words: PathWords,
     /// What no approval lifts.
     pub blocks: Vec<Reason<Obstacle>>,
     /// What a person must approve.

@@ -2,22 +2,12 @@
 
 use super::{Question, Stored};
 use crate::catalogue::{Catalogue, Locks, PathVerdict, Unless};
+use cutover_vocabulary::plan::PathWords;
 use cutover_vocabulary::storage::Migrations;
 use std::collections::BTreeSet;
 
-/// What the manual says, what was measured, and what this storage shows; each a line with its source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    /// The manual's table, or a company's row of it.
-    pub manual: Vec<String>,
-    /// Measurements and the rules behind them.
-    pub measured: Vec<String>,
-    /// This storage.
-    pub storage: Vec<String>,
-}
-
-pub(super) fn of(catalogue: &Catalogue, question: &Question<'_>, stored: &Stored) -> Words {
-    Words {
+pub(super) fn of(catalogue: &Catalogue, question: &Question<'_>, stored: &Stored) -> PathWords {
+    PathWords {
         manual: manual(catalogue, question),
         measured: measured(catalogue, question),
         storage: storage(catalogue, question, stored),
