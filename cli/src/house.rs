@@ -34,19 +34,19 @@ pub struct House {
 
 impl House {
     /// Starts a coordinator, an agent for each of the settings, and every service whose settings say so. The coordinator
-    /// listens where the first settings look for it. `store` is the folder of the coordinator's store, `lanes` how many
-    /// ledgers it has worked on at once; none: its usual number.
+    /// listens where the first settings look for it. `store` is the folder of the coordinator's store, `limits` the lines
+    /// of its settings' table of that name.
     ///
     /// # Errors
     /// [`Trouble`] when there are no settings, or a file or the address cannot be used.
-    pub async fn start(settings: Vec<AgentSettings>, store: &Path, lanes: Option<u16>) -> Result<Self, Trouble> {
+    pub async fn start(settings: Vec<AgentSettings>, store: &Path, limits: &str) -> Result<Self, Trouble> {
         let first = settings.first().ok_or_else(|| Trouble::usage("there is no agent to start"))?;
         let endpoint = first.coordinator.0.clone();
         let shutdown = CancellationToken::new();
         for settings in &settings {
             settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
         }
-        let coordinator = coordinator(&endpoint, store, lanes, shutdown.clone()).await?;
+        let coordinator = coordinator(&endpoint, store, limits, shutdown.clone()).await?;
         let mut house = Self { endpoint, shutdown, coordinator, agents: Vec::new() };
         for settings in settings {
             // What was started ends with the house, which is dropped where one cannot be.
@@ -136,17 +136,16 @@ async fn all_there(client: &Client, instances: &[InstanceName]) -> bool {
 async fn coordinator(
     endpoint: &Endpoint,
     store: &Path,
-    lanes: Option<u16>,
+    limits: &str,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
     let file = store.join("coordinator.db");
     // As it would be written in a settings file: a JSON string is a TOML string.
     let text = |value: String| serde_json::Value::String(value).to_string();
     let toml = format!(
-        "name = \"local\"\nlisten = {}\nstore = {}\n{}",
+        "name = \"local\"\nlisten = {}\nstore = {}\n[limits]\n{limits}",
         text(endpoint.to_string()),
         text(format!("sqlite:{}", file.display())),
-        lanes.map(|lanes| format!("[limits]\nlanes = {lanes}\n")).unwrap_or_default()
     );
     let settings = CoordinatorSettings::parse(&toml, Path::new("the coordinator of this process"))
         .map_err(|error| Trouble::failed("cannot set up the coordinator", error))?;

@@ -30,7 +30,7 @@ pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Troubl
     house::log_to(&settings.state.join("cutover.log"))?;
     let instances: Vec<InstanceName> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
     let store = settings.state.join("coordinator");
-    let house = House::start(vec![settings], &store, None).await?;
+    let house = House::start(vec![settings], &store, "").await?;
     let result = inside(context, &house, &deployment, &instances, &args).await;
     house.stop(result).await
 }
