@@ -12,6 +12,7 @@ use cutover_vocabulary::fact::{Ending, Fact, Recorded, Settlement};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::phase::*;
+use cutover_vocabulary::plan::{Plan, Preparation, PreparationId, PreparationState};
 use cutover_vocabulary::storage::*;
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ fn examples() -> BTreeMap<String, Recorded> {
     play.until_end();
     let mut forward = Play::start(Seen::default().plan());
     forward.until_end();
-    for recorded in play.facts.iter().chain(&forward.facts) {
+    let asked = Play::start(with_questions());
+    for recorded in play.facts.iter().chain(&forward.facts).chain(&asked.facts) {
         all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());
     }
     for fact in rare(&order, forward.facts.len()) {
@@ -38,6 +40,29 @@ fn examples() -> BTreeMap<String, Recorded> {
         all.entry(name(&example.fact)).or_insert(example);
     }
     all
+}
+
+/// A plan with a question, of every way in which a preparation can stand.
+fn with_questions() -> Plan {
+    let mut plan = Seen { ledgers: vec![("main", 0)], ..Seen::default() }.plan();
+    let id = PreparationId("log-on-stdout".to_owned());
+    let question = "What reads the ledger's log?".to_owned();
+    plan.binding.questions.insert(id.clone(), question.clone());
+    let states = [
+        PreparationState::Asks { question },
+        PreparationState::DoesNotApply { why: "this storage is sqlite".to_owned() },
+        PreparationState::Done { how: "nothing was found".to_owned() },
+        PreparationState::Found { codes: vec![finding::FindingCode("several-writers".to_owned())] },
+    ];
+    let preparation = |state| Preparation {
+        id: id.clone(),
+        note: "the log goes to stdout".to_owned(),
+        remedy: "read it there".to_owned(),
+        source: finding::Source::CompanyFile,
+        state,
+    };
+    plan.observed.preparations = states.into_iter().map(preparation).collect();
+    plan
 }
 
 /// Variants that a plain run does not meet.
@@ -118,6 +143,7 @@ fn name(fact: &Fact) -> String {
         Fact::Held { hold } => Some(word(&hold.reason)),
         Fact::BorderCrossed { border } => Some(border.to_string()),
         Fact::Ended { ending, .. } => Some(word(ending)),
+        Fact::Started { plan, .. } if !plan.binding.questions.is_empty() => Some("with-answers".to_owned()),
         Fact::Started { .. }
         | Fact::StageEntered { .. }
         | Fact::EvidenceRefused { .. }

@@ -232,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_the_documentation_shows_can_be_used() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/catalogue.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let ours = with(shown).unwrap();
+        assert_eq!(ours.preparations.iter().filter(|it| it.source == Origin::Company).count(), 1);
+    }
+
+    #[test]
     fn a_company_changes_no_release_states_no_source_and_lifts_no_block() {
         for (text, place, why) in [
             (
