@@ -304,6 +304,11 @@ impl Fleet {
         Writer::start(self.front.address, LEDGERS)
     }
 
+    /// Where the coordinator listens, as an operator names it.
+    pub fn coordinator(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
     /// Waits until every instance answers as that version.
     pub fn until_serves(&self, wanted: &str) {
         for host in &self.hosts {

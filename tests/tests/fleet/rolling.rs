@@ -5,6 +5,7 @@ use cutover_proto::v1::Strategy;
 use cutover_tests::checks::{check_facts, until_phase};
 use cutover_tests::clients::{Told, check_exactly_once, version};
 use cutover_tests::fleet::{Fleet, LEDGERS, Plan};
+use cutover_tests::house::program;
 use cutover_tests::until;
 use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::phase::Phase;
@@ -107,4 +108,44 @@ fn a_coordinator_that_is_killed_in_every_phase_of_a_wave_goes_on_and_no_request_
     fleet.until_serves("1.4.6");
     check_exactly_once(fleet.host(1).address, LEDGERS, &told);
     check_facts(&fleet.voice.facts(&upgrade).unwrap());
+}
+
+/// What `cutover plan` says to an operator who asks for a roll.
+fn asked_to_roll(fleet: &Fleet, to: &str) -> (Option<i32>, String) {
+    fleet.voice.plan_when_ready("prod", to);
+    let output = std::process::Command::new(program("cutover"))
+        .args(["plan", "prod", "--to", to, "--strategy", "rolling", "--coordinator", &fleet.coordinator()])
+        .env("USER", "tester")
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn is_refused_and_passes_with_downtime(from: &'static str, to: &'static str, fact: &str) {
+    let Some(fleet) = Fleet::new(Plan { from, to, ..Plan::default() }) else { return };
+    let (status, said) = asked_to_roll(&fleet, to);
+    assert_eq!(status, Some(4), "{said}");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let said = words.join(" ");
+    assert!(said.contains("rolling-refused") && said.contains(fact), "{fact:?} in {said}");
+    assert!(said.contains("--strategy downtime"), "{said}");
+    let writer = fleet.writer();
+    let upgrade = fleet.begin();
+    let status = fleet.until_state(&upgrade, State::Completed);
+    assert_eq!(status.strategy, cutover_vocabulary::plan::Strategy::Downtime);
+    writes(&writer, 20);
+    let told = writer.end();
+    fleet.until_serves(to);
+    check_exactly_once(fleet.host(1).address, LEDGERS, &told);
+    check_facts(&fleet.voice.facts(&upgrade).unwrap());
+}
+
+#[test]
+fn disaster_1_a_roll_from_1_3_1_to_1_3_3_is_refused_for_what_was_measured_and_passes_with_downtime() {
+    is_refused_and_passes_with_downtime("1.3.1", "1.3.3", "503");
+}
+
+#[test]
+fn disaster_10_a_roll_from_1_4_6_to_1_9_6_is_refused_for_what_was_measured_and_passes_with_downtime() {
+    is_refused_and_passes_with_downtime("1.4.6", "1.9.6", "log");
 }

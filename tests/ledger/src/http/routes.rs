@@ -150,6 +150,9 @@ fn info(app: &App) -> Stored<Answer> {
 
 fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: &Cancel) -> Stored<Answer> {
     let head = app.release.answers.head;
+    if asked.method == "GET" && app.faults.reads_fail() {
+        return Ok(Answer::error(app.release, 500, "INTERNAL", "reads fail by a switch"));
+    }
     match (asked.method, path) {
         ("POST", ["transactions"]) => match serde_json::from_slice::<TransactionBody>(asked.body) {
             Ok(body) => match draft(app, 0, body) {
