@@ -138,10 +138,11 @@ impl Fleet {
         let mut fleet = Self { dir, cluster, hosts, front, coordinator: None, listen, voice, plan, lost: Vec::new() };
         fleet.write_settings();
         fleet.start_coordinator();
+        // The first makes what all share in the database; several that do so at once can fail, as the real ledgers do.
         for number in 1..=fleet.hosts.len() {
             fleet.start_agent(number);
+            fleet.until_answers(number, fleet.plan.from);
         }
-        fleet.until_serves(fleet.plan.from);
         for ledger in LEDGERS {
             let address = fleet.hosts[0].address.to_string();
             let seeded = seed::over_http(&address, ledger, fleet.plan.transactions).unwrap();
@@ -312,10 +313,13 @@ impl Fleet {
     /// Waits until every instance answers as that version.
     pub fn until_serves(&self, wanted: &str) {
         for host in &self.hosts {
-            until(&format!("{wanted} answers on host {}", host.number), Duration::from_secs(60), || {
-                (version(host.address).as_deref() == Some(wanted)).then_some(())
-            });
+            self.until_answers(host.number, wanted);
         }
+    }
+    fn until_answers(&self, number: usize, wanted: &str) {
+        until(&format!("{wanted} answers on host {number}"), Duration::from_secs(60), || {
+            (version(self.host(number).address).as_deref() == Some(wanted)).then_some(())
+        });
     }
 
     /// Plans, approves what needs it, starts; the upgrade's name.

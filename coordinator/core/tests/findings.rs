@@ -522,20 +522,6 @@ fn about_storages() -> Vec<Made> {
                 }),
             )
         },
-        Made {
-            also: &["path-not-in-table", "storage-inconsistent"],
-            ..storage(
-                "ran-on-bad-release",
-                Level::Info,
-                "they disagree in 1 of 1 ledger(s): main",
-                "compare balances with your own books",
-                World::healthy().from((1, 10, 7)).to((1, 10, 8)).with(|w| {
-                    w.ledger().migrations = Migrations(Some((0..=20).collect()));
-                    w.ledger().legacy_layout = false;
-                    w.ledger().inconsistencies = vec!["account bank: 1 in, 2 by postings".to_owned()];
-                }),
-            )
-        },
         storage(
             "disk-space",
             Level::Block,

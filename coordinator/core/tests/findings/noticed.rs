@@ -77,7 +77,7 @@ fn about_services() -> Vec<Made> {
 fn ran_on_it() -> Made {
     Made {
         code: "ran-on-bad-release",
-        level: Level::Approve,
+        level: Level::Info,
         subject: FindingSubject::Storage,
         seen: "they disagree in 1 of 1 ledger(s): main",
         remedy: "compare balances with your own books",
