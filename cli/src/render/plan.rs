@@ -65,8 +65,16 @@ fn verdict(ink: Ink, plan: &Plan) -> String {
             ink.stop(&format!("It cannot start: {what}."))
         }
         Some(Level::Approve) => {
-            let what = words::count(number(Level::Approve), "finding is approved", "findings are approved");
-            ink.heed(&format!("It can start once {what}."))
+            let approved = match number(Level::Approve) {
+                0 => None,
+                number => Some(words::count(number, "finding is approved", "findings are approved")),
+            };
+            let answered = match plan.binding.questions.len() as u64 {
+                0 => None,
+                number => Some(words::count(number, "question is answered", "questions are answered")),
+            };
+            let what: Vec<String> = approved.into_iter().chain(answered).collect();
+            ink.heed(&format!("It can start once {}.", what.join(" and ")))
         }
         Some(Level::Info) | None => ink.good("It can start."),
     }
@@ -79,7 +87,10 @@ fn findings(page: &mut Page, plan: &Plan, level: Level) {
         Level::Block if number == 0 => return,
         Level::Approve if number == 0 => {
             page.gap();
-            let line = page.ink.good("Nothing needs approval.");
+            let line = match plan.binding.questions.is_empty() {
+                true => page.ink.good("Nothing needs approval."),
+                false => page.ink.heed("No finding needs approval, but the release notes ask something."),
+            };
             page.raw(&line);
             return;
         }
@@ -315,7 +326,11 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
             page.command(4, &next.plan(&plan.binding.deployment, &plan.binding.target.version));
         }
         Some(Level::Approve) => {
-            page.paragraph(2, "If you agree to everything under \"Needs approval\", each row listed included:");
+            if plan.findings(Level::Approve).next().is_some() {
+                page.paragraph(2, "If you agree to everything under \"Needs approval\", each row listed included:");
+            } else {
+                page.paragraph(2, "Once you have seen to what the release notes ask:");
+            }
             let (mut approve, start) = (next.approve(digest), next.start(digest));
             for id in plan.binding.questions.keys() {
                 approve.push_str(&format!(" --answer '{id}=WHAT WAS SEEN TO'"));
@@ -368,7 +383,6 @@ mod tests {
         );
     }
 
-    /// What an operator has in front of them, word for word.
     #[test]
     fn a_plan_shows_the_release_notes_with_what_is_asked_first_and_tells_how_to_answer() {
         let mut plan = sample::plan();
@@ -380,14 +394,16 @@ mod tests {
             at("unit-arguments (measured): nothing was found") < at("pg-trgm: does not apply, this storage is sqlite")
         );
         at("1.4.x from 1.0.0 on: with downtime");
+        at("It can start once 1 finding is approved and 1 question is answered.");
         at("--answer 'health-route=WHAT WAS SEEN TO'");
     }
 
+    /// What an operator has in front of them, word for word.
     #[test]
     fn a_blocked_plan_reads_like_this() {
         let text = shown(&sample::noticed());
         let begin = text.find("Blocks the upgrade").unwrap();
-        let end = text.find("Ledgers (1)").unwrap();
+        let end = text.find("Release notes").unwrap();
         assert_eq!(&text[begin..end], NOTICED, "{text}");
         assert!(text.contains("\nIt cannot start: 2 findings block it.\n"), "{text}");
     }

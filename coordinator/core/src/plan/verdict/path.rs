@@ -124,14 +124,13 @@ fn known(
         )),
         Some(_) => {}
     }
-    match catalogue.release(from) {
-        None => approvals.push(reason(
+    if catalogue.release(from).is_none() {
+        approvals.push(reason(
             Source::Measured,
             format!("nothing is known of {from}, which runs now"),
             "read what the rehearsal shows on a copy of this storage before you approve; or describe it in the company's \
              own file: the setting `catalogue` of the coordinator, a table [[release]]",
-        )),
-        Some(_) => {}
+        ));
     }
 }
 
