@@ -80,7 +80,7 @@ fn what_a_verdict_refuses_it_never_chooses_and_downtime_is_never_refused() {
             assert_eq!(verdict.downtime_required(), refused, "{from} to {to}");
             let auto = choose(StrategyAsk::Auto, std::slice::from_ref(&verdict));
             assert_eq!(auto == Strategy::Rolling, !refused, "{from} to {to}");
-            assert_eq!(choose(StrategyAsk::Downtime, &[verdict.clone()]), Strategy::Downtime);
+            assert_eq!(choose(StrategyAsk::Downtime, std::slice::from_ref(&verdict)), Strategy::Downtime);
             if verdict.standing() == Standing::Blocked {
                 assert!(refused, "{from} to {to}: what is blocked does not roll");
             }

@@ -42,7 +42,9 @@ fn a_preparation_applies_where_its_range_is_crossed_and_says_why_where_it_is_not
     assert_eq!(plan.binding.questions.keys().map(|id| id.0.as_str()).collect::<Vec<_>>(), ["log-on-stdout"]);
     let why = |world: &World, id| match state(world, id) {
         PreparationState::DoesNotApply { why } => why,
-        other => panic!("{id}: {other:?}"),
+        other @ (PreparationState::Done { .. } | PreparationState::Found { .. } | PreparationState::Asks { .. }) => {
+            panic!("{id}: {other:?}")
+        }
     };
     let within = newer(World::healthy().from((1, 10, 0)).to((1, 10, 5)));
     assert!(why(&within, "log-on-stdout").contains("nothing of that runs"));

@@ -47,7 +47,7 @@ impl Object {
     }
 
     fn raw(self) -> Box<RawValue> {
-        RawValue::from_string(self.text()).unwrap_or_else(|_| Box::<RawValue>::from(RawValue::NULL.to_owned()))
+        RawValue::from_string(self.text()).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }
 

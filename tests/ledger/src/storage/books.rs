@@ -4,6 +4,7 @@ use super::Stored;
 use crate::model::{CommitVolumes, Draft, Posting, Volume};
 use crate::storage::StoreError;
 use serde_json::{Map, Value, json};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An account and an asset.
@@ -61,9 +62,9 @@ impl Counting {
         for posting in postings {
             for account in [&posting.source, &posting.destination] {
                 let place = (account.clone(), posting.asset.clone());
-                if !moved.before.contains_key(&place) {
-                    let volume = self.get(&place, &mut read)?;
-                    moved.before.insert(place, volume);
+                if let Entry::Vacant(before) = moved.before.entry(place) {
+                    let volume = self.get(before.key(), &mut read)?;
+                    before.insert(volume);
                 }
             }
         }
