@@ -39,6 +39,9 @@ const SCENARIOS: &[(Scenario, Ending)] = &[
     (Scenario::DiesAt("c", Phase::Drain), Ending::Completed),
     (Scenario::DiesAt("c", Phase::Migrate), Ending::Completed),
     (Scenario::DiesAt("a", Phase::Secure), Ending::Completed),
+    (Scenario::Rolling, Ending::Completed),
+    (Scenario::RollingBackAt(Phase::Bake), Ending::RolledBack),
+    (Scenario::RollingBackAt(Phase::Drain), Ending::RolledBack),
 ];
 
 #[test]

@@ -38,6 +38,10 @@ pub enum Scenario {
     AppearsAt(Phase),
     /// Three, and the host of this one burns down when this phase is entered; it is excused.
     DiesAt(&'static str, Phase),
+    /// Three that move one after the other, with nothing to migrate.
+    Rolling,
+    /// The same, and the operator rolls back when this phase is entered after clients were let in.
+    RollingBackAt(Phase),
 }
 impl Scenario {
     /// How many hosts it begins with.
@@ -46,6 +50,7 @@ impl Scenario {
     }
     fn seen(self) -> Seen {
         match self {
+            Self::Rolling | Self::RollingBackAt(_) => Seen::three_at((1, 4, 0), 6),
             Self::Three | Self::ThreeRollbackAt(_) | Self::AppearsAt(_) | Self::DiesAt(..) => Seen::three(),
             Self::Honest
             | Self::AbortAt(_)
@@ -471,7 +476,12 @@ impl World {
             Scenario::RollbackAt(at) | Scenario::ThreeRollbackAt(at) if at == phase && migrated => {
                 Some(Ask::Rollback { reason })
             }
+            Scenario::RollingBackAt(at) if at == phase && upgrade.crossed(Border::OpenAuthorised) => {
+                Some(Ask::Rollback { reason })
+            }
             Scenario::Honest
+            | Scenario::Rolling
+            | Scenario::RollingBackAt(_)
             | Scenario::AbortAt(_)
             | Scenario::RollbackAt(_)
             | Scenario::ThreeRollbackAt(_)

@@ -126,7 +126,7 @@ fn a_role_that_lacks_a_right_blocks_the_plan_and_the_grant_is_named() {
 
 /// Disaster 6: a reporting view on `postings` vanishes with a NOTICE; on `metadata` it stops the migration.
 #[test]
-fn a_view_on_postings_needs_approval_and_one_on_metadata_blocks() {
+fn disaster_6_a_view_on_postings_needs_approval_and_one_on_metadata_blocks() {
     let Some(fleet) = Fleet::new(Plan::default()) else { return };
     fleet.sql("CREATE SCHEMA reports; CREATE VIEW reports.sums AS SELECT asset, sum(amount) FROM main.postings GROUP BY asset");
     let found = codes(&fleet);

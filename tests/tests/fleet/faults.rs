@@ -69,7 +69,7 @@ fn a_ledger_that_failed_is_tried_again_when_a_person_says_so() {
 
 /// Disaster 3: on PostgreSQL too a bad row is found before the night.
 #[test]
-fn a_bad_row_blocks_the_plan() {
+fn disaster_3_a_bad_row_blocks_the_plan() {
     let Some(fleet) = Fleet::new(Plan::default()) else { return };
     let body =
         r#"{"postings":[{"source":"world","destination":"bank","amount":1,"asset":"USD/2"}],"reference":"a\"b"}"#;

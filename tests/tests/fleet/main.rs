@@ -2,6 +2,7 @@
 //! real server, and the simulator of the ledger; clients write all the time through a front.
 
 mod database;
+mod disasters;
 mod faults;
 mod kills;
 mod members;

@@ -209,7 +209,7 @@ fn a_migration_that_goes_on_in_the_server_after_its_host_was_killed_is_waited_fo
 }
 
 #[test]
-fn lanes_that_collide_are_tried_again_by_themselves() {
+fn disaster_8_lanes_that_collide_are_tried_again_by_themselves() {
     let Some(fleet) = Fleet::new(Plan { lanes: 3, ..Plan::default() }) else { return };
     let writer = fleet.writer();
     let upgrade = fleet.begin();

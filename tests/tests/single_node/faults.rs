@@ -145,7 +145,7 @@ fn an_instance_that_dies_at_its_closed_start_rolls_back() {
 
 /// Disaster 7: the new binary does not know a flag of the old unit.
 #[test]
-fn a_unit_argument_that_the_target_does_not_know_is_found_before_any_downtime() {
+fn disaster_7_a_unit_argument_that_the_target_does_not_know_is_found_before_any_downtime() {
     let house = House::new(Plan { args: vec!["--persist-config=false".to_owned()], ..Plan::default() });
     let writer = house.writer();
     let plan = house.voice.plan_when_ready("prod", "1.4.6");
@@ -158,7 +158,7 @@ fn a_unit_argument_that_the_target_does_not_know_is_found_before_any_downtime() 
 
 /// Disaster 3: one bad row stops one ledger and leaves the fleet half migrated.
 #[test]
-fn a_bad_row_blocks_the_plan() {
+fn disaster_3_a_bad_row_blocks_the_plan() {
     let house = House::new(Plan::default());
     let body =
         r#"{"postings":[{"source":"world","destination":"bank","amount":1,"asset":"USD/2"}],"reference":"a\"b"}"#;
