@@ -18,8 +18,12 @@ fn released(dir: &Path, version: &str) -> Subject {
 
 fn keeps_the_contract(version: &str, from: Option<&str>, place: Place) {
     let dir = tempfile::tempdir().unwrap();
-    let bench =
-        Bench { subject: released(dir.path(), version), from: from.map(|from| released(dir.path(), from)), beside: None, place };
+    let bench = Bench {
+        subject: released(dir.path(), version),
+        from: from.map(|from| released(dir.path(), from)),
+        beside: None,
+        place,
+    };
     let mut lines = Vec::new();
     let tally = contract::run(&bench, "", |line| lines.push(line.to_owned()));
     let failed: Vec<&String> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();

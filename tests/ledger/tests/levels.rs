@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The first or a measured release of each behaviour. 1.3.1, 1.3.3 and 1.4.6 keep the whole contract in tests/contract.rs; 1.4.0 to
 /// 1.4.2 sleep two seconds at every command, and 1.4.0 is among the pairs.
 const LEVELS: &[&str] = &[
-    "1.0.5", "1.1.0", "1.2.1", "1.3.0", "1.4.3", "1.5.0", "1.6.1", "1.7.0", "1.7.4", "1.7.8", "1.8.0", "1.8.3", "1.9.0", "1.9.4",
-    "1.9.6", "1.10.0", "1.10.1", "1.10.3", "1.10.7", "1.10.10", "1.10.12", "1.12.0",
+    "1.0.5", "1.1.0", "1.2.1", "1.3.0", "1.4.3", "1.5.0", "1.6.1", "1.7.0", "1.7.4", "1.7.8", "1.8.0", "1.8.3",
+    "1.9.0", "1.9.4", "1.9.6", "1.10.0", "1.10.1", "1.10.3", "1.10.7", "1.10.10", "1.10.12", "1.12.0",
 ];
 
 /// Those of them that differ in a schema, or in whose storages others are interested.
@@ -107,8 +107,7 @@ fn levels_hold(levels: &[&str], checks: fn(Driver) -> Vec<Check>, place: &Place)
 fn pairs_hold(place: &Place) {
     let shelf = Shelf::new();
     all_hold(PAIRS, |(old, new), report| {
-        let bench =
-            Bench { subject: shelf.get(new), from: None, beside: Some(shelf.get(old)), place: place.clone() };
+        let bench = Bench { subject: shelf.get(new), from: None, beside: Some(shelf.get(old)), place: place.clone() };
         let checks = contract::checks_of_pairs(place.driver());
         let tally = contract::run_these(&bench, checks, "", |line| report(&format!("{old} {new} {line}")));
         assert!(tally.passed > 0, "no check of {old} and {new} ran");

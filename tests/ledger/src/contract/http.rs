@@ -137,7 +137,11 @@ fn transaction_form(bench: &Bench) -> Step {
     } else {
         // Of the others only their presence was seen.
         same(saw.last().map(String::as_str), Some("timestamp"))?;
-        expect(expected.iter().all(|key| saw.iter().any(|saw| saw == key)), format!("{expected:?}"), format!("{saw:?}"))?;
+        expect(
+            expected.iter().all(|key| saw.iter().any(|saw| saw == key)),
+            format!("{expected:?}"),
+            format!("{saw:?}"),
+        )?;
     }
     let transaction = &reply.json()["data"][0];
     same(transaction["txid"].clone(), json!(0))?;

@@ -96,7 +96,9 @@ fn told(subject: &Subject, home: &Home) -> Step<Vec<Value>> {
     }
     for account in ["bank", "users:1", "vip"] {
         let data = server.get(&format!("/shop/accounts/{account}"))?.json()["data"].clone();
-        told.extend(["balances", "metadata"].map(|key| if data[key].is_null() { json!({}) } else { data[key].clone() }));
+        told.extend(
+            ["balances", "metadata"].map(|key| if data[key].is_null() { json!({}) } else { data[key].clone() }),
+        );
     }
     told.push(server.get("/shop/stats")?.json()["data"].clone());
     server.stop()?;

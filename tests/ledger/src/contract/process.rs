@@ -19,7 +19,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "a_repeated_bind_address_flag_listens_on_the_last", look: last_address },
     Check { name: "requests_are_logged_on_stderr_and_from_1_10_on_stdout", look: request_log },
     Check { name: "the_effective_configuration_is_written_at_the_first_new_ledger_up_to_1_3_1", look: persisted },
-    Check { name: "without_a_home_folder_the_ledger_is_not_remembered_and_up_to_1_2_1_answered_with_500_though_written", look: not_remembered },
+    Check {
+        name: "without_a_home_folder_the_ledger_is_not_remembered_and_up_to_1_2_1_answered_with_500_though_written",
+        look: not_remembered,
+    },
 ];
 
 /// The ledger needs 20 ms; a machine under load gets more.

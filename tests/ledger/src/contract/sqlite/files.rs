@@ -251,7 +251,10 @@ fn tables(number: Number) -> Vec<(&'static str, &'static str)> {
         ("metadata", "meta_id,meta_target_type,meta_target_id,meta_key,meta_value,timestamp"),
         ("postings", "id,txid,source,destination,amount,asset"),
         ("migrations", if number >= Number(1, 3, 0) { "version,date" } else { "NULL" }),
-        ("idempotency", if number >= Number(1, 8, 0) { "key,date,status_code,headers,body,request_hash" } else { "NULL" }),
+        (
+            "idempotency",
+            if number >= Number(1, 8, 0) { "key,date,status_code,headers,body,request_hash" } else { "NULL" },
+        ),
     ];
     let log = [
         ("accounts", "address,metadata"),
