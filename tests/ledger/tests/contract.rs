@@ -18,8 +18,12 @@ fn released(dir: &Path, version: &str) -> Subject {
 
 fn keeps_the_contract(version: &str, from: Option<&str>, place: Place) {
     let dir = tempfile::tempdir().unwrap();
-    let bench =
-        Bench { subject: released(dir.path(), version), from: from.map(|from| released(dir.path(), from)), place };
+    let bench = Bench {
+        subject: released(dir.path(), version),
+        from: from.map(|from| released(dir.path(), from)),
+        beside: None,
+        place,
+    };
     let mut lines = Vec::new();
     let tally = contract::run(&bench, "", |line| lines.push(line.to_owned()));
     let failed: Vec<&String> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
@@ -67,7 +71,7 @@ fn breaks_the_contract(place: &Place, names: &[&str]) {
     let mut subject = released(dir.path(), "1.4.6");
     subject.version = "1.3.1".to_owned();
     subject.number = contract::Number(1, 3, 1);
-    let bench = Bench { subject, from: None, place: place.clone() };
+    let bench = Bench { subject, from: None, beside: None, place: place.clone() };
     for name in names {
         let tally = contract::run(&bench, name, |_| {});
         assert_eq!((tally.passed, tally.failed), (0, 1), "{name}");

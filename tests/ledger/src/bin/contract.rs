@@ -1,4 +1,4 @@
-//! `contract --bin PATH --version V [--from-bin PATH --from-version V] [--driver sqlite|postgres [--url URL]] [--only TEXT]`: asserts
+//! `contract --bin PATH --version V [--from-bin PATH --from-version V] [--beside-bin PATH --beside-version V] [--driver sqlite|postgres [--url URL]] [--only TEXT]`: asserts
 //! the measured behaviours of the ledger against a binary, one line each. With PostgreSQL each check makes a database (and roles) at
 //! the server of URL, as the superuser it names, and removes them; without a URL a server of its own is started and ended. The URL
 //! may hold a password: `CONTRACT_POSTGRES_URL` in the environment says it as well. Exit status 1 if one differs, 2 for wrong
@@ -13,14 +13,25 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: contract --bin PATH --version V [--from-bin PATH [--from-version V]] \
+                     [--beside-bin PATH [--beside-version V]] \
                      [--driver sqlite|postgres [--url URL]] [--only TEXT]";
 
 fn main() -> ExitCode {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let known = ["--bin", "--version", "--from-bin", "--from-version", "--driver", "--url", "--only"]
-            .contains(&name.as_str());
+        let known = [
+            "--bin",
+            "--version",
+            "--from-bin",
+            "--from-version",
+            "--beside-bin",
+            "--beside-version",
+            "--driver",
+            "--url",
+            "--only",
+        ]
+        .contains(&name.as_str());
         let (true, Some(value)) = (known, arguments.next()) else {
             eprintln!("contract: cannot read {name}\n{USAGE}");
             return ExitCode::from(2);
@@ -44,9 +55,12 @@ fn main() -> ExitCode {
         }
     };
     let bench = given.get("--bin").ok_or_else(|| "--bin is missing".to_owned()).and_then(|binary| {
-        let from =
-            given.get("--from-bin").map(|binary| subject(binary, given.get("--from-version").cloned())).transpose()?;
-        Ok(Bench { subject: subject(binary, given.get("--version").cloned())?, from, place })
+        let other = |bin: &str, version: &str| {
+            given.get(bin).map(|binary| subject(binary, given.get(version).cloned())).transpose()
+        };
+        let from = other("--from-bin", "--from-version")?;
+        let beside = other("--beside-bin", "--beside-version")?;
+        Ok(Bench { subject: subject(binary, given.get("--version").cloned())?, from, beside, place })
     });
     let bench = match bench {
         Ok(bench) => bench,

@@ -3,7 +3,9 @@
 //! failing line.
 
 mod command_line;
+mod forms;
 mod http;
+mod pairs;
 mod place;
 mod postgres;
 mod process;
@@ -25,6 +27,8 @@ pub struct Bench {
     pub subject: Subject,
     /// An older binary, for what happens to its storages.
     pub from: Option<Subject>,
+    /// Another binary from 1.3.2 on, older or the same, for what happens between the two; without it nothing of that is asked.
+    pub beside: Option<Subject>,
     /// Where their storages are.
     pub place: Place,
 }
@@ -81,6 +85,25 @@ pub struct Check {
     look: fn(&Bench) -> Step,
 }
 
+/// What is asked of two releases from 1.3.2 on, where a bench has a second one.
+#[must_use]
+pub fn checks_of_pairs(driver: Driver) -> Vec<Check> {
+    match driver {
+        Driver::Sqlite => pairs::UPGRADES.to_vec(),
+        Driver::Postgres => [pairs::UPGRADES, pairs::SIDE_BY_SIDE].concat(),
+    }
+}
+
+/// The checks of answers and storage, without those of the command line and the process, which are the same on both drivers.
+#[must_use]
+pub fn checks_of_storage(driver: Driver) -> Vec<Check> {
+    let of_the_driver = match driver {
+        Driver::Sqlite => sqlite::checks(),
+        Driver::Postgres => postgres::checks(),
+    };
+    [http::CHECKS, forms::CHECKS, &of_the_driver].concat()
+}
+
 /// Every check of a driver, in the order they run.
 #[must_use]
 pub fn checks(driver: Driver) -> Vec<Check> {
@@ -88,7 +111,7 @@ pub fn checks(driver: Driver) -> Vec<Check> {
         Driver::Sqlite => sqlite::checks(),
         Driver::Postgres => postgres::checks(),
     };
-    [command_line::CHECKS, http::CHECKS, process::CHECKS, &of_the_driver].concat()
+    [command_line::CHECKS, http::CHECKS, forms::CHECKS, process::CHECKS, &of_the_driver].concat()
 }
 
 impl Check {
@@ -113,10 +136,24 @@ pub struct Tally {
     pub skipped: u32,
 }
 
-/// Runs every check whose name contains `filter` and reports each as one line.
-pub fn run(bench: &Bench, filter: &str, mut report: impl FnMut(&str)) -> Tally {
+/// Runs every check whose name contains `filter` and reports each as one line; those of pairs too, where there is a second binary.
+pub fn run(bench: &Bench, filter: &str, report: impl FnMut(&str)) -> Tally {
+    let mut all = checks(bench.driver());
+    if bench.beside.is_some() {
+        all.extend(checks_of_pairs(bench.driver()));
+    }
+    run_these(bench, all, filter, report)
+}
+
+/// Runs these of the checks, as [`run`] does.
+pub fn run_these(
+    bench: &Bench,
+    checks: impl IntoIterator<Item = Check>,
+    filter: &str,
+    mut report: impl FnMut(&str),
+) -> Tally {
     let mut tally = Tally::default();
-    for check in checks(bench.driver()).into_iter().filter(|check| check.name.contains(filter)) {
+    for check in checks.into_iter().filter(|check| check.name.contains(filter)) {
         let name = check.name;
         match check.run(bench) {
             Verdict::Holds => {

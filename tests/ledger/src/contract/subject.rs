@@ -2,6 +2,7 @@
 
 use super::place::{Database, Place};
 use super::{Step, Verdict, expect, tried};
+use crate::storage::Driver;
 use crate::wire::{self, Reply};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -24,6 +25,38 @@ impl Number {
         let number = Self(parts.next()??, parts.next()??, parts.next()??);
         parts.next().is_none().then_some(number)
     }
+}
+
+impl Number {
+    /// The highest migration that the release records; none where it keeps no such table. It records all from 0 on.
+    pub(crate) fn highest_migration(self, driver: Driver) -> Option<u32> {
+        match (self, driver) {
+            (Self(1, 0..=2, _), _) => None,
+            (Self(1, 3, 0 | 1), _) => Some(0),
+            (Self(1, 3..=5, _), Driver::Sqlite) => Some(1),
+            (Self(1, 6, _), Driver::Sqlite) => Some(2),
+            (Self(1, 3 | 5, _), Driver::Postgres) => Some(7),
+            (Self(1, 4, _), Driver::Postgres) => Some(6),
+            (Self(1, 6, _), Driver::Postgres) => Some(8),
+            (Self(1, 7, 0..=4), _) => Some(10),
+            (Self(1, 7, _), _) => Some(11),
+            (Self(1, 8, 0), _) => Some(16),
+            (Self(1, 8, _) | Self(1, 9, 0..=3) | Self(1, 10, 0), _) => Some(17),
+            (Self(1, 9, 4 | 5) | Self(1, 10, 1 | 2), _) => Some(19),
+            (Self(1, 9 | 10, _), _) => Some(20),
+            (Self(..), _) => Some(21),
+        }
+    }
+
+    /// Addresses are kept in parts for the filters.
+    pub(crate) fn has_segments(self) -> bool {
+        self >= Self(1, 9, 4) && self != Self(1, 10, 0)
+    }
+}
+
+/// The numbers up to the highest, as text.
+pub(crate) fn numbers(highest: Option<u32>) -> Vec<String> {
+    highest.map(|highest| (0..=highest).map(|number| number.to_string()).collect()).unwrap_or_default()
 }
 
 /// A binary and the version it is meant to be.
@@ -216,10 +249,12 @@ impl Subject {
         all.extend_from_slice(arguments);
         let errors = home.path(&format!("server-{}.stderr", address.replace(':', "-")));
         let file = tried("make a file for stderr", std::fs::File::create(&errors))?;
+        let prints = home.path(&format!("server-{}.stdout", address.replace(':', "-")));
+        let printed = tried("make a file for stdout", std::fs::File::create(&prints))?;
         let mut command = self.command(home, &all);
-        command.stdout(Stdio::null()).stderr(file).envs(environment.iter().copied());
+        command.stdout(printed).stderr(file).envs(environment.iter().copied());
         let child = tried(format!("start {}", self.binary.display()), command.spawn())?;
-        let mut server = Server { child, address, errors };
+        let mut server = Server { child, address, errors, prints };
         for _ in 0..1000 {
             // An answer of any status: with a password set, the first is a refusal.
             if wire::request(&server.address, "GET", "/_info", None).is_ok() {
@@ -277,11 +312,22 @@ pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
     errors: PathBuf,
+    prints: PathBuf,
 }
 
 impl Server {
     pub(crate) fn errors(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// What is on its standard output.
+    pub(crate) fn printed(&self) -> String {
+        std::fs::read_to_string(&self.prints).unwrap_or_default()
+    }
+
+    /// Its log, wherever the release writes it.
+    pub(crate) fn log(&self) -> String {
+        self.errors() + &self.printed()
     }
 
     pub(crate) fn get(&self, path: &str) -> Step<Reply> {

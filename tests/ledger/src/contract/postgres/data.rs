@@ -76,8 +76,9 @@ fn balances(bench: &Bench) -> Step {
     let Migrated { home, bank, .. } = migrated(bench)?;
     let server = bench.subject.serve(&home, &[])?;
     let after = server.get("/shop/accounts/bank")?.json()["data"].clone();
-    for key in ["balances", "volumes"] {
-        same(after[key].clone(), bank[key].clone())?;
+    same(after["balances"].clone(), bank["balances"].clone())?;
+    for side in ["input", "output"] {
+        same(after["volumes"]["USD/2"][side].clone(), bank["volumes"]["USD/2"][side].clone())?;
     }
     let sums = rows(&home, "SELECT asset, sum(input) - sum(output) FROM shop.volumes GROUP BY asset ORDER BY 1")?;
     same(sums, vec![vec!["EUR/2".to_owned(), "0".to_owned()], vec!["USD/2".to_owned(), "0".to_owned()]])
@@ -151,9 +152,9 @@ fn backslash(bench: &Bench) -> Step {
 
 fn old_tables(bench: &Bench) -> Step {
     let Migrated { home, .. } = migrated(bench)?;
-    only_if(bench.subject.number < Number(1, 6, 0))?;
     has_tables(&home, bench.subject.number)?;
     records_its_migrations(&home, bench.subject.number)?;
+    only_if(bench.subject.number < Number(1, 8, 0))?;
     let sql = "SELECT string_agg(tgname, ',' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'shop.log'::regclass";
     same(value(&home, sql)?.as_str(), "log_entry,volumes_changed")
 }

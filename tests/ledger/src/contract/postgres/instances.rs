@@ -9,6 +9,7 @@ use serde_json::json;
 pub(super) const CHECKS: &[Check] = &[
     Check { name: "two_instances_that_write_at_once_lose_nothing_and_conflict_with_409", look: writers },
     Check { name: "two_instances_cannot_spend_the_same_money", look: spenders },
+    Check { name: "two_instances_that_keep_the_last_transaction_conflict_for_good", look: keepers },
     Check { name: "an_old_instance_beside_a_migrated_storage_answers_503_while_info_answers_200", look: dead },
 ];
 
@@ -82,6 +83,20 @@ fn spenders(bench: &Bench) -> Step {
         expect(matches!(balance, Some(0 | 1)), "a coin that is spent once at most", format!("{balance:?}"))?;
     }
     Ok(())
+}
+
+/// From 1.10.6 on: the one that did not write last has one 200, then 409 for good, and metadata 503.
+fn keepers(bench: &Bench) -> Step {
+    only_if(bench.subject.number >= Number(1, 10, 6))?;
+    let home = bench.home()?;
+    let [one, other] = [bench.subject.serve(&home, &[])?, bench.subject.serve(&home, &[])?];
+    one.write("/shop/transactions", &pay("bank", 1))?;
+    other.write("/shop/transactions", &pay("bank", 1))?;
+    for _ in 0..5 {
+        same(one.post("/shop/transactions", &pay("bank", 1))?.status, 409)?;
+    }
+    same(one.post("/shop/accounts/bank/metadata", &json!({ "a": 1 }))?.status, 503)?;
+    same(value(&home, "SELECT count(*) FROM shop.transactions")?.as_str(), "2")
 }
 
 /// Disaster 1: what watches `/_info` and `/_health` sees nothing.

@@ -1,6 +1,6 @@
 //! What only PostgreSQL storages do.
 
-mod commands;
+pub(super) mod commands;
 mod connection;
 mod data;
 mod dependents;
@@ -31,17 +31,17 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 /// Reads from a home's database; NULL is `NULL`.
-fn rows(home: &Home, sql: &str) -> Step<Vec<Vec<String>>> {
+pub(super) fn rows(home: &Home, sql: &str) -> Step<Vec<Vec<String>>> {
     tried(format!("run {sql}"), home.database()?.look()?.rows(sql))
 }
 
 /// The first column of the first row.
-fn value(home: &Home, sql: &str) -> Step<String> {
+pub(super) fn value(home: &Home, sql: &str) -> Step<String> {
     tried(format!("run {sql}"), home.database()?.look()?.value(sql))
 }
 
 /// Changes a home's database.
-fn run(home: &Home, sql: &str) -> Step {
+pub(super) fn run(home: &Home, sql: &str) -> Step {
     tried(format!("run {sql}"), home.database()?.look()?.run(sql))
 }
 

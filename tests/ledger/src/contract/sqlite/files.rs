@@ -1,7 +1,8 @@
 //! The storage commands over SQLite files: what they take, skip, create and report.
 
-use crate::contract::subject::{Home, Number};
+use crate::contract::subject::{Home, Number, numbers};
 use crate::contract::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
+use crate::storage::Driver;
 use serde_json::json;
 use std::time::Duration;
 
@@ -243,34 +244,41 @@ fn delete(bench: &Bench) -> Step {
     ran.complains("no such file or directory")
 }
 
-/// Columns by table, as the facts list them for SQLite; none for releases they do not list.
-fn tables(number: Number) -> Option<Vec<(&'static str, &'static str)>> {
+/// Columns by table.
+fn tables(number: Number) -> Vec<(&'static str, &'static str)> {
     let mut all = vec![
         ("mapping", "mapping_id,mapping"),
         ("metadata", "meta_id,meta_target_type,meta_target_id,meta_key,meta_value,timestamp"),
         ("postings", "id,txid,source,destination,amount,asset"),
+        ("migrations", if number >= Number(1, 3, 0) { "version,date" } else { "NULL" }),
+        (
+            "idempotency",
+            if number >= Number(1, 8, 0) { "key,date,status_code,headers,body,request_hash" } else { "NULL" },
+        ),
     ];
-    if number >= Number(1, 3, 0) {
-        all.push(("migrations", "version,date"));
-    }
-    if number < Number(1, 3, 2) {
-        all.push(("transactions", "id,timestamp,reference,hash"));
-    } else if number < Number(1, 6, 0) {
-        all.push(("transactions", "id,timestamp,reference,hash,postings,metadata"));
-        all.push(("accounts", "address,metadata"));
-        all.push(("log", "id,type,hash,date,data"));
-        all.push(("volumes", "account,asset,input,output"));
-    } else {
-        return None;
-    }
-    Some(all)
+    let log = [
+        ("accounts", "address,metadata"),
+        ("log", "id,type,hash,date,data"),
+        ("volumes", "account,asset,input,output"),
+    ];
+    all.extend(log.map(|(table, columns)| (table, if number >= Number(1, 3, 2) { columns } else { "NULL" })));
+    all.push((
+        "transactions",
+        if number < Number(1, 3, 2) {
+            "id,timestamp,reference,hash"
+        } else if number < Number(1, 6, 0) {
+            "id,timestamp,reference,hash,postings,metadata"
+        } else if number < Number(1, 8, 0) {
+            "id,timestamp,reference,hash,postings,metadata,pre_commit_volumes,post_commit_volumes"
+        } else {
+            "id,timestamp,reference,postings,metadata,pre_commit_volumes,post_commit_volumes,sources,destinations"
+        },
+    ));
+    all
 }
 
-pub(super) fn has_tables(home: &Home, ledger: &str, number: Number) -> Step {
-    let Some(tables) = tables(number) else {
-        return Err(Verdict::Skipped("the suite does not list the tables of this release yet".to_owned()));
-    };
-    for (table, columns) in tables {
+pub(in crate::contract) fn has_tables(home: &Home, ledger: &str, number: Number) -> Step {
+    for (table, columns) in tables(number) {
         let sql =
             format!("SELECT group_concat(name) FROM (SELECT name FROM pragma_table_info('{table}') ORDER BY cid)");
         same(format!("{table}({})", home.value(ledger, &sql)?), format!("{table}({columns})"))?;
@@ -287,14 +295,19 @@ fn served_once(bench: &Bench) -> Step<Home> {
     Ok(home)
 }
 
+/// The recorded numbers in their order.
+const ORDERED: &str =
+    "SELECT group_concat(version) FROM (SELECT version FROM migrations ORDER BY CAST(version AS INTEGER))";
+
 fn fresh_tables(bench: &Bench) -> Step {
     let home = served_once(bench)?;
     has_tables(&home, "shop", bench.subject.number)?;
     if bench.subject.has_storage_commands() {
         same(home.value("_system", "SELECT group_concat(ledger) FROM ledgers")?.as_str(), "shop")?;
-        same(home.value("shop", "SELECT group_concat(version) FROM migrations")?.as_str(), "0,1")?;
     }
-    Ok(())
+    let known = numbers(bench.subject.number.highest_migration(Driver::Sqlite));
+    only_if(!known.is_empty())?;
+    same(home.value("shop", ORDERED)?, known.join(","))
 }
 
 fn journal(bench: &Bench) -> Step {

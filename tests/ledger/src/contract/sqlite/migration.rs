@@ -21,6 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "a_client_that_hangs_up_cancels_the_migration", look: hang_up },
     Check { name: "info_and_health_answer_during_a_migration", look: info_during },
     Check { name: "an_old_instance_writes_half_transactions_into_a_migrated_storage", look: old_instance },
+    Check { name: "an_old_instance_fails_with_500_at_a_storage_of_1_8_and_sets_metadata", look: old_instance_later },
 ];
 
 fn upgrade(subject: &Subject, home: &Home, ledger: &str) -> Step<Ran> {
@@ -232,7 +233,7 @@ fn hang_up(bench: &Bench) -> Step {
     // The next client waits until the first one's work is rolled back, then migrates anew; asking for nothing of the ledger first.
     for _ in 0..200 {
         std::thread::sleep(Duration::from_millis(5));
-        let errors = server.errors();
+        let errors = server.log();
         if errors.contains("context canceled") || errors.contains("interrupted") || errors.contains("path=/shop/stats")
         {
             break;
@@ -268,4 +269,16 @@ fn old_instance(bench: &Bench) -> Step {
     same(old.get("/_info")?.status, 200)?;
     same(old.get("/_health")?.status, 200)?;
     expect(old.errors().contains("converting NULL to string"), "`converting NULL to string` on stderr", old.errors())
+}
+
+fn old_instance_later(bench: &Bench) -> Step {
+    let from = bench.older()?;
+    only_if(bench.subject.number >= Number(1, 8, 0))?;
+    let home = bench.home()?;
+    let old = from.serve(&home, &[])?;
+    old.write("/shop/transactions", &pay("bank", 1))?;
+    upgrade(&bench.subject, &home, "shop")?.ends(0)?;
+    same(old.post("/shop/transactions", &pay("bank", 5))?.status, 500)?;
+    same(old.post("/shop/accounts/bank/metadata", &json!({ "a": 1 }))?.status, 204)?;
+    expect(old.log().contains("no such column: t.hash"), "`no such column: t.hash` in the log", old.log())
 }

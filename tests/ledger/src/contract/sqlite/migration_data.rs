@@ -85,8 +85,9 @@ fn balances(bench: &Bench) -> Step {
     let Migrated { home, bank, .. } = migrated(bench)?;
     let server = bench.subject.serve(&home, &[])?;
     let after = server.get("/shop/accounts/bank")?.json()["data"].clone();
-    for key in ["balances", "volumes"] {
-        same(after[key].clone(), bank[key].clone())?;
+    same(after["balances"].clone(), bank["balances"].clone())?;
+    for side in ["input", "output"] {
+        same(after["volumes"]["USD/2"][side].clone(), bank["volumes"]["USD/2"][side].clone())?;
     }
     let sums = home.query("shop", "SELECT asset, sum(input) - sum(output) FROM volumes GROUP BY asset ORDER BY 1")?;
     same(sums, vec![vec!["EUR/2".to_owned(), "0".to_owned()], vec!["USD/2".to_owned(), "0".to_owned()]])

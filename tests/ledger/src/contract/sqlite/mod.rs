@@ -1,6 +1,6 @@
 //! What only SQLite storages do.
 
-mod files;
+pub(super) mod files;
 mod migration;
 mod migration_data;
 mod server;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub(super) const CHECKS: &[Check] = &[
     Check { name: "an_idle_server_holds_no_ledger_file", look: idle },
+    Check { name: "from_1_10_6_on_an_idle_server_holds_its_ledger_files", look: holds },
     Check { name: "a_later_command_reads_the_written_configuration", look: persisted_is_read },
 ];
 
@@ -32,6 +33,20 @@ fn idle(bench: &Bench) -> Step {
         std::thread::sleep(Duration::from_millis(10));
     }
     expect(false, "no ledger file open", format!("{held:?}"))
+}
+
+fn holds(bench: &Bench) -> Step {
+    only_if(bench.subject.number >= Number(1, 10, 6))?;
+    let home = bench.home()?;
+    let server = bench.subject.serve(&home, &[])?;
+    server.write("/shop/transactions", &pay("bank", 1))?;
+    let links = tried("read the open files", std::fs::read_dir(format!("/proc/{}/fd", server.child.id())))?.flatten();
+    let held: Vec<String> = links
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .map(|path| path.display().to_string())
+        .filter(|path| path.ends_with("_shop.db"))
+        .collect();
+    expect(!held.is_empty(), "the ledger's file open", "none")
 }
 
 fn persisted_is_read(bench: &Bench) -> Step {

@@ -69,6 +69,7 @@ impl Files {
             let connection = Connection::open(self.file(name))?;
             connection.busy_timeout(BUSY)?;
             connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             open.insert(name.to_owned(), connection);
         }
         Ok(())
