@@ -3,6 +3,7 @@
 
 use cutover_tests::clients::{check_exactly_once, request};
 use cutover_tests::fleet::{Fleet, LEDGERS, Plan};
+use cutover_tests::house::releases;
 use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::State;
 
@@ -71,6 +72,7 @@ fn disaster_9_no_transactions_time_is_shifted_by_the_databases_time_zone() {
 fn disaster_11_a_release_that_destroys_balances_is_never_a_target() {
     let Some(fleet) = Fleet::new(Plan { from: "1.4.6", to: "1.10.6", ..Plan::default() }) else { return };
     for to in ["1.10.6", "1.10.7"] {
+        releases(to);
         let blocks = codes_that_block(&fleet, to);
         assert!(
             blocks.iter().any(|(code, why)| code == "bad-release" && why.contains("balances count from zero")),
