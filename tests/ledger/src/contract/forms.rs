@@ -142,15 +142,19 @@ fn ledger_info(bench: &Bench) -> Step {
     same(entry["type"].clone(), json!("NEW_TRANSACTION"))
 }
 
+/// The quickest of three: on a busy machine any command can take long.
 #[expect(clippy::disallowed_methods, reason = "how long a command takes can only be measured with a clock")]
 fn sleeps(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
     let home = bench.home()?;
-    let began = std::time::Instant::now();
-    bench.subject.run(&home, &["storage", "list"])?.ends(0)?;
-    let slept = began.elapsed().as_secs_f64() >= 2.0;
+    let mut quickest = f64::MAX;
+    for _ in 0..3 {
+        let began = std::time::Instant::now();
+        bench.subject.run(&home, &["storage", "list"])?.ends(0)?;
+        quickest = quickest.min(began.elapsed().as_secs_f64());
+    }
     let expected = (Number(1, 4, 0)..=Number(1, 4, 2)).contains(&bench.subject.number);
-    expect(slept == expected, format!("two seconds: {expected}"), format!("{:?}", began.elapsed()))
+    expect((quickest >= 2.0) == expected, format!("two seconds: {expected}"), format!("{quickest} s"))
 }
 
 fn log_lines(bench: &Bench) -> Step {
