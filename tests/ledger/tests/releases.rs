@@ -6,7 +6,7 @@ mod cluster;
 
 use cutover_ledger_simulator::release::{RELEASES, Release};
 use cutover_ledger_simulator::storage::postgres::Looker;
-use cutover_ledger_simulator::wire;
+use cutover_ledger_simulator::{seed, wire};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -152,4 +152,50 @@ fn every_release_starts_and_writes_on_postgresql_and_records_its_migrations() {
         let recorded = Looker::connect(&url).unwrap().value(sql).ok();
         assert_eq!(recorded, numbers(highest(facts, "postgres")), "{}", release.version);
     });
+}
+
+/// The database's lock stands in for redis.
+#[test]
+fn from_1_10_11_the_redis_lock_lets_two_instances_write() {
+    let Some(trial) = cluster::trial() else { return };
+    for (version, works) in [("1.10.10", false), ("1.10.11", true), ("1.12.0", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let database = format!("redis{}", version.replace('.', "_"));
+        let mut superuser = Looker::connect(&trial.cluster.superuser_url("postgres")).unwrap();
+        superuser.run(&format!("CREATE DATABASE {database}")).unwrap();
+        let url = trial.cluster.superuser_url(&database);
+        let release = Release::find(version).unwrap();
+        std::fs::create_dir(dir.path().join(".numary")).unwrap();
+        std::fs::write(dir.path().join(".numary/numary.yaml"), "lock-strategy: redis\n").unwrap();
+        let both = [serve(release, dir.path(), Some(&url)), serve(release, dir.path(), Some(&url))];
+        let body = r#"{"postings":[{"source":"world","destination":"bank","amount":1,"asset":"USD/2"}]}"#;
+        let post = |server: &Server| wire::request(&server.1, "POST", "/shop/transactions", Some(body)).unwrap().status;
+        let statuses: Vec<u16> = (0..4).flat_map(|_| both.iter().map(post)).collect();
+        assert_eq!(statuses.iter().all(|status| *status == 200), works, "{version} {statuses:?}");
+    }
+}
+
+#[test]
+fn a_storage_can_be_seeded_as_any_release_would_have_written_it() {
+    let Some(trial) = cluster::trial() else { return };
+    let url = trial.cluster.superuser_url("postgres");
+    let shape = seed::Shape { transactions: 700, accounts: 70, metadata_every: 10 };
+    for version in ["1.2.1", "1.4.0", "1.4.6", "1.7.3", "1.9.6"] {
+        let release = Release::find(version).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join(".numary/data");
+        std::fs::create_dir_all(&data).unwrap();
+        seed::direct_as(version, &data.join("numary_shop.db"), shape).unwrap();
+        let ledger = format!("r{}", version.replace('.', "_"));
+        seed::direct_postgres_as(version, &url, &ledger, shape).unwrap();
+        for (url, ledger) in [(None, "shop"), (Some(url.as_str()), ledger.as_str())] {
+            let server = serve(release, dir.path(), url);
+            let stats = wire::request(&server.1, "GET", &format!("/{ledger}/stats"), None).unwrap().json();
+            assert_eq!(stats["data"], serde_json::json!({ "transactions": 700, "accounts": 71 }), "{version}");
+            let last = wire::request(&server.1, "GET", &format!("/{ledger}/transactions/690"), None).unwrap().json();
+            assert_eq!(last["data"]["metadata"]["order"], "o690", "{version} {last}");
+            assert_eq!(last["data"]["timestamp"], "2022-01-01T00:11:30Z", "{version} {last}");
+        }
+    }
+    assert!(seed::direct_as("9.9.9", Path::new("numary_shop.db"), shape).is_err());
 }
