@@ -1,0 +1,138 @@
+//! Arguments of what runs coordinator and agent in this process: the sandbox, single-node mode, and the workers of both.
+
+use super::{Choice, StrategyWord, choice};
+use clap::{Args, Subcommand, ValueEnum};
+use cutover_vocabulary::Version;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Which storage the sandbox has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageWord {
+    /// Files on one host.
+    #[default]
+    Sqlite,
+    /// An installed PostgreSQL on a data directory in the sandbox's folder; each instance is on a host of its own.
+    Postgres,
+}
+
+/// Arguments of `sandbox`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct SandboxArgs {
+    /// Go on with, or remove, what an earlier one left.
+    #[command(subcommand)]
+    pub command: Option<SandboxCommand>,
+    /// The storage.
+    #[arg(long, value_enum, default_value_t)]
+    pub storage: StorageWord,
+    /// How many instances share it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub instances: u16,
+    /// The version to begin with.
+    #[arg(long, value_name = "VERSION", default_value = "1.3.1")]
+    pub from: Version,
+    /// The version to upgrade to.
+    #[arg(long, value_name = "VERSION", default_value = "1.4.6")]
+    pub to: Version,
+    /// How the instances are moved.
+    #[arg(long, value_enum, default_value_t)]
+    pub strategy: StrategyWord,
+    /// A folder with releases as on the ledger's release pages: vVERSION/numary_VERSION_Linux-64bit.tar.gz and
+    /// checksums_linux.txt. Default: the simulator of this workspace.
+    #[arg(long, value_name = "DIR_OR_URL")]
+    pub releases: Option<String>,
+    /// How many transactions to begin with, over all ledgers.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(3..=1_000_000))]
+    pub transactions: u64,
+    /// How many ledgers share them.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub ledgers: u16,
+    /// How many ledgers are worked on at once, on PostgreSQL. Default: as the coordinator's settings have it.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub lanes: Option<u16>,
+    /// The sandbox's folder; it must be empty or not be there, and is kept. Default: a temporary one, removed at the
+    /// end.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Keep the folder at the end.
+    #[arg(long)]
+    pub keep: bool,
+    /// Agree to exactly what the plan needs approval for.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What to do with a sandbox that an earlier run left.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Go on where it stopped.
+    Resume(ResumeArgs),
+    /// End its processes and remove its folder.
+    Clean(CleanArgs),
+}
+
+/// Arguments of `sandbox resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The sandbox's folder. Default: the one that was left.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Agree to exactly what the plan needs approval for.
+    #[arg(long)]
+    pub yes: bool,
+    /// Keep the folder at the end.
+    #[arg(long)]
+    pub keep: bool,
+    /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
+    #[arg(long, value_parser = choice, requires = "reason")]
+    pub decide: Option<Choice>,
+    /// Why; stored with the decision.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `sandbox clean`.
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// The sandbox's folder. Default: every one that was left.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// Arguments of `single`.
+#[derive(Debug, Args)]
+pub struct SingleArgs {
+    /// The agent's settings file, which names this machine's instances.
+    #[arg(long, value_name = "FILE")]
+    pub settings: PathBuf,
+    /// To which version, like 1.4.6.
+    #[arg(long, value_name = "VERSION")]
+    pub to: Version,
+    /// Which deployment, where the settings name several.
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<cutover_vocabulary::DeploymentName>,
+    /// Agree to exactly what the plan needs approval for.
+    #[arg(long)]
+    pub yes: bool,
+    /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
+    #[arg(long, value_parser = choice)]
+    pub decide: Option<Choice>,
+    /// Say that the recovery points of the newest upgrade are not needed any more; nothing else is done.
+    #[arg(long, conflicts_with_all = ["yes", "decide"])]
+    pub close: bool,
+    /// Why; stored with the approval and the decision.
+    #[arg(long, default_value = "agreed to on the command line")]
+    pub reason: String,
+    /// Answers to the plan's questions.
+    #[command(flatten)]
+    pub answers: super::Answers,
+}
+
+/// Arguments of `work`.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// The worker's folder.
+    pub dir: PathBuf,
+}
