@@ -17,6 +17,7 @@ use crate::trouble::Trouble;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::plan::Approval;
+use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::status::{State, Status};
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{Digest, Elapsed, InstanceName, LedgerName};
@@ -253,6 +254,16 @@ impl Summary {
             Some(downtime) => {
                 format!("{downtime} as the clients saw it; the stages that came to their end in it took {sum}:")
             }
+            // No gap had a failure in it: nobody waited for a wave.
+            None if self.status.strategy == Strategy::Rolling => {
+                page.entry(
+                    2,
+                    11,
+                    "Downtime",
+                    "none: one instance after the other was moved, and no client was turned away",
+                );
+                return;
+            }
             None if self.version_after.is_none() => format!("not over yet; its critical path so far is {sum}:"),
             None => format!("not measured, because the sandbox was stopped meanwhile; its critical path is {sum}:"),
         };
@@ -267,6 +278,7 @@ impl Summary {
             return;
         }
         page.heading("Digests");
+        let rolled = self.status.strategy == Strategy::Rolling;
         let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
         for ledger in &self.ledgers {
             let restored = self.status.ledgers.iter().any(|status| status.name == ledger.name && status.restored);
@@ -279,8 +291,14 @@ impl Summary {
                 | State::Completed
                 | State::TakenOver => false,
             };
+            let migrated =
+                self.status.ledgers.iter().any(|status| status.name == ledger.name && status.migrated.is_some());
             if restored || went_back {
-                let what = if restored { "restored to this, and compared" } else { "was not changed" };
+                let what = match (restored, rolled && migrated) {
+                    (true, _) => "restored to this, and compared",
+                    (false, true) => "stays migrated, with what clients wrote since",
+                    (false, false) => "was not changed",
+                };
                 page.entry(2, 11, ledger.name.as_str(), format_args!("{} before: {what}", short(ledger.before)));
                 continue;
             }
@@ -288,6 +306,7 @@ impl Summary {
                 (_, _, None) => "not proved",
                 (Some(before), _, Some(after)) if before == after => "the same",
                 (_, Some(expected), Some(after)) if expected == after => "differs by exactly the rows listed below",
+                (_, _, Some(_)) if rolled => "clients wrote meanwhile, so it was compared row by row",
                 (_, _, Some(_)) => "DIFFERS in another way than was approved",
             };
             let text = format!("{} before, {} after: {verdict}", short(ledger.before), short(ledger.after));
