@@ -146,7 +146,6 @@ fn two_lanes_begin_a_tenth_of_a_second_apart_whoever_asks_first() {
 #[test]
 fn a_proof_does_not_wait_for_what_an_earlier_try_left_in_the_server() {
     let Some(cluster) = support::cluster() else { return };
-    cluster.sql("postgres", &format!("ALTER ROLE {ROLE} CREATEDB")).unwrap();
     let database = support::sample(cluster, "shop");
     let (storage, upgrade) = (support::open(cluster, &database), UpgradeId::new("u1").unwrap());
     storage.prepare(&upgrade).unwrap();

@@ -13,7 +13,7 @@ use cutover_vocabulary::storage::{Migrations, ObstacleKind, SessionKind};
 use cutover_vocabulary::survey::StorageSurvey;
 use secrecy::ExposeSecret as _;
 use std::path::Path;
-use support::{MIGRATE, PASSWORD, ROLE, SYSTEM, Session, run};
+use support::{MIGRATE, ROLE, SYSTEM, Session, run};
 
 fn with<T>(exceptions: &[&str], look: impl FnOnce(&Look<'_>) -> T) -> T {
     let exceptions: Vec<String> = exceptions.iter().map(|name| (*name).to_owned()).collect();
@@ -46,11 +46,6 @@ fn role(cluster: &Cluster, database: &str, name: &str, grants: &str) -> String {
 
 fn session(cluster: &Cluster, database: &str, role: &str) -> Session {
     Session::start(&cluster.url(role, role, database), "SELECT 1;")
-}
-
-fn see_everybody(cluster: &Cluster, database: &str) {
-    // A grant is the whole cluster's; a role of this database's own would do as well.
-    cluster.sql(database, &format!("GRANT pg_read_all_stats TO {ROLE}")).unwrap();
 }
 
 #[test]
@@ -86,8 +81,11 @@ fn a_survey_tells_ledgers_foreign_schemas_and_registered_names_apart() {
 fn every_kind_of_session_is_told_by_what_it_could_do() {
     let Some(cluster) = support::cluster() else { return };
     let database = support::sample(cluster, "shop");
-    see_everybody(cluster, &database);
-    assert_eq!(kinds(&attest(cluster, &database, &[])), [], "our own connections are nobody");
+    // A role of this test's own: what one test gives or takes from the shared one, another would meet.
+    let ledger = role(cluster, &database, "ledger", &format!("GRANT {ROLE}, pg_read_all_stats TO {{R}}"));
+    let storage = support::open_url(&cluster.url(&ledger, &ledger, &database)).unwrap();
+    let attest = |exceptions: &[&str]| with(exceptions, |look| storage.attest(look)).unwrap();
+    assert_eq!(kinds(&attest(&[])), [], "our own connections are nobody");
     let read = role(
         cluster,
         &database,
@@ -101,7 +99,7 @@ fn every_kind_of_session_is_told_by_what_it_could_do() {
     let root = role(cluster, &database, "root", "ALTER ROLE {R} SUPERUSER");
     let mut sessions: Vec<Session> =
         [&read, &direct, &member, &owner, &root].map(|role| session(cluster, &database, role)).into();
-    sessions.push(Session::start(&cluster.url(ROLE, PASSWORD, &database), "SELECT 1;"));
+    sessions.push(session(cluster, &database, &ledger));
     let holder = role(cluster, &database, "holder", &format!("GRANT {read} TO {{R}}"));
     sessions
         .push(Session::start(&cluster.url(&holder, &holder, &database), "BEGIN; SELECT count(*) FROM shop.postings;"));
@@ -111,38 +109,35 @@ fn every_kind_of_session_is_told_by_what_it_could_do() {
         (member, SessionKind::Writer),
         (owner, SessionKind::Writer),
         (root, SessionKind::Writer),
-        (ROLE.to_owned(), SessionKind::Ledger),
+        (ledger.clone(), SessionKind::Ledger),
         (holder.clone(), SessionKind::LockHolder),
     ];
     wanted.sort();
-    let attested = attest(cluster, &database, &[]);
+    let attested = attest(&[]);
     assert_eq!(kinds(&attested), wanted);
     assert_eq!(attested.not_visible, Vec::<String>::new());
     assert!(attested.sessions.iter().all(|one| one.pid > 0 && one.client.starts_with("127.0.0.1:")));
 
-    let surveyed: Vec<_> = survey(cluster, &database).sessions.iter().map(|one| one.kind).collect();
+    let surveyed: Vec<_> =
+        with(&[], |look| storage.survey(look)).unwrap().sessions.iter().map(|one| one.kind).collect();
     assert_eq!(surveyed.iter().filter(|kind| **kind == SessionKind::Writer).count(), 4);
     assert!(surveyed.contains(&SessionKind::LockHolder) && surveyed.len() == 5, "{surveyed:?}");
 
-    let declared = attest(cluster, &database, &[&direct, &read]);
+    let declared = attest(&[&direct, &read]);
     assert_eq!(declared.sessions.len(), 5, "declared roles are nobody");
     let named =
         Session::start(&format!("{}?application_name=monitor", cluster.url(&direct, &direct, &database)), "SELECT 1;");
-    assert_eq!(attest(cluster, &database, &["monitor"]).sessions.len(), 7, "a declared application is nobody");
+    assert_eq!(attest(&["monitor"]).sessions.len(), 7, "a declared application is nobody");
     drop(named);
     let posing = Session::start(
         &format!("{}?application_name=cutover:x", cluster.url(&direct, &direct, &database)),
         "SELECT 1;",
     );
-    assert_eq!(
-        attest(cluster, &database, &[]).sessions.len(),
-        8,
-        "another role's session is not ours, whatever it says"
-    );
+    assert_eq!(attest(&[]).sessions.len(), 8, "another role's session is not ours, whatever it says");
     drop(posing);
 
     cluster.sql(&database, "BEGIN; DELETE FROM shop.postings WHERE txid = 9; PREPARE TRANSACTION 'stuck'").unwrap();
-    let stuck = attest(cluster, &database, &[]);
+    let stuck = attest(&[]);
     let prepared = stuck.sessions.iter().find(|one| one.pid == 0).unwrap();
     assert_eq!((prepared.kind, prepared.application.as_str()), (SessionKind::LockHolder, "stuck"));
     cluster.sql(&database, "ROLLBACK PREPARED 'stuck'").unwrap();
@@ -157,7 +152,6 @@ fn what_other_roles_do_is_not_visible_without_the_grant_and_the_grant_is_named()
     let other = role(cluster, &database, "other", "");
     let _session = session(cluster, &database, &other);
     let storage = support::open_url(&cluster.url(&narrow, &narrow, &database)).unwrap();
-    cluster.sql(&database, &format!("REVOKE pg_read_all_stats FROM {ROLE}")).unwrap();
     let attested = with(&[], |look| storage.attest(look)).unwrap();
     let [unseen] = attested.not_visible.as_slice() else { panic!("{:?}", attested.not_visible) };
     assert!(

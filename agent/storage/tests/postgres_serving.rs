@@ -11,7 +11,7 @@ use cutover_trial_postgres::Cluster;
 use cutover_vocabulary::outcome::Proof;
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{LedgerName, UpgradeId};
-use support::{MIGRATE, ROLE};
+use support::MIGRATE;
 
 /// What clients may do in the meantime: a transaction, metadata of an old and of a new account and of an old transaction.
 const WRITTEN: &str = r#"
@@ -39,7 +39,6 @@ struct Bed {
 impl Bed {
     fn new() -> Option<Self> {
         let cluster = support::cluster()?;
-        cluster.sql("postgres", &format!("ALTER ROLE {ROLE} CREATEDB")).unwrap();
         let database = support::sample(cluster, "shop");
         support::run(cluster, &database, "shop", MIGRATE);
         let storage = support::open(cluster, &database);

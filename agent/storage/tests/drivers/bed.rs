@@ -140,8 +140,6 @@ pub struct Postgres {
 impl Postgres {
     pub fn new() -> Option<Self> {
         let cluster = server::cluster()?;
-        // Proofs and rehearsals make databases.
-        cluster.sql("postgres", &format!("ALTER ROLE {} CREATEDB", server::ROLE)).unwrap();
         let database = server::sample(cluster, SAMPLE);
         Some(Self { root: tempfile::tempdir().unwrap(), cluster, database })
     }

@@ -21,7 +21,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The ledger's role in every database here, and its password: no superuser, owner of its database only.
+/// The ledger's role in every database here, and its password: no superuser, owner of its database only. It may make
+/// databases from its birth, as proofs and rehearsals do: two tests that alter one role at the same moment fail each other.
 pub const ROLE: &str = "led";
 pub const PASSWORD: &str = "led-secret";
 
@@ -36,7 +37,7 @@ pub fn cluster() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         let cluster = create("max_prepared_transactions = 5\nmax_connections = 60")?;
-        cluster.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")).unwrap();
+        cluster.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{PASSWORD}'")).unwrap();
         let folder = cluster.data().parent().unwrap().parent().unwrap();
         let watch = Command::new("sh")
             .arg("-c")
