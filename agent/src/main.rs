@@ -33,10 +33,7 @@ enum Command {
     },
     /// A worker process; started by the agent, never by hand.
     #[command(hide = true)]
-    Work {
-        /// Where its order lies.
-        folder: PathBuf,
-    },
+    Work(child::Arguments),
     /// Break glass: look and act on this host without any coordinator.
     Local {
         /// The settings file.
@@ -50,7 +47,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
-        Command::Work { folder } => child::main(&folder),
+        Command::Work(arguments) => child::main(&arguments),
         Command::Run { settings } => daemon(&settings),
         Command::Local { settings, command } => by_hand(&settings, &command),
     }

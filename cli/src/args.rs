@@ -88,7 +88,7 @@ pub enum Command {
     /// A worker process: do what lies in a folder. For the agent alone.
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
-    Work(WorkArgs),
+    Work(cutover_agent::worker::child::Arguments),
 }
 
 /// How instances are moved, as it is written on the command line.
@@ -327,7 +327,7 @@ fn choice(text: &str) -> Result<Choice, String> {
 }
 
 #[cfg(feature = "all-in-one")]
-pub use all_in_one::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord, WorkArgs};
+pub use all_in_one::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord};
 
 #[cfg(feature = "all-in-one")]
 mod all_in_one;

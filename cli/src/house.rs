@@ -186,8 +186,8 @@ async fn agent(
 }
 
 /// What a worker process does. A launcher becomes the ledger and does not return.
-pub fn work(folder: &Path) -> ExitCode {
-    cutover_agent::worker::child::main(folder)
+pub fn work(arguments: &cutover_agent::worker::child::Arguments) -> ExitCode {
+    cutover_agent::worker::child::main(arguments)
 }
 
 /// Sends what coordinator and agent log to a file, since the terminal is for the operator.

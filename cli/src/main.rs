@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     // Before any thread runs: a worker may become another program.
     #[cfg(feature = "all-in-one")]
     if let cutover::args::Command::Work(args) = &line.command {
-        return cutover::house::work(&args.dir);
+        return cutover::house::work(args);
     }
     let screen = Screen::choose(line.global.json);
     let exit = match tokio::runtime::Runtime::new() {

@@ -3,7 +3,7 @@
 
 use crate::checks::last_in_turn;
 use crate::clients::{Backend, Front, Writer, request, version};
-use crate::house::{kill, kill_all_of, program, releases, skipped};
+use crate::house::{home, kill, kill_all_of, program, releases, skipped};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
@@ -181,7 +181,7 @@ impl Fleet {
         let url = self.cluster.url(DATABASE, PASSWORD, DATABASE);
         for host in &self.hosts {
             let (root, number) = (host.dir.display(), host.number);
-            std::fs::create_dir_all(host.dir.join("home")).unwrap();
+            home(&host.dir.join("home"), self.plan.from);
             if !host.dir.join("numary").exists() {
                 pack::install(&program("numary"), self.plan.from, &host.dir.join("numary")).unwrap();
             }

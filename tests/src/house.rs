@@ -1,10 +1,11 @@
-//! A house: one host with a ledger at 1.3.1 on SQLite, an agent, a coordinator, and releases. All real programs; any of
+//! A house: one host with a ledger on SQLite, an agent, a coordinator, and releases. All real programs; any of
 //! them can be killed at any moment.
 
 use crate::clients::{Front, Writer, request, version};
 use crate::until;
 use crate::voice::Voice;
 use cutover_ledger_simulator::{pack, seed};
+use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::{State, Status};
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -46,6 +47,10 @@ pub fn releases(version: &str) -> &'static Path {
 /// What can be chosen about a house.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The version that runs.
+    pub from: &'static str,
+    /// The version that it is upgraded to.
+    pub to: &'static str,
     /// More lines of the instance's settings.
     pub instance: String,
     /// More arguments of the service.
@@ -64,6 +69,8 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            from: "1.3.1",
+            to: "1.4.6",
             instance: String::new(),
             args: Vec::new(),
             env: Vec::new(),
@@ -96,8 +103,8 @@ impl House {
     pub fn new(plan: Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        std::fs::create_dir_all(dir.path().join("home")).unwrap();
-        pack::install(&program("numary"), "1.3.1", &dir.path().join("numary")).unwrap();
+        home(&dir.path().join("home"), plan.from);
+        pack::install(&program("numary"), plan.from, &dir.path().join("numary")).unwrap();
         let voice = Voice::to(&format!("unix:{}", dir.path().join("c.sock").display()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let front = Front::start(address, dir.path().join("out-of-rotation"));
@@ -109,7 +116,7 @@ impl House {
         }
         house.start_coordinator();
         house.start_agent();
-        house.until_serves("1.3.1");
+        house.until_serves(house.plan.from);
         for ledger in LEDGERS {
             let address = house.address.to_string();
             let seeded = seed::over_http(&address, ledger, house.plan.transactions).unwrap();
@@ -144,7 +151,7 @@ impl House {
              env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"{env} }}\n{extra}\n",
             state = self.state().display(),
             recovery = self.plan.recovery.iter().map(|path| format!("recovery = {path:?}\n")).collect::<String>(),
-            releases = releases("1.4.6").display(),
+            releases = releases(self.plan.to).display(),
             address = self.address,
             extra = self.plan.instance,
         );
@@ -220,8 +227,10 @@ impl House {
 
     /// Plans, approves what needs it, starts; the upgrade's name.
     pub fn begin(&self) -> String {
-        let plan = self.voice.plan_when_ready("prod", "1.4.6");
-        self.voice.approve(&plan).unwrap();
+        let plan = self.voice.plan_when_ready("prod", self.plan.to);
+        if plan.level() == Some(Level::Approve) {
+            self.voice.approve(&plan).unwrap();
+        }
         self.voice.start(&plan).unwrap()
     }
 
@@ -257,6 +266,13 @@ impl House {
         };
         tail("cutover-coordinator.err") + &tail("cutover-agent.err")
     }
+}
+
+/// A service's home. Releases up to 1.2.1 answer 500 to the first write of a ledger where they find no folder for their
+/// settings file, and commit it all the same.
+pub fn home(path: &Path, version: &str) {
+    let settings = ["1.0.", "1.1.", "1.2."].iter().any(|series| version.starts_with(series));
+    std::fs::create_dir_all(if settings { path.join(".numary") } else { path.to_owned() }).unwrap();
 }
 
 /// `kill -9`, and waits for it.

@@ -59,19 +59,25 @@ pub enum NotLaunched {
 pub fn become_ledger(launch: &Launch, settings: &InstanceSettings, instance_dir: &Path) -> NotLaunched {
     match prepare(launch, settings, instance_dir) {
         Ok((mut command, lock)) => {
-            let mut source = command.exec();
-            for _ in 0..BUSY_TRIES {
-                if source.kind() != ErrorKind::ExecutableFileBusy {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-                source = command.exec();
-            }
+            let source = exec(&mut command);
             drop(lock);
             NotLaunched::Service(ServiceError::Spawn { program: launch.program.clone(), source })
         }
         Err(refused) => refused,
     }
+}
+
+/// Becomes another program; returns only if that did not come about.
+pub fn exec(command: &mut Command) -> std::io::Error {
+    let mut error = command.exec();
+    for _ in 0..BUSY_TRIES {
+        if error.kind() != ErrorKind::ExecutableFileBusy {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        error = command.exec();
+    }
+    error
 }
 
 fn prepare(launch: &Launch, settings: &InstanceSettings, instance_dir: &Path) -> Result<(Command, File), NotLaunched> {

@@ -1,4 +1,5 @@
-//! `Migrate`: `storage upgrade NAME` for one ledger.
+//! `Migrate`: `storage upgrade NAME` for one ledger; with a target that has no such command, its first request
+//! ([`super::first_start`]).
 //!
 //! Looks before and after, and the look decides, not the command's word: a ledger that records the expected migrations is
 //! migrated, whatever the command said; one that records what it did before is untouched, because each ledger migrates in one
@@ -6,13 +7,18 @@
 //! hot journal or an uncommitted log, which the next opening rolls back; again does the migration.
 
 use super::bench::Bench;
+use super::first_start;
 use super::place;
 use super::trouble::Trouble;
-use crate::ledger::cli::Upgraded;
+use crate::ledger::cli::Cli;
 use crate::machine;
+use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::outcome::{Effect, FailureKind, Migrated};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, StorageIdentity};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What the order says.
 pub(super) struct Ask<'a> {
@@ -22,6 +28,14 @@ pub(super) struct Ask<'a> {
     pub(super) mark: Option<&'a str>,
     pub(super) apart: bool,
     pub(super) serving: bool,
+}
+
+/// What migrates.
+enum Way {
+    /// `storage upgrade`, and what `storage list` named before.
+    Command(Cli, Vec<LedgerName>),
+    /// A request to the target, in this environment.
+    FirstRequest(PathBuf, BTreeMap<String, SecretString>),
 }
 
 pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated, Trouble> {
@@ -37,13 +51,26 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     let begun = machine::uptime();
     let look = || place::apart(|| place.storage.migrations(name, &scratch)).map_err(Trouble::from);
     let before = look()?;
-    if before == *expected {
+    // What a first request creates is more than it records, and nothing at all is recorded up to 1.2.1.
+    if before == *expected && target.storage_commands {
         return Ok(Migrated { changed: false, migrations: before, took: machine::uptime().since(begun) });
     }
-    let cli = bench.cli(target, checking.await?, &place)?;
-    bench.unless_stopped(&format!("`storage upgrade` of ledger {name}"))?;
+    let program = checking.await?;
+    bench.unless_stopped(&format!("the migration of ledger {name}"))?;
     let stop = || bench.stop();
-    let listed = cli.list(&stop).await?;
+    let way = if target.storage_commands {
+        let cli = bench.cli(target, program, &place)?;
+        let listed = cli.list(&stop).await?;
+        Way::Command(cli, listed)
+    } else {
+        if !place::apart(|| place.storage.exists(name))? {
+            return Err(Trouble::refused(
+                format!("ledger {name} is not in {storage}, and a request would create it"),
+                "find out where it went; nothing is created in its place",
+            ));
+        }
+        Way::FirstRequest(program, place.command_environment(&bench.order.id.file_name())?)
+    };
     if apart {
         place::apart(|| place.storage.stagger())?;
     }
@@ -65,9 +92,15 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
             "see to the database's connections, then try again",
         ));
     }
-    let said = cli.upgrade(name, &listed, &stop).await;
+    let said = match way {
+        Way::Command(cli, listed) => cli.upgrade(name, &listed, &stop).await.map(drop).map_err(Trouble::from),
+        Way::FirstRequest(program, environment) => {
+            let ledgers = std::slice::from_ref(name);
+            first_start::read_each(bench, target, &program, environment, "ledger", ledgers).await.map(drop)
+        }
+    };
     let took = machine::uptime().since(begun);
-    if said.is_err() {
+    if said.is_err() || !target.storage_commands {
         // A server goes on with the statement of a client that is gone; what is true is told only once that has ended.
         place::apart(|| place.quiet(Some(&item), serving)).map_err(|error| {
             Trouble::from(error)
@@ -78,18 +111,19 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     let after = look().map_err(|trouble| {
         trouble.while_trying(format_args!("looking at ledger {name} after its migration")).effect(Effect::Unknown)
     })?;
-    if after == *expected {
+    // That a command left the ledger as it must be is enough; a first request must have been answered as well.
+    if after == *expected && (target.storage_commands || said.is_ok()) {
         // Its tables are new: without statistics the first requests would be planned blindly.
         place::apart(|| place.storage.analyse(name)).map_err(|error| Trouble::from(error).effect(Effect::Unknown))?;
-        return Ok(Migrated { changed: true, migrations: after, took });
+        return Ok(Migrated { changed: before != after || !target.storage_commands, migrations: after, took });
     }
-    let effect = if after == before { Effect::None } else { Effect::Unknown };
+    let effect = if after == before && target.storage_commands { Effect::None } else { Effect::Unknown };
     Err(match said {
-        Err(error) => Trouble::from(error).while_trying(format_args!("migrating ledger {name}")).effect(effect),
-        Ok(Upgraded::Migrated | Upgraded::LeftInPlace) => Trouble::new(
+        Err(trouble) => trouble.while_trying(format_args!("migrating ledger {name}")).effect(effect),
+        Ok(()) => Trouble::new(
             FailureKind::Failed,
             format!(
-                "`storage upgrade` of ledger {name} ended well, but the ledger records migrations {}, expected were {}",
+                "the migration of ledger {name} ended well, but the ledger records migrations {}, expected were {}",
                 shown(&after),
                 shown(expected)
             ),

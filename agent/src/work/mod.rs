@@ -8,6 +8,7 @@ mod bake;
 mod bench;
 mod closed;
 mod drain;
+mod first_start;
 mod inspect;
 mod migrate;
 mod open;
@@ -24,6 +25,7 @@ mod switch;
 mod tidy;
 mod trouble;
 mod trying;
+mod visit;
 
 pub use site::Site;
 pub use tidy::in_worker as tidy_in_worker;

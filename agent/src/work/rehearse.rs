@@ -8,32 +8,26 @@
 //! it, so nothing is published.
 
 use super::bench::Bench;
-use super::closed::free_port;
+use super::first_start;
 use super::place;
 use super::tidy;
 use super::trouble::Trouble;
+use super::visit::{Visit, Words, visit};
 use crate::files::{folder, io_error};
 use crate::ledger::cli::{Cli, environment};
-use crate::ledger::http::Http;
-use crate::ledger::message::error_message;
 use crate::machine;
 use crate::release::stage;
 use crate::service::environment::Redactor;
 use crate::settings::InstanceSettings;
 use cutover_storage::settings::flags;
 use cutover_storage::storage::{Copied, CopyAsk};
-use cutover_vocabulary::outcome::{Effect, FailureKind, Rehearsal};
+use cutover_vocabulary::outcome::{Effect, Rehearsal};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::LISTED_ROWS;
 use cutover_vocabulary::{Elapsed, LedgerName, Version};
-use rustix::process::{Pid, Signal, kill_process};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-use tokio::process::{Child, Command};
 
 pub(super) async fn rehearse(
     bench: &Bench<'_>,
@@ -128,22 +122,15 @@ async fn migrate_copies(
     copied: &dyn Copied,
     copy: &Copy<'_>,
 ) -> Result<Rehearsal, Trouble> {
-    let mut rehearsal = Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 };
-    if !target.storage_commands {
-        // Such a target creates what it needs when it is started, which comes next.
-        return Ok(rehearsal);
-    }
     let program = stage::check(bench.settings, target)?;
-    let cli = Cli::new(program, copy.environment(copied)?, bench.folder.path().to_owned()).holding_the_worker_lock();
-    let stop = || bench.stop();
-    cli.scan(&stop).await?;
-    let listed = cli.list(&stop).await?;
+    let environment = copy.environment(copied)?;
+    let took = if target.storage_commands {
+        by_commands(bench, program, environment, copy).await?
+    } else {
+        first_start::read_each(bench, target, &program, environment, "the copy of ledger", copy.ledgers).await?
+    };
+    let mut rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0 };
     for name in copy.ledgers {
-        let begun = machine::uptime();
-        cli.upgrade(name, &listed, &stop)
-            .await
-            .map_err(|error| Trouble::from(error).while_trying(format_args!("migrating the copy of ledger {name}")))?;
-        rehearsal.took.push((name.clone(), machine::uptime().since(begun)));
         let found = place::apart(|| copied.compare(name, copy.root))?;
         rehearsal.difference_count += found.unexplained;
         let room = LISTED_ROWS.saturating_sub(rehearsal.differences.len());
@@ -151,6 +138,28 @@ async fn migrate_copies(
         rehearsal.differences.extend(rows.map(|row| (name.clone(), row)));
     }
     Ok(rehearsal)
+}
+
+/// `storage scan`, `list` and `upgrade` of each copy; how long each took.
+async fn by_commands(
+    bench: &Bench<'_>,
+    program: PathBuf,
+    environment: BTreeMap<String, SecretString>,
+    copy: &Copy<'_>,
+) -> Result<Vec<(LedgerName, Elapsed)>, Trouble> {
+    let cli = Cli::new(program, environment, bench.folder.path().to_owned()).holding_the_worker_lock();
+    let stop = || bench.stop();
+    cli.scan(&stop).await?;
+    let listed = cli.list(&stop).await?;
+    let mut took = Vec::new();
+    for name in copy.ledgers {
+        let begun = machine::uptime();
+        cli.upgrade(name, &listed, &stop)
+            .await
+            .map_err(|error| Trouble::from(error).while_trying(format_args!("migrating the copy of ledger {name}")))?;
+        took.push((name.clone(), machine::uptime().since(begun)));
+    }
+    Ok(took)
 }
 
 /// Starts the target with the instance's own arguments on the copy, reads every ledger, ends it.
@@ -172,116 +181,23 @@ async fn start_on_copy(
         std::fs::copy(&home, &to).map_err(io_error("copy", &home))?;
     }
     environment.extend(copy.environment(copied)?);
-    let address = free_port()?;
-    let stderr_path = bench.folder.path().join(format!("rehearsal-{}.stderr", instance.name));
-    let stderr = std::fs::File::create(&stderr_path).map_err(io_error("create", &stderr_path))?;
     let mut arguments = flags::without(&instance.args, copied.by_environment_only());
     // Flags win over everything else, and of a repeated one the last counts.
     arguments.extend(copied.flags().into_iter().map(SecretString::from));
-    arguments.push(format!("--server.http.bind_address={address}").into());
-    let mut child = spawn(program, &environment, &arguments, stderr, &copy.home())?;
-    let seen = look_at_copy(bench, instance, &mut child, address, version, copy.ledgers).await;
-    let ended = end(&mut child, instance).await;
-    let words = redactor.clean(&std::fs::read_to_string(&stderr_path).unwrap_or_default());
-    // Its output may hold secrets; what matters of it is in the failure.
-    let _ = std::fs::remove_file(&stderr_path);
-    seen.map_err(|mut trouble| {
-        if let Some(message) = error_message(&words) {
-            trouble.0.message = format!("{}: {message}", trouble.0.message);
-        }
-        trouble
-    })?;
-    ended
-}
-
-fn spawn(
-    program: &Path,
-    environment: &BTreeMap<String, SecretString>,
-    arguments: &[SecretString],
-    stderr: std::fs::File,
-    directory: &Path,
-) -> Result<Child, Trouble> {
-    Command::new(program)
-        .args(arguments.iter().map(ExposeSecret::expose_secret))
-        .env_clear()
-        .envs(environment.iter().map(|(key, value)| (key, value.expose_secret())))
-        .current_dir(directory)
-        // The worker's lock: a copy that outlives the worker is still something of it.
-        .stdin(Stdio::inherit())
-        .stdout(Stdio::null())
-        .stderr(stderr)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            Trouble::refused(format!("{} cannot be started: {error}", program.display()), "stage the release again")
-        })
-}
-
-async fn look_at_copy(
-    bench: &Bench<'_>,
-    instance: &InstanceSettings,
-    child: &mut Child,
-    address: SocketAddr,
-    version: &Version,
-    ledgers: &[LedgerName],
-) -> Result<(), Trouble> {
-    let http = Http::new(address, super::site::REQUEST);
-    let name = &instance.name;
-    let patience = Elapsed::from_secs(instance.start_seconds);
-    let deadline = machine::uptime().plus(patience);
-    let found = loop {
-        if let Ok(found) = http.version().await {
-            break found;
-        }
-        let gone = child.try_wait().ok().flatten();
-        if let Some(status) = gone {
-            return Err(Trouble::new(
-                FailureKind::Failed,
-                format!("the target does not start with the arguments of instance {name} ({status})"),
-                "correct the instance's arguments for the target: an unknown flag is one that it no longer has",
-            ));
-        }
-        bench.unless_stopped("the target answered on the copy")?;
-        if machine::uptime() >= deadline {
-            return Err(Trouble::new(
-                FailureKind::TimedOut,
-                format!("the target, started with the arguments of instance {name}, does not answer within {patience}"),
-                "look at what its arguments name; start_seconds in the settings gives it longer",
-            ));
-        }
-        tokio::time::sleep(super::site::LOOKING).await;
+    let home = copy.home();
+    let asked = Visit {
+        program,
+        version,
+        environment,
+        arguments,
+        directory: &home,
+        patience: Elapsed::from_secs(instance.start_seconds),
+        read: super::site::REQUEST,
+        words: Words {
+            started: format!("with the arguments of instance {}", instance.name),
+            ledger: "the copy of ledger",
+            redactor: &redactor,
+        },
     };
-    if found != *version {
-        return Err(Trouble::refused(
-            format!("the target answers as {found}, ordered was {version}"),
-            "stage the release again",
-        ));
-    }
-    for ledger in ledgers {
-        http.read(ledger).await.map_err(|error| {
-            let kind = FailureKind::Failed;
-            Trouble::new(
-                kind,
-                format!("the target cannot read the copy of ledger {ledger}: {error}"),
-                "choose another target",
-            )
-        })?;
-    }
-    Ok(())
-}
-
-/// A copy of a copy: SIGTERM, and SIGKILL if that does not help; nothing of it is kept.
-async fn end(child: &mut Child, instance: &InstanceSettings) -> Result<(), Trouble> {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    if tokio::time::timeout(Duration::from_secs(10), child.wait()).await.is_ok() {
-        return Ok(());
-    }
-    let _ = child.kill().await;
-    Err(Trouble::new(
-        FailureKind::Failed,
-        format!("the target, started with the arguments of instance {}, does not end on SIGTERM", instance.name),
-        "a service that cannot be stopped cleanly cannot be drained next time; choose another target",
-    ))
+    visit(bench, asked, copy.ledgers).await.map(drop)
 }

@@ -1,11 +1,13 @@
 //! The worker's side: what a process does that was started as a worker.
 
 use super::folder::{Task, WorkFolder};
-use crate::service::launch::{NotLaunched, become_ledger};
+use crate::service::launch::{NotLaunched, become_ledger, exec};
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock, fstat};
-use std::path::Path;
-use std::process::ExitCode;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 /// Ends well: a result was written.
 const DONE: u8 = 0;
@@ -14,8 +16,42 @@ const FAILED: u8 = 1;
 /// Was not started by an agent.
 const USAGE: u8 = 2;
 
+/// What a worker process is told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where its order lies.
+    pub folder: PathBuf,
+    /// Become the program below, and die with this worker.
+    #[arg(long, requires = "program")]
+    pub companion_of: Option<u32>,
+    /// What to become, with its arguments.
+    #[arg(last = true)]
+    pub program: Vec<OsString>,
+}
+
 /// Everything that a worker process does. Returns what it ends with; a launcher that becomes the ledger never returns.
-pub fn main(folder: &Path) -> ExitCode {
+pub fn main(arguments: &Arguments) -> ExitCode {
+    match arguments.companion_of {
+        Some(worker) => become_companion(worker, &arguments.program),
+        None => work(&arguments.folder),
+    }
+}
+
+/// Becomes a program that does not outlive a worker; returns only if that did not come about.
+fn become_companion(worker: u32, program: &[OsString]) -> ExitCode {
+    let Some((program, arguments)) = program.split_first() else { return complain(USAGE, "no program to become") };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return complain(FAILED, &format!("cannot tie this process to the worker {worker}: {error}"));
+    }
+    // It may have ended before the tie was made.
+    if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(worker) {
+        return complain(FAILED, &format!("the worker {worker} is gone"));
+    }
+    let error = exec(Command::new(program).args(arguments));
+    complain(FAILED, &format!("cannot become {}: {error}", program.display()))
+}
+
+fn work(folder: &Path) -> ExitCode {
     // Fails only for a leader of a process group, which a shell makes: then the worker stays in the shell's session.
     let _ = rustix::process::setsid();
     let folder = WorkFolder::at(folder.to_owned());

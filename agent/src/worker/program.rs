@@ -3,7 +3,7 @@
 use super::folder::{Alive, WorkFolder};
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
@@ -20,6 +20,15 @@ impl Program {
     /// The running program with the argument `work`, which `cutover-agent` and `cutover` both understand.
     pub fn current() -> io::Result<Self> {
         Ok(Self { path: std::env::current_exe()?, args: vec!["work".into()] })
+    }
+
+    /// In a worker: a command that becomes `program` and dies with the thread that starts it. Its arguments follow.
+    pub fn companion(program: &Path) -> io::Result<std::process::Command> {
+        // The file that runs, although another may lie in its place by now.
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command.args(std::env::args_os().skip(1)).arg("--companion-of").arg(std::process::id().to_string());
+        command.arg("--").arg(std::path::absolute(program)?);
+        Ok(command)
     }
 
     /// Starts a launcher. Its own output goes nowhere: it writes down why it refused.

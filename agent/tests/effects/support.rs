@@ -33,7 +33,8 @@ pub fn simulator() -> &'static Path {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "cutover-ledger-simulator", "--bins"])
+            // As the whole workspace is built: a package alone has other features, and its dependencies would be built once more.
+            .args(["build", "--quiet", "--workspace", "--bins"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("CARGO_TARGET_DIR", folder.parent().unwrap())
             .status()

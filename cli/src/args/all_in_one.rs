@@ -129,10 +129,3 @@ pub struct SingleArgs {
     #[command(flatten)]
     pub answers: super::Answers,
 }
-
-/// Arguments of `work`.
-#[derive(Debug, Args)]
-pub struct WorkArgs {
-    /// The worker's folder.
-    pub dir: PathBuf,
-}

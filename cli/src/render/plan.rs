@@ -272,7 +272,11 @@ fn stages(page: &mut Page, binding: &Binding) {
             page.paragraph(4, format_args!("-- {border} --"));
         }
         let name = format!("{:>2}  {}", number + 1, words::phase(stage.phase));
-        page.entry(2, 22, &name, words::doing(stage.phase));
+        let doing = match stage.phase {
+            Phase::Migrate if binding.first_start => words::FIRST_START,
+            phase => words::doing(phase),
+        };
+        page.entry(2, 22, &name, doing);
         page.entry(2, 22, "", format_args!("on {}", whom(stage, binding)));
     }
 }

@@ -76,6 +76,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
             ledgers: BTreeMap::from([(ledger(name), Migrations(Some(vec![0, 1, 2])))]),
             lossy: losses.count > 0,
             collides: false,
+            first_start: false,
             stages: vec![
                 Stage::of(Phase::Preflight),
                 Stage::of(Phase::Drain),

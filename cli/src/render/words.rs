@@ -49,6 +49,9 @@ pub fn doing(phase: Phase) -> &'static str {
     }
 }
 
+/// What happens in the phase of migration where the target has no storage commands.
+pub const FIRST_START: &str = "the target, closed, reads each ledger once: its first request migrates";
+
 /// What crossing a border means, where a stage does so.
 pub fn border(stage: &Stage, strategy: Strategy) -> Option<&'static str> {
     stage.border.map(|border| match (border, strategy) {

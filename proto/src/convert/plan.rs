@@ -165,6 +165,7 @@ impl From<Binding> for pb::Binding {
             ledgers,
             lossy,
             collides,
+            first_start,
             stages,
             waves,
             findings,
@@ -182,6 +183,7 @@ impl From<Binding> for pb::Binding {
             ledgers: ledgers.into_iter().map(|(name, migrations)| (name.into(), migrations.into())).collect(),
             lossy,
             collides,
+            first_start,
             stages: stages.into_iter().map(Into::into).collect(),
             waves: waves.into_iter().map(wave).collect(),
             findings: findings.into_iter().map(Into::into).collect(),
@@ -204,6 +206,7 @@ impl TryFrom<pb::Binding> for Binding {
             ledgers: named("ledgers", wire.ledgers)?,
             lossy: wire.lossy,
             collides: wire.collides,
+            first_start: wire.first_start,
             stages: each("stages", wire.stages)?,
             waves: (wire.waves.iter().enumerate())
                 .map(|(n, wave)| texts(&format!("waves[{n}].instances"), &wave.instances))

@@ -89,7 +89,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let what = (
         storage(),
         btree_map(ledger(), migrations(), 0..3),
-        any::<(bool, bool)>(),
+        any::<(bool, bool, bool)>(),
         (vec(stage(), 0..4), vec(vec(instance(), 0..3), 0..3)),
         vec(noticed(), 0..3),
         texts_by_id(),
@@ -98,7 +98,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let binding = (who, what).prop_map(
         |(
             (deployment, from, target, strategy, members, runner),
-            (storage, ledgers, (lossy, collides), (stages, waves), findings, questions, limits),
+            (storage, ledgers, (lossy, collides, first_start), (stages, waves), findings, questions, limits),
         )| Binding {
             deployment,
             from,
@@ -110,6 +110,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             ledgers,
             lossy,
             collides,
+            first_start,
             stages,
             waves,
             findings,

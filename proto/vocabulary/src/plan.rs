@@ -84,6 +84,9 @@ pub struct Binding {
     /// Whether two of the target's migrations that begin at one moment can make each other fail at their end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub collides: bool,
+    /// Whether the target has no storage commands: then the first requests to a closed instance of it are the migration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_start: bool,
     /// In which order.
     pub stages: Vec<Stage>,
     /// Rolling: which instances move together, in this order; the first is the canary. An instance that joins later moves with

@@ -6,6 +6,7 @@ mod disasters;
 mod faults;
 mod kills;
 mod members;
+mod paths;
 mod rolling;
 mod server;
 

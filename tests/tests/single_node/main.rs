@@ -5,6 +5,7 @@ mod bad_input;
 mod faults;
 mod kills;
 mod lost_journal;
+mod paths;
 mod retries;
 
 use cutover_tests::checks::check_facts;

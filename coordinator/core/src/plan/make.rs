@@ -128,6 +128,7 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         ledgers,
         lossy,
         collides: case.catalogue.lanes_collide(&case.ask.target, driver),
+        first_start: facts.is_some_and(|facts| !facts.storage_commands),
         stages: forward(way),
         waves,
         findings: findings.iter().map(noticed).collect(),

@@ -83,6 +83,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         ledgers,
         lossy,
         collides,
+        first_start,
         stages,
         waves,
         findings,
@@ -113,6 +114,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     let loses = |lossy| if lossy { "loses rows" } else { "loses none" };
     differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
     differ(*collides == now.collides, "whether lanes of the target collide".to_owned());
+    differ(*first_start == now.first_start, "whether the target has storage commands".to_owned());
     differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
     differ(*waves == now.waves, format!("waves: {}, now {}", moved_together(waves), moved_together(&now.waves)));
     differ(*limits == now.limits, format!("limits: {}", limits_that_differ(limits, &now.limits)));

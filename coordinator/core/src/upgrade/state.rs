@@ -412,11 +412,14 @@ impl Upgrade {
             .collect()
     }
     /// How many ledgers may be changed side by side. On SQLite one: the runner's lock and its look for strangers are for the
-    /// whole directory, so that a second lane would be a stranger to the first.
+    /// whole directory, so that a second lane would be a stranger to the first. One as well where instances of the target
+    /// migrate: how two of them would get on was never measured.
     pub(super) fn lanes(&self) -> usize {
-        match self.plan.binding.storage.driver() {
+        let binding = &self.plan.binding;
+        match binding.storage.driver() {
             cutover_vocabulary::storage::Driver::Sqlite => 1,
-            cutover_vocabulary::storage::Driver::Postgres => usize::from(self.plan.binding.limits.lanes),
+            cutover_vocabulary::storage::Driver::Postgres if binding.first_start => 1,
+            cutover_vocabulary::storage::Driver::Postgres => usize::from(binding.limits.lanes),
         }
     }
     pub(super) fn step_id(&self, subject: &Subject) -> Option<StepId> {

@@ -255,7 +255,11 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
                 ..Seen::default().inspection()
             })
         }
-        Work::StageRelease { release } => Evidence::Staged(StagedRelease { release: release.clone(), ..staged() }),
+        Work::StageRelease { release } => Evidence::Staged(StagedRelease {
+            release: release.clone(),
+            storage_commands: !plan.binding.first_start,
+            ..staged()
+        }),
         Work::Rehearse { .. } => {
             Evidence::Rehearsed(Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 })
         }

@@ -11,6 +11,7 @@ mod db_name;
 mod dependents;
 mod disk_and_running_differ;
 mod disk_space;
+mod first_start;
 mod foreign_schema;
 mod inconsistent;
 mod instance_unreadable;
@@ -53,7 +54,8 @@ const RULES: &[Rule] = &[
     Rule { codes: &["release-unusable", "releases-differ"], check: release::check },
     Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], check: arguments::check },
     Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
-    Rule { codes: &["unknown-release", "target-without-storage-commands"], check: unknown_release::check },
+    Rule { codes: &["unknown-release"], check: unknown_release::check },
+    Rule { codes: &["target-without-storage-commands"], check: first_start::check },
     Rule { codes: &["bad-release", "ran-on-bad-release"], check: bad_release::check },
     Rule { codes: &["broken-upgrade"], check: broken_upgrade::check },
     Rule { codes: &["several-writers"], check: single_writer::check },
@@ -95,6 +97,7 @@ const PAGES: &[&[Page]] = &[
     arguments::PAGES,
     path::PAGES,
     unknown_release::PAGES,
+    first_start::PAGES,
     bad_release::PAGES,
     broken_upgrade::PAGES,
     single_writer::PAGES,

@@ -1,4 +1,5 @@
-//! Migrate: register every ledger, then upgrade each, in bounded lanes.
+//! Migrate: register every ledger, then upgrade each, in bounded lanes. A target without storage commands has nothing to
+//! register with: each ledger migrates at the first request to an instance that the runner starts closed for it.
 
 use super::{Rules, Verdict};
 use crate::upgrade::state::{StepState, Upgrade};
@@ -14,7 +15,8 @@ impl Rules for Migrate {
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
         let open = |name: &&LedgerName| !upgrade.migrated.contains_key(*name);
         let ledgers = upgrade.plan.binding.ledgers.keys().filter(open).cloned().map(Subject::Ledger);
-        let storage = (!upgrade.registered).then_some(Subject::Storage);
+        let registers = !upgrade.plan.binding.first_start && !upgrade.registered;
+        let storage = registers.then_some(Subject::Storage);
         storage.into_iter().chain(ledgers).collect()
     }
     fn longest_first(&self) -> bool {

@@ -44,8 +44,9 @@ fn differs(upgrade: &Upgrade, subject: &Subject, staged: &StagedRelease) -> Vec<
         ));
     }
     // The catalogue says what a release should be able to do; the binary says what it can.
-    if !staged.storage_commands {
-        changes.push(format!("the binary of {} has no storage commands", staged.release.version));
+    if staged.storage_commands == upgrade.plan.binding.first_start {
+        let has = if staged.storage_commands { "has storage commands" } else { "has no storage commands" };
+        changes.push(format!("the binary of {} {has}, against what the plan was made with", staged.release.version));
     }
     changes
 }
