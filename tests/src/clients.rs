@@ -149,54 +149,33 @@ pub struct Told {
     pub longest_gap: Duration,
 }
 
-/// A client that writes until it is told to end.
+/// Clients that write until they are told to end.
 pub struct Writer {
     end: Arc<AtomicBool>,
     told: Arc<Mutex<Told>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Writes to these ledgers in turn.
+    /// One client, which writes to these ledgers in turn.
     pub fn start(address: SocketAddr, ledgers: &[&str]) -> Self {
+        Self::several(1, address, ledgers)
+    }
+
+    /// So many at once.
+    pub fn several(clients: usize, address: SocketAddr, ledgers: &[&str]) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let told = Arc::new(Mutex::new(Told::default()));
-        let ledgers: Vec<String> = ledgers.iter().map(|name| (*name).to_owned()).collect();
-        let (stop, mine) = (end.clone(), told.clone());
-        let thread = std::thread::spawn(move || {
-            let mut last = Instant::now();
-            let (mut n, mut collided) = (0, false);
-            while !stop.load(Ordering::Relaxed) {
-                // Writers on two instances with the default lock collide: 409, nothing was written, the client asks again.
-                if !collided {
-                    n += 1;
-                }
-                let ledger = &ledgers[n % ledgers.len()];
-                let reference = format!("client-{n}");
-                let body = format!(
-                    r#"{{"postings":[{{"source":"world","destination":"clients:{}","amount":7,"asset":"USD/2"}}],"reference":"{reference}"}}"#,
-                    n % 50
-                );
-                let answer = request(address, "POST", &format!("/{ledger}/transactions"), &body);
-                let mut told = mine.lock().unwrap();
-                collided = matches!(answer, Some((409, _)));
-                match answer {
-                    Some((409, _)) => told.collided += 1,
-                    Some((200, _)) => {
-                        told.acknowledged.insert(format!("{ledger}/{reference}"));
-                        told.longest_gap = told.longest_gap.max(last.elapsed());
-                        last = Instant::now();
-                    }
-                    Some((status, _)) => *told.refused.entry(status).or_default() += 1,
-                    None => {
-                        told.unanswered.insert(format!("{ledger}/{reference}"));
-                    }
-                }
-                drop(told);
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
-        Self { end, told, thread: Some(thread) }
+        let last = Arc::new(Mutex::new(Instant::now()));
+        // Together as often as one alone: what is written is read back at the end.
+        let pause = Duration::from_millis(2 + 10 * (clients as u64 - 1));
+        let client = |client| {
+            let ledgers: Vec<String> = ledgers.iter().map(|name| (*name).to_owned()).collect();
+            let (stop, mine, last) = (end.clone(), told.clone(), last.clone());
+            std::thread::spawn(move || write_on(client, address, &ledgers, &stop, &mine, (&last, pause)))
+        };
+        let threads = (0..clients).map(client).collect();
+        Self { end, told, threads }
     }
 
     /// How many writes were acknowledged so far.
@@ -207,10 +186,52 @@ impl Writer {
     /// Ends it and says what it was told.
     pub fn end(mut self) -> Told {
         self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in std::mem::take(&mut self.threads) {
             thread.join().unwrap();
         }
         self.told.lock().unwrap().clone()
+    }
+}
+
+/// What one client does, until it is to end. `last` is when anybody's write was acknowledged last.
+fn write_on(
+    client: usize,
+    address: SocketAddr,
+    ledgers: &[String],
+    stop: &AtomicBool,
+    told: &Mutex<Told>,
+    (last, pause): (&Mutex<Instant>, Duration),
+) {
+    let (mut n, mut collided) = (client, false);
+    while !stop.load(Ordering::Relaxed) {
+        // Writers on two instances with the default lock collide: 409, nothing was written, the client asks again.
+        if !collided {
+            n += 1;
+        }
+        let ledger = &ledgers[n % ledgers.len()];
+        let reference = format!("client-{client}-{n}");
+        let body = format!(
+            r#"{{"postings":[{{"source":"world","destination":"clients:{}","amount":7,"asset":"USD/2"}}],"reference":"{reference}"}}"#,
+            n % 50
+        );
+        let answer = request(address, "POST", &format!("/{ledger}/transactions"), &body);
+        let mut told = told.lock().unwrap();
+        collided = matches!(answer, Some((409, _)));
+        match answer {
+            Some((409, _)) => told.collided += 1,
+            Some((200, _)) => {
+                told.acknowledged.insert(format!("{ledger}/{reference}"));
+                let mut last = last.lock().unwrap();
+                told.longest_gap = told.longest_gap.max(last.elapsed());
+                *last = Instant::now();
+            }
+            Some((status, _)) => *told.refused.entry(status).or_default() += 1,
+            None => {
+                told.unanswered.insert(format!("{ledger}/{reference}"));
+            }
+        }
+        drop(told);
+        std::thread::sleep(pause);
     }
 }
 

@@ -305,6 +305,20 @@ impl Fleet {
         Writer::start(self.front.address, LEDGERS)
     }
 
+    /// So many of them at once.
+    pub fn writers(&self, clients: usize) -> Writer {
+        Writer::several(clients, self.front.address, LEDGERS)
+    }
+
+    /// A switch of the simulator for the target wherever it runs, on copies too: beside its unpacked binaries.
+    pub fn fault_in_target(&self, line: &str) {
+        for host in &self.hosts {
+            let folder = host.dir.join("state/releases").join(self.plan.to);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(".numary-sim.env"), line).unwrap();
+        }
+    }
+
     /// Where the coordinator listens, as an operator names it.
     pub fn coordinator(&self) -> String {
         format!("http://{}", self.listen)

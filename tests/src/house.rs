@@ -209,9 +209,13 @@ impl House {
 
     /// A switch of the simulator for the target wherever it runs, on copies too: beside its unpacked binary.
     pub fn fault_in_target(&self, line: &str) {
-        let folder = self.state().join("releases/1.4.6");
+        let folder = self.state().join("releases").join(self.plan.to);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(".numary-sim.env"), line).unwrap();
+    }
+    /// Every process that has to do with this house.
+    pub fn processes(&self) -> Vec<Process> {
+        Process::of(self.dir())
     }
     /// No switches any more.
     pub fn no_faults(&self) {
@@ -292,20 +296,56 @@ impl Drop for House {
     }
 }
 
-/// Ends every process that has to do with a folder: by its arguments, its working directory, or its environment.
-pub fn kill_all_of(folder: &Path) {
-    let root = folder.to_string_lossy().into_owned();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let mine = String::from_utf8_lossy(&words).contains(&root)
-            || place.starts_with(folder)
-            || String::from_utf8_lossy(&environment).contains(&root);
-        if mine && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+/// A process of a house.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// Who started it.
+    pub parent: i32,
+    /// Its arguments, with a space between.
+    pub words: String,
+}
+
+impl Process {
+    /// Every one that has to do with a folder: by its arguments, its working directory, or its environment.
+    pub fn of(folder: &Path) -> Vec<Self> {
+        let root = folder.to_string_lossy().into_owned();
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let read = |name: &str| {
+                let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).replace('\0', " ")
+            };
+            let words = read("cmdline");
+            let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            if words.contains(&root) || place.starts_with(folder) || read("environ").contains(&root) {
+                // `PID (NAME) STATE PARENT …`; a name may hold anything but comes in brackets.
+                let stat = read("stat");
+                let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+                all.push(Self { pid, parent: parent.unwrap_or_default(), words });
+            }
+        }
+        all
+    }
+    /// `kill -9`.
+    pub fn kill(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
+    }
+    /// Whether it still runs.
+    pub fn lives(&self) -> bool {
+        let words = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ") == self.words
+    }
+}
+
+/// Ends every process that has to do with a folder.
+pub fn kill_all_of(folder: &Path) {
+    for process in Process::of(folder) {
+        process.kill();
     }
 }
 

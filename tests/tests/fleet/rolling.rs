@@ -3,13 +3,14 @@
 use super::held;
 use cutover_proto::v1::Strategy;
 use cutover_tests::checks::{check_facts, until_phase};
-use cutover_tests::clients::{Told, check_exactly_once, version};
+use cutover_tests::clients::{Told, check_exactly_once, references, version};
 use cutover_tests::fleet::{Fleet, LEDGERS, Plan};
 use cutover_tests::house::program;
 use cutover_tests::until;
 use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::status::State;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn rolling(from: &'static str, to: &'static str) -> Option<Fleet> {
@@ -30,9 +31,40 @@ fn writes(writer: &cutover_tests::clients::Writer, more: usize) {
     until("clients go on writing", Duration::from_secs(30), || (writer.acknowledged() > before + more).then_some(()));
 }
 
+/// Each acknowledged write is in `log` once, and the accounts hold what the writes that exist add up to: a release beside another
+/// has been seen to answer 200 and to write one of the three only.
+fn check_log_and_volumes(fleet: &Fleet, told: &Told) {
+    let rows = |sql: &str| -> BTreeMap<String, u64> {
+        let all = fleet.sql(sql);
+        let row = |line: &str| line.split_once('|').map(|(key, number)| (key.to_owned(), number.parse().unwrap()));
+        all.lines().filter_map(row).collect()
+    };
+    for ledger in LEDGERS {
+        let logged = rows(&format!(
+            "SELECT data->>'reference', count(*) FROM {ledger}.log WHERE type = 'NEW_TRANSACTION' AND data->>'reference' LIKE 'client-%' GROUP BY 1"
+        ));
+        let mine = told.acknowledged.iter().filter_map(|name| name.strip_prefix(&format!("{ledger}/")));
+        for reference in mine {
+            assert_eq!(logged.get(reference), Some(&1), "{reference} in the log of {ledger}");
+        }
+        let there = references(fleet.host(1).address, ledger);
+        let written: BTreeSet<&String> = there.keys().filter(|name| name.starts_with("client-")).collect();
+        assert_eq!(logged.keys().collect::<BTreeSet<_>>(), written, "log and transactions of {ledger}");
+        let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
+        for reference in written {
+            let n: u64 = reference.rsplit('-').next().unwrap().parse().unwrap();
+            *wanted.entry(format!("clients:{}", n % 50)).or_default() += 7;
+        }
+        let sums = rows(&format!(
+            "SELECT account, sum(input - output) FROM {ledger}.volumes WHERE account LIKE 'clients:%' GROUP BY 1"
+        ));
+        assert_eq!(sums, wanted, "volumes of {ledger}");
+    }
+}
+
 fn rolls_without_a_failed_request(from: &'static str, to: &'static str) {
     let Some(fleet) = rolling(from, to) else { return };
-    let writer = fleet.writer();
+    let writer = fleet.writers(3);
     writes(&writer, 20);
     let upgrade = fleet.begin();
     fleet.until_state(&upgrade, State::Completed);
@@ -42,6 +74,7 @@ fn rolls_without_a_failed_request(from: &'static str, to: &'static str) {
     check_never_refused(&told);
     fleet.until_serves(to);
     check_exactly_once(fleet.host(1).address, LEDGERS, &told);
+    check_log_and_volumes(&fleet, &told);
     check_facts(&fleet.voice.facts(&upgrade).unwrap());
     super::check_tidy(&fleet);
 }

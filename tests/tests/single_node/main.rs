@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod faults;
+mod first_start;
 mod kills;
 mod lost_journal;
 mod paths;
