@@ -488,6 +488,45 @@ fn duplicates_and_strangers_change_nothing() {
 }
 
 #[test]
+fn an_outcome_that_comes_again_is_known_whenever_it_comes_and_another_orders_never_is() {
+    for (plan, back) in [(Seen::default().plan(), false), (Seen::default().plan(), true)] {
+        let mut play = Play::start(plan);
+        if back {
+            play.until_phase(Phase::StartClosed);
+            play.ask(1, Ask::Rollback { reason: "test".to_owned() });
+        }
+        play.until_end();
+        let before = play.facts.len();
+        let succeeded: Vec<(OrderId, Evidence)> = play
+            .facts
+            .iter()
+            .filter_map(|recorded| match &recorded.fact {
+                Fact::StepSucceeded { order, evidence } => Some((order.clone(), evidence.clone())),
+                _ => None,
+            })
+            .collect();
+        assert!(succeeded.len() > 15);
+        for (id, evidence) in succeeded {
+            let outcome = |order: OrderId| Input::Outcome {
+                agent: agent("host-a"),
+                order,
+                outcome: Outcome::Done(evidence.clone()),
+            };
+            assert_eq!(play.hear(&[outcome(id.clone())]).rejected, [None], "{id} again");
+            for other in [
+                OrderId { attempt: id.attempt + 1, ..id.clone() },
+                OrderId { upgrade: UpgradeId::new("other").unwrap(), ..id.clone() },
+                OrderId { step: order::StepId { run: id.step.run + 9, ..id.step.clone() }, ..id.clone() },
+            ] {
+                let decision = play.hear(&[outcome(other)]);
+                assert!(matches!(decision.rejected[..], [Some(Rejected::UnknownOrder(_))]), "{decision:?}");
+            }
+        }
+        assert_eq!(play.facts.len(), before);
+    }
+}
+
+#[test]
 fn a_failed_start_of_the_closed_instance_never_opens() {
     let mut play = play();
     let order = play.until_phase(Phase::StartClosed);

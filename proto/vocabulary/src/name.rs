@@ -47,7 +47,8 @@ fn check_found(kind: &'static str, text: &str) -> Result<(), InvalidName> {
 /// numbers, comes first, because comparing texts is what a map of 10,000 names does most of its time.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Text {
-    begins: [u64; 2],
+    first: u64,
+    second: u64,
     whole: smol_str::SmolStr,
 }
 
@@ -57,7 +58,8 @@ impl Text {
         for (to, from) in begins.as_flattened_mut().iter_mut().zip(text.bytes()) {
             *to = from;
         }
-        Self { begins: begins.map(u64::from_be_bytes), whole: text.into() }
+        let [first, second] = begins.map(u64::from_be_bytes);
+        Self { first, second, whole: text.into() }
     }
 }
 

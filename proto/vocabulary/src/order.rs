@@ -42,6 +42,7 @@ pub struct OrderId {
 }
 /// By step first: orders of one upgrade are what is mostly compared, and there the upgrade's name only costs.
 impl Ord for OrderId {
+    #[inline]
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let Self { upgrade, step, phase, attempt } = self;
         step.cmp(&other.step)

@@ -1,6 +1,7 @@
 //! `apply`: folds a fact. Total, and without judgement: what a fact means was decided before it was stored.
 
-use super::state::{Drained, Happened, OpenOrder, SettledBy, StageState, StepState, Upgrade};
+use super::settled::{SettledBy, Steps};
+use super::state::{Drained, Happened, OpenOrder, StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
@@ -29,9 +30,11 @@ impl Upgrade {
             }
             Fact::AttemptOpened { order } => self.open(order, (epoch, leading_for)),
             Fact::StepSucceeded { order, evidence } => {
-                self.settle_order(order, SettledBy::Outcome);
+                self.orders.remove(order);
                 self.learn(&order.step.subject, evidence, at);
-                self.set_step(order, StepState::Done, at);
+                if !self.set_step(order, StepState::Done { attempt: order.attempt }, at) {
+                    self.settled.note(order.clone(), SettledBy::Outcome);
+                }
                 if order.phase == Phase::Restore {
                     self.is_as_it_was(&order.step.subject);
                 }
@@ -72,7 +75,7 @@ impl Upgrade {
                 }
             }
             Fact::LateOutcome { order, outcome } => {
-                self.settled.insert(order.clone(), SettledBy::Late);
+                self.settled.note(order.clone(), SettledBy::Late);
                 self.late(order, outcome, at);
             }
             Fact::Held { hold } => {
@@ -105,7 +108,7 @@ impl Upgrade {
                 self.ended = Some((*ending, at));
                 // Only what a person declared ended has any left.
                 for (id, _) in std::mem::take(&mut self.orders) {
-                    self.settled.insert(id, SettledBy::Person);
+                    self.settled.note(id, SettledBy::Person);
                 }
                 self.holds.clear();
                 self.clear_steps();
@@ -115,12 +118,13 @@ impl Upgrade {
     }
 
     fn clear_steps(&mut self) {
-        self.steps.clear();
+        self.put_steps_aside(Steps::new());
         self.ready.clear();
         self.open_steps = 0;
     }
 
     fn enter(&mut self, number: u16, run: u16, stage: cutover_vocabulary::phase::Stage, at: Timestamp) {
+        self.put_steps_aside(Steps::new());
         self.at = Some(number);
         // Where a stage begins again, what was asked about its last run is asked again if it is still so: an answer to it
         // must not pass for one about a step of this run.
@@ -241,17 +245,19 @@ impl Upgrade {
 
     pub(super) fn settle_order(&mut self, order: &OrderId, by: SettledBy) {
         let id = self.orders.remove_entry(order).map_or_else(|| order.clone(), |(id, _)| id);
-        self.settled.insert(id, by);
+        self.settled.note(id, by);
     }
 
     /// Only steps of the stage that is current; an order of a stage that was left changes no step.
-    pub(super) fn set_step(&mut self, order: &OrderId, state: StepState, at: Timestamp) {
+    /// Whether it was one.
+    pub(super) fn set_step(&mut self, order: &OrderId, state: StepState, at: Timestamp) -> bool {
         let current = self.at == Some(order.step.stage)
             && self.current().is_some_and(|stage| stage.run == order.step.run)
             && !self.between();
         if current {
             self.put_step(order.step.subject.clone(), state, at);
         }
+        current
     }
 
     /// It turned back and has not entered the way back yet: what steps say does not count any more.
@@ -264,7 +270,7 @@ impl Upgrade {
     }
 
     fn put_step(&mut self, subject: Subject, state: StepState, at: Timestamp) {
-        let done = state == StepState::Done;
+        let done = matches!(state, StepState::Done { .. });
         let ready = matches!(state, StepState::Ready { .. });
         // One look-up for the common change, from out to done: there are as many steps as instances.
         let before = match self.steps.get_mut(&subject) {
@@ -277,7 +283,7 @@ impl Upgrade {
         } else if was_ready && !ready {
             self.ready.remove(&subject);
         }
-        if done && before != Some(StepState::Done) {
+        if done && !matches!(before, Some(StepState::Done { .. })) {
             self.open_steps = self.open_steps.saturating_sub(1);
             let open = self.open_steps;
             if let Some(stage) = self.at.and_then(|at| self.stages.get_mut(usize::from(at))) {
@@ -291,11 +297,15 @@ impl Upgrade {
 
     /// A step that is not to be done any more.
     pub(super) fn remove_step(&mut self, subject: &Subject, at: Timestamp) {
-        let Some(step) = self.steps.remove(subject) else { return };
-        self.ready.remove(subject);
-        let done = step == StepState::Done;
+        let Some((subject, step)) = self.steps.remove_entry(subject) else { return };
+        self.ready.remove(&subject);
+        let done = matches!(step, StepState::Done { .. });
         if !done {
             self.open_steps = self.open_steps.saturating_sub(1);
+        }
+        if let (Some(at), Some(stage)) = (self.at, self.current()) {
+            let run = stage.run;
+            self.settled.keep(at, run, Steps::from([(subject, step)]));
         }
         let open = self.open_steps;
         if let Some(stage) = self.at.and_then(|at| self.stages.get_mut(usize::from(at))) {
@@ -327,7 +337,7 @@ impl Upgrade {
                 if let Some(subject) = super::holds::subject_of(&hold)
                     && self.steps.contains_key(&subject)
                 {
-                    self.put_step(subject, StepState::Done, at);
+                    self.put_step(subject, StepState::Done { attempt: 0 }, at);
                 }
             }
             Choice::Retry => {

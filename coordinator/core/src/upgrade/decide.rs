@@ -3,7 +3,8 @@
 use super::holds;
 use super::input::{Decision, Input, Rejected};
 use super::phases::{Verdict, rules};
-use super::state::{Drained, Happened, SettledBy, Upgrade};
+use super::settled::SettledBy;
+use super::state::{Drained, Happened, Upgrade};
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{HoldId, HoldReason};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
@@ -113,7 +114,7 @@ impl Draft {
                 Err(Rejected::OtherAgent { order: id.clone(), to: open.order.agent.clone(), from: agent.clone() })
             }
             Some(_) => Ok(Some(id.phase)),
-            None if self.upgrade.settled.contains_key(id) => Ok(None),
+            None if self.upgrade.settled(id).is_some() => Ok(None),
             None => Err(Rejected::UnknownOrder(id.clone())),
         }
     }
@@ -122,7 +123,7 @@ impl Draft {
         let by = Cause::Agent(agent.clone());
         let Some(phase) = self.open_order(agent, id)? else {
             // Settled before: a duplicate, or the late outcome of an order that was withdrawn.
-            match self.upgrade.settled.get(id) {
+            match self.upgrade.settled(id) {
                 Some(SettledBy::Revoke | SettledBy::Person) => {
                     self.happen(by, Fact::LateOutcome { order: id.clone(), outcome: outcome.clone() });
                 }

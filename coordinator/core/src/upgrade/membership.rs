@@ -4,7 +4,8 @@
 use super::decide::Draft;
 use super::holds;
 use super::input::Rejected;
-use super::state::{SettledBy, StepState, Upgrade};
+use super::settled::SettledBy;
+use super::state::{StepState, Upgrade};
 use cutover_vocabulary::fact::{Cause, Fact};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::instance::{InstanceReport, RunState};

@@ -13,6 +13,7 @@ mod membership;
 mod phases;
 mod sequence;
 mod settle;
+mod settled;
 mod state;
 mod status;
 

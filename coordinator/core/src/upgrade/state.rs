@@ -1,6 +1,7 @@
 //! What is known of an upgrade: the fold of its facts.
 
 use super::sequence::Way;
+use super::settled::{Settled, Steps};
 use cutover_vocabulary::fact::{Cause, Ending, Fact, Recorded};
 use cutover_vocabulary::hold::HoldId;
 use cutover_vocabulary::order::{Epoch, StepId};
@@ -74,7 +75,10 @@ pub enum StepState {
         attempt: u16,
     },
     /// It is done.
-    Done,
+    Done {
+        /// By which attempt; 0 where a person accepted what there is.
+        attempt: u16,
+    },
 }
 
 /// A stage and what happened in it.
@@ -100,19 +104,6 @@ pub(super) struct OpenOrder {
     pub(super) revoked: bool,
     /// From when its deadline counts: a leadership, and how long that had lasted.
     pub(super) since: (Epoch, Elapsed),
-}
-
-/// How an order was settled: decides what a late outcome means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum SettledBy {
-    /// By its outcome: the same again is a duplicate.
-    Outcome,
-    /// By a revoke: an outcome that comes after it may show an effect.
-    Revoke,
-    /// By a person who declared that nobody works on it any more: as after a revoke.
-    Person,
-    /// Not by its outcome, and its late outcome is stored.
-    Late,
 }
 
 /// Whether an instance is down.
@@ -156,13 +147,13 @@ pub struct Upgrade {
     pub(super) next_hold: u32,
 
     // The present stage.
-    pub(super) steps: BTreeMap<Subject, StepState>,
+    pub(super) steps: Steps,
     pub(super) ready: BTreeSet<Subject>,
     pub(super) open_steps: u32,
 
     // Orders.
     pub(super) orders: BTreeMap<OrderId, OpenOrder>,
-    pub(super) settled: BTreeMap<OrderId, SettledBy>,
+    pub(super) settled: Settled,
 
     // What was learnt.
     pub(super) staged: BTreeMap<InstanceName, StagedRelease>,
@@ -215,11 +206,11 @@ impl Upgrade {
             borders: BTreeMap::new(),
             holds: BTreeMap::new(),
             next_hold: 1,
-            steps: BTreeMap::new(),
+            steps: Steps::new(),
             ready: BTreeSet::new(),
             open_steps: 0,
             orders: BTreeMap::new(),
-            settled: BTreeMap::new(),
+            settled: Settled::default(),
             staged: BTreeMap::new(),
             drained: BTreeMap::new(),
             storage: None,

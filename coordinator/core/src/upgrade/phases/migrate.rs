@@ -27,7 +27,8 @@ impl Rules for Migrate {
         match subject {
             Subject::Storage | Subject::Instance(_) => true,
             Subject::Ledger(_) => {
-                let listed = upgrade.steps.get(&Subject::Storage).is_none_or(|step| *step == StepState::Done);
+                let listed =
+                    upgrade.steps.get(&Subject::Storage).is_none_or(|step| matches!(step, StepState::Done { .. }));
                 listed && upgrade.orders.len() < upgrade.lanes()
             }
         }
