@@ -1,11 +1,12 @@
 //! The command line.
 
+use crate::client::How;
 use crate::exit::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::plan::{PreparationId, Strategy};
-use cutover_vocabulary::{DeploymentName, InstanceName, OperatorName, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, UpgradeId, Version};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -122,8 +123,29 @@ pub struct PlanArgs {
     #[arg(long, value_name = "VERSION")]
     pub to: Version,
     /// How the instances are moved.
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// How the instances are moved.
+#[derive(Debug, Args)]
+pub struct HowArgs {
+    /// How the instances are moved.
     #[arg(long, value_enum, default_value_t)]
     pub strategy: StrategyWord,
+    /// Rolling: how many instances move together behind the canary; default: as the coordinator's settings say.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    pub wave: Option<u16>,
+    /// Rolling: for how long a wave is watched before the next one moves; default: as the coordinator's settings say.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub bake: Option<u64>,
+}
+
+impl HowArgs {
+    /// As it is asked of the coordinator.
+    pub fn how(&self) -> How {
+        How { strategy: self.strategy.strategy(), wave: self.wave, bake: self.bake.map(Elapsed::from_secs) }
+    }
 }
 
 /// Arguments of `approve`.

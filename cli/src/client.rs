@@ -11,7 +11,7 @@ use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId, Strategy};
 use cutover_vocabulary::status::{Status, WhatIf};
-use cutover_vocabulary::{DeploymentName, InstanceName, OperatorName, Recorded, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, Recorded, UpgradeId, Version};
 use std::collections::BTreeMap;
 use tonic::transport::Channel;
 
@@ -100,6 +100,17 @@ fn what_if(doing: &str, wire: v1::WhatIf) -> Result<WhatIf, Trouble> {
     })
 }
 
+/// How an operator wants the instances to be moved; what is left away the coordinator chooses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct How {
+    /// By which strategy.
+    pub strategy: Option<Strategy>,
+    /// Rolling: how many move together behind the canary.
+    pub wave: Option<u16>,
+    /// Rolling: how long a wave is watched.
+    pub bake: Option<Elapsed>,
+}
+
 fn strategy(strategy: Option<Strategy>) -> v1::Strategy {
     strategy.map_or(v1::Strategy::Auto, v1::Strategy::from)
 }
@@ -129,19 +140,16 @@ impl Client {
     ///
     /// # Errors
     /// [`Trouble`]; a plan that is blocked is no error.
-    pub async fn plan(
-        &self,
-        deployment: &DeploymentName,
-        to: &Version,
-        how: Option<Strategy>,
-    ) -> Result<Plan, Trouble> {
+    pub async fn plan(&self, deployment: &DeploymentName, to: &Version, how: &How) -> Result<Plan, Trouble> {
         let doing = format!("planning {deployment} to {to}");
         let request = v1::MakePlanRequest {
             deployment: deployment.as_str().to_owned(),
             target: to.to_string(),
-            strategy: strategy(how).into(),
+            strategy: strategy(how.strategy).into(),
             request_id: request_id(),
             operator: self.operator(),
+            wave: how.wave.map(u32::from),
+            bake_ms: how.bake.map(|bake| i64::try_from(bake.as_millis()).unwrap_or(i64::MAX)),
         };
         let answer = self.upgrades.clone().make_plan(request).await.map_err(|status| refused(&doing, &status))?;
         read(&doing, answer.into_inner())

@@ -4,7 +4,7 @@
 
 use crate::Context;
 use crate::args::SingleArgs;
-use crate::client::{Client, Steer};
+use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow::follow;
@@ -85,7 +85,7 @@ async fn inside(
         }
         return follow_on(&context, &client, &upgrade).await;
     }
-    let plan = client.plan(deployment, &args.to, None).await?;
+    let plan = client.plan(deployment, &args.to, &How::default()).await?;
     plans::show(&context, &plan, (!args.yes).then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {

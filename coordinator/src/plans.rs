@@ -10,15 +10,28 @@ use cutover_core::upgrade::{Upgrade, start};
 use cutover_proto::{Code, Refused};
 use cutover_store::{Batch, Revision};
 use cutover_vocabulary::finding::Finding;
-use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId};
+use cutover_vocabulary::plan::{Approval, Limits, Plan, PlanDigest, PreparationId};
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{DeploymentName, Digest, OperatorName, RequestId, Timestamp, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Digest, Elapsed, OperatorName, RequestId, Timestamp, UpgradeId, Version};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Digits of a plan's digest that are enough where only one plan begins with them.
 const SHORTEST_DIGEST: usize = 8;
+
+/// How an operator wants a deployment to be upgraded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// To which version.
+    pub(crate) target: Version,
+    /// How.
+    pub(crate) strategy: StrategyAsk,
+    /// How many instances move together, where not as the settings say.
+    pub(crate) wave: Option<u16>,
+    /// How long a wave is watched, where not as the settings say.
+    pub(crate) bake: Option<Elapsed>,
+}
 
 /// A plan that was made before, and how it was asked for.
 pub(crate) struct KeptPlan {
@@ -62,21 +75,20 @@ impl Leadership {
     pub(crate) async fn make_plan(
         self: &Arc<Self>,
         deployment: DeploymentName,
-        target: Version,
-        strategy: StrategyAsk,
+        wish: Wish,
         request: &RequestId,
         by: &OperatorName,
     ) -> Result<Plan, Refused> {
-        let how = format!("{strategy:?}");
-        let (revision, mut call) = self.recall(request, &("make-plan", &deployment, &target, how, by)).await?;
+        let how = format!("{wish:?}");
+        let (revision, mut call) = self.recall(request, &("make-plan", &deployment, how, by)).await?;
         if let Some(Answer::Plan { chunks }) = &call.answer {
             return self.registry.kept_plan(chunks).await.map_err(|error| self.refuse(error));
         }
         // During an upgrade an instance is down on purpose; a plan would say to start it.
         self.next_upgrade(&deployment, request).await?;
-        let plan = self.look(&deployment, &target, strategy).await?;
+        let plan = self.look(&deployment, &wish).await?;
         let chunks = self.registry.keep_plan(&plan).await.map_err(|error| self.refuse(error))?;
-        let entry = PlanEntry::new(deployment, target, strategy, chunks.clone());
+        let entry = PlanEntry::new(deployment, wish, chunks.clone());
         self.replace(|| keys::plan(&plan.digest()).map_err(Into::into), |_: Option<PlanEntry>| entry.clone()).await?;
         let storage = plan.binding.storage.clone();
         self.replace(
@@ -90,12 +102,8 @@ impl Leadership {
     }
 
     /// Surveys and plans, without keeping anything.
-    async fn look(
-        &self,
-        deployment: &DeploymentName,
-        target: &Version,
-        strategy: StrategyAsk,
-    ) -> Result<Plan, Refused> {
+    async fn look(&self, deployment: &DeploymentName, wish: &Wish) -> Result<Plan, Refused> {
+        let Wish { target, strategy, wave, bake } = wish;
         let registered = self.members_of(deployment);
         let key = keys::deployment(deployment).map_err(|error| self.refuse(error.into()))?;
         let (_, document) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
@@ -109,11 +117,12 @@ impl Leadership {
         }
         let survey = SurveyAsk { deployment: deployment.clone(), target: target.clone() };
         let surveys = self.survey_all(&registered, &survey).await;
+        let usual = self.settings.limits.clone();
         let ask = PlanAsk {
             deployment: deployment.clone(),
             target: target.clone(),
-            strategy,
-            limits: self.settings.limits.clone(),
+            strategy: *strategy,
+            limits: Limits { wave: wave.unwrap_or(usual.wave), bake: bake.unwrap_or(usual.bake), ..usual },
             declared,
         };
         plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(
@@ -220,7 +229,7 @@ impl Leadership {
         let id = match present {
             Begin::Begun(id) => id,
             Begin::New { last, .. } => {
-                let fresh = self.look(&entry.deployment, &entry.target, entry.strategy()).await?;
+                let fresh = self.look(&entry.deployment, &entry.wish()).await?;
                 let key = keys::approval(&agreed.plan.digest()).map_err(|error| self.refuse(error.into()))?;
                 let (_, approval) = self.registry.read::<Approval>(&key).await.map_err(|error| self.refuse(error))?;
                 // An approval is for one upgrade: what was agreed to before the last one began is not agreed to again.

@@ -1,12 +1,15 @@
 //! The fenced registry: deployments, instances, plans, approvals, answered requests. Documents of the store, written
 //! only by the leader and only where nobody wrote in between.
 
+use crate::plans::Wish;
 use cutover_core::plan::StrategyAsk;
 use cutover_proto::{Code, Refused};
 use cutover_store::{InvalidKey, Key, MAX_CHUNK_BYTES, Put, Revision, Store, StoreError};
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest};
 use cutover_vocabulary::storage::StorageIdentity;
-use cutover_vocabulary::{AgentName, DeploymentName, Digest, Epoch, InstanceName, RequestId, UpgradeId, Version};
+use cutover_vocabulary::{
+    AgentName, DeploymentName, Digest, Elapsed, Epoch, InstanceName, RequestId, UpgradeId, Version,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -61,6 +64,10 @@ pub(crate) struct PlanEntry {
     pub(crate) deployment: DeploymentName,
     pub(crate) target: Version,
     strategy: StrategyWord,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wave: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bake: Option<Elapsed>,
     /// The plan's JSON, cut.
     pub(crate) chunks: Vec<Digest>,
 }
@@ -74,20 +81,23 @@ enum StrategyWord {
 }
 
 impl PlanEntry {
-    pub(crate) fn new(deployment: DeploymentName, target: Version, strategy: StrategyAsk, chunks: Vec<Digest>) -> Self {
+    pub(crate) fn new(deployment: DeploymentName, wish: Wish, chunks: Vec<Digest>) -> Self {
+        let Wish { target, strategy, wave, bake } = wish;
         let strategy = match strategy {
             StrategyAsk::Auto => StrategyWord::Auto,
             StrategyAsk::Downtime => StrategyWord::Downtime,
             StrategyAsk::Rolling => StrategyWord::Rolling,
         };
-        Self { deployment, target, strategy, chunks }
+        Self { deployment, target, strategy, wave, bake, chunks }
     }
-    pub(crate) fn strategy(&self) -> StrategyAsk {
-        match self.strategy {
+    /// What was asked for.
+    pub(crate) fn wish(&self) -> Wish {
+        let strategy = match self.strategy {
             StrategyWord::Auto => StrategyAsk::Auto,
             StrategyWord::Downtime => StrategyAsk::Downtime,
             StrategyWord::Rolling => StrategyAsk::Rolling,
-        }
+        };
+        Wish { target: self.target.clone(), strategy, wave: self.wave, bake: self.bake }
     }
 }
 

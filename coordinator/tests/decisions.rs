@@ -87,6 +87,8 @@ async fn an_instance_stays_registered_when_its_agent_is_gone_and_the_plan_is_ref
         strategy: 0,
         request_id: "plan-1".to_owned(),
         operator: "ops".to_owned(),
+        wave: None,
+        bake_ms: None,
     };
     let status = site.client().upgrades.make_plan(asked).await.unwrap_err();
     let refused = Refused::of(&status).unwrap();

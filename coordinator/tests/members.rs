@@ -67,6 +67,8 @@ async fn a_declared_instance_that_was_never_seen_blocks_every_plan_until_it_is_l
         target: "1.4.6".to_owned(),
         request_id: "plan-1".to_owned(),
         operator: "ops".to_owned(),
+        wave: None,
+        bake_ms: None,
         strategy: pb::Strategy::Auto.into(),
     };
     let refused = Refused::of(&site.client().upgrades.make_plan(asked).await.unwrap_err()).unwrap();

@@ -196,6 +196,18 @@ impl House {
         kill(self.agent.take());
     }
 
+    /// The service gets more environment, and is started anew with it.
+    pub fn restart_with(&mut self, env: Vec<(String, String)>) {
+        self.kill_agent();
+        for process in self.processes().iter().filter(|process| process.words.contains("/numary server start")) {
+            process.kill();
+            until("the ledger is gone", Duration::from_secs(10), || (!process.lives()).then_some(()));
+        }
+        self.plan.env.extend(env);
+        self.write_settings();
+        self.start_agent();
+    }
+
     /// A switch of the simulator, from now on, for every command and server that starts.
     pub fn fault(&self, line: &str) {
         let path = self.data().join(".numary-sim.env");

@@ -50,6 +50,8 @@ impl Voice {
                 strategy: strategy.into(),
                 request_id: request_id(),
                 operator: "tester".to_owned(),
+                wave: None,
+                bake_ms: None,
             };
             let mut client = Self::client(&self.endpoint).await?;
             let plan = client.make_plan(request).await.map_err(|status| said(&status))?;

@@ -22,6 +22,7 @@ impl Perform for Quick {
     }
     async fn survey(&self, ask: &SurveyAsk) -> HostSurvey {
         HostSurvey {
+            about: None,
             agent: "agent-1".parse().unwrap(),
             machine: String::new(),
             instances: vec![],

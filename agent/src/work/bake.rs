@@ -39,8 +39,8 @@ pub(super) async fn bake(
 ) -> Result<Evidence, Trouble> {
     let service = site.subject(order)?;
     let settings = service.settings();
-    let http = Http::new(address(service)?, REQUEST);
     let place = place::of(settings)?;
+    let http = Http::new(address(service)?, REQUEST).with(place.resolved.credentials());
     for ledger in ask.ledgers {
         // A read of a name that is not there would create it.
         if !place::apart(|| place.storage.exists(ledger))? {

@@ -116,7 +116,7 @@ async fn look(service: &ProcessService, version: &Version, ledgers: &[LedgerName
             "start it closed again",
         ));
     };
-    let http = Http::new(closed, REQUEST);
+    let http = Http::new(closed, REQUEST).with(place.resolved.credentials());
     let found = http.version().await?;
     if found != *version {
         return Err(Trouble::refused(
@@ -174,7 +174,8 @@ async fn answering(
     let address = record.address.and_then(|text| text.parse::<SocketAddr>().ok());
     match address {
         Some(address) if record.program == program => {
-            let answer = Http::new(address, REQUEST).version().await;
+            let credentials = super::place::settings_of(service.settings())?.credentials();
+            let answer = Http::new(address, REQUEST).with(credentials).version().await;
             Ok(answer.is_ok_and(|found| found == *version).then_some(address))
         }
         Some(_) | None => Ok(None),

@@ -26,7 +26,7 @@ pub(super) async fn read_each(
     bench: &Bench<'_>,
     target: &StagedRelease,
     program: &Path,
-    mut environment: BTreeMap<String, SecretString>,
+    (mut environment, credentials): (BTreeMap<String, SecretString>, Vec<SecretString>),
     ledger: &'static str,
     ledgers: &[LedgerName],
 ) -> Result<Vec<(LedgerName, Elapsed)>, Trouble> {
@@ -39,6 +39,8 @@ pub(super) async fn read_each(
         environment,
         arguments: ["server", "start"].map(SecretString::from).into(),
         directory: bench.folder.path(),
+        // The service's home may have a settings file that asks for them.
+        credentials,
         patience: START,
         read: FIRST_READ,
         words: Words { started: "on the storage alone".to_owned(), ledger, redactor: &redactor },

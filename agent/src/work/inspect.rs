@@ -37,8 +37,9 @@ async fn running_version(service: &ProcessService) -> Option<Version> {
     match service.run_state() {
         RunState::Running { .. } => {
             let settings = service.settings();
-            let address = place::settings_of(settings).and_then(|resolved| place::address(settings, &resolved)).ok()?;
-            Http::new(address, BRIEFLY).version().await.ok()
+            let resolved = place::settings_of(settings).ok()?;
+            let address = place::address(settings, &resolved).ok()?;
+            Http::new(address, BRIEFLY).with(resolved.credentials()).version().await.ok()
         }
         RunState::Stopped | RunState::Unknown { .. } => None,
     }

@@ -34,8 +34,8 @@ pub(super) struct Ask<'a> {
 enum Way {
     /// `storage upgrade`, and what `storage list` named before.
     Command(Cli, Vec<LedgerName>),
-    /// A request to the target, in this environment.
-    FirstRequest(PathBuf, BTreeMap<String, SecretString>),
+    /// A request to the target, in this environment and with what may let us in.
+    FirstRequest(PathBuf, BTreeMap<String, SecretString>, Vec<SecretString>),
 }
 
 pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated, Trouble> {
@@ -69,7 +69,8 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
                 "find out where it went; nothing is created in its place",
             ));
         }
-        Way::FirstRequest(program, place.command_environment(&bench.order.id.file_name())?)
+        let environment = place.command_environment(&bench.order.id.file_name())?;
+        Way::FirstRequest(program, environment, place.resolved.credentials())
     };
     if apart {
         place::apart(|| place.storage.stagger())?;
@@ -94,9 +95,11 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
     }
     let said = match way {
         Way::Command(cli, listed) => cli.upgrade(name, &listed, &stop).await.map(drop).map_err(Trouble::from),
-        Way::FirstRequest(program, environment) => {
+        Way::FirstRequest(program, environment, credentials) => {
             let ledgers = std::slice::from_ref(name);
-            first_start::read_each(bench, target, &program, environment, "ledger", ledgers).await.map(drop)
+            first_start::read_each(bench, target, &program, (environment, credentials), "ledger", ledgers)
+                .await
+                .map(drop)
         }
     };
     let took = machine::uptime().since(begun);

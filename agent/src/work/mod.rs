@@ -131,6 +131,7 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
         machine: crate::machine::machine_id(),
         instances,
         target: Err(missing),
+        about: None,
     }
 }
 

@@ -127,10 +127,13 @@ async fn migrate_copies(
     let took = if target.storage_commands {
         by_commands(bench, program, environment, copy).await?
     } else {
-        first_start::read_each(bench, target, &program, environment, "the copy of ledger", copy.ledgers).await?
+        first_start::read_each(bench, target, &program, (environment, Vec::new()), "the copy of ledger", copy.ledgers)
+            .await?
     };
-    let mut rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0 };
+    let mut rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0, migrations: BTreeMap::new() };
     for name in copy.ledgers {
+        let recorded = place::apart(|| copied.storage().migrations(name, copy.root))?;
+        rehearsal.migrations.insert(name.clone(), recorded);
         let found = place::apart(|| copied.compare(name, copy.root))?;
         rehearsal.difference_count += found.unexplained;
         let room = LISTED_ROWS.saturating_sub(rehearsal.differences.len());
@@ -191,6 +194,7 @@ async fn start_on_copy(
         environment,
         arguments,
         directory: &home,
+        credentials: place::settings_of(instance)?.credentials(),
         patience: Elapsed::from_secs(instance.start_seconds),
         read: super::site::REQUEST,
         words: Words {

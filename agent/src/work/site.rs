@@ -131,7 +131,7 @@ pub(super) async fn wait_for_answer(
 ) -> Result<Version, Trouble> {
     let patience = Elapsed::from_secs(service.settings().start_seconds);
     let deadline = machine::uptime().plus(patience);
-    let http = Http::new(address, REQUEST);
+    let http = Http::new(address, REQUEST).with(place::settings_of(service.settings())?.credentials());
     let what = match role {
         Role::Service => format!("instance {}", service.name()),
         Role::Closed => format!("the closed copy of instance {}", service.name()),

@@ -54,7 +54,13 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
             settings_file: place::settings_of(service.settings()).ok().and_then(|resolved| settings_file(&resolved)),
         });
     }
+    let about = match &target {
+        None => None,
+        Some(Ok(target)) => Some(target.about().await.map_err(|trouble| trouble.0.message)),
+        Some(Err(trouble)) => Some(Err(trouble.0.message.clone())),
+    };
     HostSurvey {
+        about,
         agent: settings.name.clone(),
         machine: machine::machine_id(),
         instances,

@@ -11,7 +11,7 @@ use crate::release::ReleaseError;
 use crate::release::archive::VerifiedArchive;
 use crate::settings::{InstanceSettings, Settings};
 use cutover_storage::settings::Key;
-use cutover_vocabulary::survey::Tried;
+use cutover_vocabulary::survey::{About, Tried};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,12 @@ impl Target {
         let unpacked = apart(|| archive.unpack(&binary, settings.releases.max_binary_bytes));
         unpacked.map_err(ReleaseError::from)?;
         Ok(Self { binary, scratch: scratch.to_owned() })
+    }
+
+    /// What the target says of itself.
+    pub(super) async fn about(&self) -> Result<About, Trouble> {
+        let target = self.cli(&self.binary, "about")?;
+        Ok(About { version: target.version().await?, storage_commands: target.has_storage_commands().await? })
     }
 
     /// What the target says to an instance.

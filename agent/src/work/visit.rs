@@ -31,6 +31,8 @@ pub(super) struct Visit<'a> {
     pub(super) arguments: Vec<SecretString>,
     /// Where it works.
     pub(super) directory: &'a Path,
+    /// With which it may let us in.
+    pub(super) credentials: Vec<SecretString>,
     /// How long it may take until it answers.
     pub(super) patience: Elapsed,
     /// How long one read may take.
@@ -106,7 +108,8 @@ async fn look(
 ) -> Result<Vec<(LedgerName, Elapsed)>, Trouble> {
     let Visit { version, patience, words, .. } = visit;
     let started = &words.started;
-    let http = Http::new(address, super::site::REQUEST);
+    let credentials = |http: Http| http.with(visit.credentials.clone());
+    let http = credentials(Http::new(address, super::site::REQUEST));
     let deadline = machine::uptime().plus(*patience);
     let found = loop {
         if let Ok(found) = http.version().await {
@@ -135,7 +138,7 @@ async fn look(
             "stage the release again",
         ));
     }
-    let http = Http::new(address, visit.read);
+    let http = credentials(Http::new(address, visit.read));
     let mut took = Vec::new();
     for ledger in ledgers {
         bench.unless_stopped(&format!("{} {ledger} was read", words.ledger))?;

@@ -112,6 +112,7 @@ impl Perform for FakeHost {
 
     async fn survey(&self, ask: &SurveyAsk) -> HostSurvey {
         HostSurvey {
+            about: None,
             agent: "agent-1".parse().unwrap(),
             machine: "machine-1".to_owned(),
             instances: vec![],

@@ -1,6 +1,6 @@
 //! Arguments of what runs coordinator and agent in this process: the sandbox, single-node mode, and the workers of both.
 
-use super::{Choice, StrategyWord, choice};
+use super::{Choice, choice};
 use clap::{Args, Subcommand, ValueEnum};
 use cutover_vocabulary::Version;
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,8 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "VERSION", default_value = "1.4.6")]
     pub to: Version,
     /// How the instances are moved.
-    #[arg(long, value_enum, default_value_t)]
-    pub strategy: StrategyWord,
+    #[command(flatten)]
+    pub how: super::HowArgs,
     /// A folder with releases as on the ledger's release pages: vVERSION/numary_VERSION_Linux-64bit.tar.gz and
     /// checksums_linux.txt. Default: the simulator of this workspace.
     #[arg(long, value_name = "DIR_OR_URL")]

@@ -15,7 +15,7 @@ use cutover_vocabulary::plan::{Approval, Plan};
 /// # Errors
 /// [`Trouble`].
 pub async fn plan(context: &Context, args: PlanArgs) -> Result<Exit, Trouble> {
-    let plan = context.client().await?.plan(&args.deployment, &args.to, args.strategy.strategy()).await?;
+    let plan = context.client().await?.plan(&args.deployment, &args.to, &args.how.how()).await?;
     show(context, &plan, Some(&context.next), Rows::Listed)?;
     Ok(Exit::of_plan(&plan))
 }

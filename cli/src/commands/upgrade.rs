@@ -45,7 +45,7 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit, Trouble> 
 /// [`Trouble`].
 pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Trouble> {
     let client = context.client().await?;
-    let plan = client.plan(&args.plan.deployment, &args.plan.to, args.plan.strategy.strategy()).await?;
+    let plan = client.plan(&args.plan.deployment, &args.plan.to, &args.plan.how.how()).await?;
     let stops_here = !args.yes || Exit::of_plan(&plan) == Exit::Blocked;
     plans::show(context, &plan, stops_here.then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {

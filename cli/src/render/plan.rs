@@ -236,7 +236,9 @@ fn ledgers(page: &mut Page, plan: &Plan) {
     }
     page.heading(&format!("Ledgers ({})", plan.observed.ledgers.len()));
     for survey in &plan.observed.ledgers {
-        let migrations =
+        let migrations = if plan.binding.unknown_target {
+            "its rehearsal tells what is migrated".to_owned()
+        } else {
             match (&survey.migrations.0, plan.binding.ledgers.get(&survey.name).and_then(|to| to.0.as_ref())) {
                 (present, Some(expected)) => {
                     let missing =
@@ -247,7 +249,8 @@ fn ledgers(page: &mut Page, plan: &Plan) {
                     }
                 }
                 (_, None) => "its migrations are not recorded".to_owned(),
-            };
+            }
+        };
         let text = format!(
             "{}, {}, {migrations}",
             words::count(survey.transactions, "transaction", "transactions"),

@@ -77,6 +77,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
             lossy: losses.count > 0,
             collides: false,
             first_start: false,
+            unknown_target: false,
             stages: vec![
                 Stage::of(Phase::Preflight),
                 Stage::of(Phase::Drain),

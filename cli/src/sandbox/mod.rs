@@ -22,6 +22,7 @@ mod writer;
 
 use crate::Context;
 use crate::args::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, StorageWord};
+use crate::client::How;
 use crate::exit::Exit;
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
@@ -58,7 +59,7 @@ async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
         }
     };
     let ask = run::Ask {
-        strategy: args.strategy.strategy(),
+        how: args.how.how(),
         ledgers: args.ledgers,
         transactions: args.transactions,
         yes: args.yes,
@@ -104,7 +105,7 @@ async fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Trouble> {
     let sandbox = Sandbox::open(&dir).await?;
     let named = !dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(place::PREFIX));
     let ask = run::Ask {
-        strategy: None,
+        how: How::default(),
         ledgers: 3,
         transactions: 300,
         yes: args.yes,

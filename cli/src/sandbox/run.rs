@@ -5,7 +5,7 @@ use super::summary;
 use super::writer::Writer;
 use super::{processes, remove, seed};
 use crate::Context;
-use crate::client::{Client, Steer};
+use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow;
@@ -20,7 +20,7 @@ use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::UpgradeId;
 use cutover_vocabulary::hold::Choice;
-use cutover_vocabulary::plan::{Plan, PreparationId, Strategy};
+use cutover_vocabulary::plan::{Plan, PreparationId};
 use cutover_vocabulary::status::{State, Status, WaitingFor};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What the person wants.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
-    pub(super) strategy: Option<Strategy>,
+    pub(super) how: How,
     pub(super) ledgers: u16,
     pub(super) transactions: u64,
     pub(super) yes: bool,
@@ -314,7 +314,7 @@ async fn planned(
     client: &Client,
     ask: &Ask,
 ) -> Result<Result<UpgradeId, Exit>, Trouble> {
-    let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, ask.strategy).await?;
+    let plan: Plan = client.plan(&sandbox.deployment()?, &sandbox.state.to, &ask.how).await?;
     let quiet = Context { screen: Screen { json: false, ..context.screen }, ..context.clone() };
     if !context.screen.json {
         // With --yes nobody reads them here: the summary lists them.

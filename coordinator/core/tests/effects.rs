@@ -10,6 +10,7 @@ use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::*;
+use std::collections::BTreeMap;
 use support::*;
 
 fn play() -> Play {
@@ -210,7 +211,7 @@ fn a_ledger_that_migrates_says_for_how_long_and_how_long_its_copy_took() {
     let mut play = Play::start(Seen { ledgers: vec![("a", 0)], ..Seen::three() }.plan_without_blocks());
     let rehearse = play.until_phase(Phase::Rehearse);
     let took = vec![(ledger("a"), Elapsed::from_secs(40))];
-    let rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0 };
+    let rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0, migrations: BTreeMap::new() };
     play.outcome(&rehearse, Outcome::Done(Evidence::Rehearsed(rehearsal)));
     let register = play.until_phase(Phase::Migrate);
     let at = |play: &Play, later: u64| play.upgrade.status(now(play.millis + later)).ledgers[0].clone();
@@ -236,7 +237,7 @@ fn the_longest_ledger_begins_first_by_its_rehearsal_or_else_by_its_size() {
         let rehearse = play.until_phase(Phase::Rehearse);
         let took = |(name, seconds)| (ledger(name), Elapsed::from_secs(seconds));
         let took = if rehearsed { [("a", 40), ("b", 1), ("c", 30), ("d", 20)].map(took).to_vec() } else { Vec::new() };
-        let rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0 };
+        let rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0, migrations: BTreeMap::new() };
         play.outcome(&rehearse, Outcome::Done(Evidence::Rehearsed(rehearsal)));
         play.until_phase(Phase::Prove);
         play.ask(1, Ask::Rollback { reason: "no".to_owned() });

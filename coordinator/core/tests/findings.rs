@@ -58,6 +58,9 @@ impl World {
             if let Ok(release) = &mut host.target {
                 release.version = version(target);
             }
+            if let Some(Ok(about)) = &mut host.about {
+                about.version = version(target);
+            }
         });
         self
     }
@@ -312,12 +315,32 @@ fn about_paths() -> Vec<Made> {
         ),
         path(
             "unknown-release",
-            Level::Block,
-            "nothing is known of 1.4.99",
-            "choose a release of the catalogue",
+            Level::Approve,
+            "asked itself, it has storage commands",
+            "what a copy records there is what the ledger must record",
             &[],
             World::healthy().to((1, 4, 99)),
         ),
+        Made {
+            code: "unknown-release",
+            level: Level::Block,
+            subject: about("a"),
+            seen: "its binary could not be asked: exec format error",
+            remedy: "whose binary runs on this host",
+            also: &[],
+            world: World::healthy()
+                .to((1, 4, 99))
+                .with(|w| w.surveys[0].about = Some(Err("exec format error".to_owned()))),
+        },
+        Made {
+            code: "unknown-release",
+            level: Level::Block,
+            subject: about("a"),
+            seen: "its binary says that it is 1.4.6",
+            remedy: "says its version",
+            also: &[],
+            world: World::healthy().with(|w| w.ask.target = version((1, 4, 99))),
+        },
         path(
             "unknown-release",
             Level::Approve,

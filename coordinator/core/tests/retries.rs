@@ -11,6 +11,7 @@ use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::storage::*;
 use cutover_vocabulary::*;
+use std::collections::BTreeMap;
 use support::*;
 
 fn play() -> Play {
@@ -149,8 +150,12 @@ fn rehearsal_differs(play: &mut Play) {
         after: None,
         class: None,
     };
-    let rehearsal =
-        Rehearsal { took: Vec::new(), differences: vec![(ledger("shop"), difference)], difference_count: 1 };
+    let rehearsal = Rehearsal {
+        took: Vec::new(),
+        differences: vec![(ledger("shop"), difference)],
+        difference_count: 1,
+        migrations: BTreeMap::new(),
+    };
     play.outcome(&order, Outcome::Done(Evidence::Rehearsed(rehearsal)));
 }
 

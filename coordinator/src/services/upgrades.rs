@@ -3,6 +3,7 @@
 use super::{caller, reason, watch};
 use crate::election::Shared;
 use crate::leadership::{Entry, Leadership};
+use crate::plans::Wish;
 use crate::upgrade_loop::Handle;
 use cutover_core::plan::{Approve, StrategyAsk};
 use cutover_core::upgrade::{Ask, Input, Rejected, Upgrade, what_if};
@@ -14,7 +15,7 @@ use cutover_store::{Stored, UpgradeHead};
 use cutover_vocabulary::finding::FindingCode;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::status::{Status as UpgradeStatus, WhatIf};
-use cutover_vocabulary::{OperatorName, RequestId, UpgradeId};
+use cutover_vocabulary::{Elapsed, OperatorName, RequestId, UpgradeId};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -41,7 +42,10 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         let deployment = read(text("deployment", &asked.deployment))?;
         let target = read(text("target", &asked.target))?;
         let strategy = read(strategy(asked.strategy))?;
-        let plan = leadership.make_plan(deployment, target, strategy, &id, &by).await?;
+        let wave = asked.wave.map(|wave| positive("wave", u16::try_from(wave).unwrap_or(0))).transpose()?;
+        let bake = asked.bake_ms.map(|bake| positive("bake_ms", u64::try_from(bake).unwrap_or(0))).transpose()?;
+        let wish = Wish { target, strategy, wave, bake: bake.map(Elapsed) };
+        let plan = leadership.make_plan(deployment, wish, &id, &by).await?;
         Ok(Response::new(plan.into()))
     }
 
@@ -331,6 +335,14 @@ fn meant(what_if: WhatIf) -> pb::WhatIf {
 /// Field readers name the field; a `Status` is made of that here.
 pub(super) fn read<T>(field: Result<T, Malformed>) -> Result<T, Refused> {
     field.map_err(Refused::from)
+}
+
+/// A number that must be at least 1; one that does not fit counts as 0.
+fn positive<T: Default + PartialEq>(field: &str, value: T) -> Result<T, Refused> {
+    if value == T::default() {
+        return Err(Malformed::at(field, "it must be at least 1, and a number that fits").into());
+    }
+    Ok(value)
 }
 
 fn strategy(number: i32) -> Result<StrategyAsk, Malformed> {

@@ -193,6 +193,7 @@ mod tests {
             took: vec![(host::ledger("main"), Elapsed(1))],
             differences: vec![(host::ledger("main"), difference)],
             difference_count: 1,
+            migrations: std::collections::BTreeMap::new(),
         });
         let input = Input::Outcome { agent: order.agent, order: order.id, outcome: Outcome::Done(evidence) };
         let hash = Digest::of(b"");

@@ -184,6 +184,8 @@ impl Client {
                 strategy: pb::Strategy::Auto.into(),
                 request_id: request.to_owned(),
                 operator: "ops".to_owned(),
+                wave: None,
+                bake_ms: None,
             };
             self.upgrades.clone().make_plan(asked).await
         })

@@ -166,6 +166,7 @@ impl From<Binding> for pb::Binding {
             lossy,
             collides,
             first_start,
+            unknown_target,
             stages,
             waves,
             findings,
@@ -184,6 +185,7 @@ impl From<Binding> for pb::Binding {
             lossy,
             collides,
             first_start,
+            unknown_target,
             stages: stages.into_iter().map(Into::into).collect(),
             waves: waves.into_iter().map(wave).collect(),
             findings: findings.into_iter().map(Into::into).collect(),
@@ -207,6 +209,7 @@ impl TryFrom<pb::Binding> for Binding {
             lossy: wire.lossy,
             collides: wire.collides,
             first_start: wire.first_start,
+            unknown_target: wire.unknown_target,
             stages: each("stages", wire.stages)?,
             waves: (wire.waves.iter().enumerate())
                 .map(|(n, wave)| texts(&format!("waves[{n}].instances"), &wave.instances))

@@ -89,7 +89,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let what = (
         storage(),
         btree_map(ledger(), migrations(), 0..3),
-        any::<(bool, bool, bool)>(),
+        any::<(bool, bool, bool, bool)>(),
         (vec(stage(), 0..4), vec(vec(instance(), 0..3), 0..3)),
         vec(noticed(), 0..3),
         texts_by_id(),
@@ -98,7 +98,15 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     let binding = (who, what).prop_map(
         |(
             (deployment, from, target, strategy, members, runner),
-            (storage, ledgers, (lossy, collides, first_start), (stages, waves), findings, questions, limits),
+            (
+                storage,
+                ledgers,
+                (lossy, collides, first_start, unknown_target),
+                (stages, waves),
+                findings,
+                questions,
+                limits,
+            ),
         )| Binding {
             deployment,
             from,
@@ -111,6 +119,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             lossy,
             collides,
             first_start,
+            unknown_target,
             stages,
             waves,
             findings,

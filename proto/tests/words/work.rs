@@ -7,7 +7,7 @@ use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::storage::SessionSetting;
 use cutover_vocabulary::survey::{
-    HostSurvey, InstanceSurvey, LockStrategy, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
+    About, HostSurvey, InstanceSurvey, LockStrategy, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
 };
 use cutover_vocabulary::{Fact, Order, Recorded, Work};
 use proptest::collection::vec;
@@ -199,12 +199,12 @@ fn host_survey() -> impl Strategy<Value = HostSurvey> {
         (version(), text()).prop_map(|(version, place)| Err(ReleaseProblem::Missing { version, place })),
     ]
     .boxed();
-    (agent(), text(), vec(instance_survey(), 0..2), target).prop_map(|(agent, machine, instances, target)| HostSurvey {
-        agent,
-        machine,
-        instances,
-        target,
-    })
+    let about = (version(), any::<bool>())
+        .prop_map(|(version, storage_commands)| Ok(About { version, storage_commands }))
+        .boxed();
+    let about = proptest::option::of(prop_oneof![about, text().prop_map(Err)]);
+    (agent(), text(), vec(instance_survey(), 0..2), target, about)
+        .prop_map(|(agent, machine, instances, target, about)| HostSurvey { agent, machine, instances, target, about })
 }
 
 pub fn agent_message() -> impl Strategy<Value = AgentMessage> {

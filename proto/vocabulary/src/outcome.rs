@@ -4,6 +4,7 @@ use crate::release::StagedRelease;
 use crate::storage::{Difference, LedgerDigest, Migrations, Opener, RecoveryPoint, StorageIdentity, StorageSession};
 use crate::{Digest, Elapsed, LedgerName, Timestamp, Version};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What came of an order.
@@ -100,6 +101,9 @@ pub struct Rehearsal {
     pub differences: Vec<(LedgerName, Difference)>,
     /// How many there are, listed or not.
     pub difference_count: u64,
+    /// What each ledger's copy recorded afterwards. Empty from an older agent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<LedgerName, Migrations>,
 }
 
 /// A proof that an instance is down. It ages: what is observed later voids it.

@@ -87,6 +87,10 @@ pub struct Binding {
     /// Whether the target has no storage commands: then the first requests to a closed instance of it are the migration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first_start: bool,
+    /// Whether nothing is known of the target's migrations. Then a ledger must record afterwards what its copy recorded when it was
+    /// rehearsed, and `ledgers` says what it records now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown_target: bool,
     /// In which order.
     pub stages: Vec<Stage>,
     /// Rolling: which instances move together, in this order; the first is the canary. An instance that joins later moves with

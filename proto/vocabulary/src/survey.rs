@@ -27,6 +27,19 @@ pub struct HostSurvey {
     pub instances: Vec<InstanceSurvey>,
     /// The target release as this host finds it.
     pub target: Result<Release, ReleaseProblem>,
+    /// What the target's binary says of itself; or why it could not be asked. None: nobody asked, because the release is not
+    /// usable or the agent is an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Result<About, String>>,
+}
+
+/// What a binary says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct About {
+    /// `numary version`.
+    pub version: Version,
+    /// Whether `numary storage --help` names scan, list and upgrade.
+    pub storage_commands: bool,
 }
 
 /// One instance, looked at closely.

@@ -64,4 +64,5 @@ rows! {
     to_1_8_from_1_0: "1.0.5" => "1.8.3", Downtime;
     to_1_8_from_1_4: "1.7.4" => "1.8.3", Downtime;
     to_1_9_from_1_4: "1.8.3" => "1.9.3", Rolling;
+    to_a_release_that_nobody_knows: "1.4.6" => "1.5.90", Downtime;
 }

@@ -143,6 +143,33 @@ fn a_coordinator_that_is_killed_in_every_phase_of_a_wave_goes_on_and_no_request_
     check_facts(&fleet.voice.facts(&upgrade).unwrap());
 }
 
+#[test]
+fn how_many_move_together_and_how_long_they_are_watched_is_asked_for_with_the_plan_and_bound_by_it() {
+    let Some(fleet) = rolling("1.4.0", "1.4.6") else { return };
+    fleet.voice.plan_when_ready("prod", "1.4.6");
+    let coordinator = fleet.coordinator();
+    let cutover = |args: &[&str]| {
+        let mut command = std::process::Command::new(program("cutover"));
+        let output = command.args(args).args(["--json", "--coordinator", &coordinator]).env("USER", "tester").output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = text.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        (output.status.code(), last.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))))
+    };
+    let (status, said) =
+        cutover(&["plan", "prod", "--to", "1.4.6", "--strategy", "rolling", "--wave", "2", "--bake", "1"]);
+    assert_eq!(status, Some(0), "{said}");
+    let binding = &said["plan"]["binding"];
+    let sizes: Vec<usize> = binding["waves"].as_array().unwrap().iter().map(|w| w.as_array().unwrap().len()).collect();
+    assert_eq!((sizes, &binding["limits"]["bake"]), (vec![1, 2], &serde_json::json!(1000)), "{binding}");
+    // It is started as it was asked for: the plan that is made anew at the start is the same.
+    let digest = said["digest"].as_str().unwrap().to_owned();
+    let (_, started) = cutover(&["start", &digest, "--detach"]);
+    let upgrade = started["upgrade"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
+    fleet.until_state(&upgrade, State::Completed);
+    fleet.until_serves("1.4.6");
+}
+
 /// What `cutover plan` says to an operator who asks for a roll.
 fn asked_to_roll(fleet: &Fleet, to: &str) -> (Option<i32>, String) {
     fleet.voice.plan_when_ready("prod", to);

@@ -92,6 +92,8 @@ fn scalar(value: &Yaml) -> Option<String> {
         Yaml::String(text) | Yaml::Real(text) => Some(text.clone()),
         Yaml::Integer(number) => Some(number.to_string()),
         Yaml::Boolean(flag) => Some(flag.to_string()),
-        Yaml::Array(_) | Yaml::Hash(_) | Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => None,
+        // As the ledger's own library reads a list where a text is wanted, and as one is written in a variable.
+        Yaml::Array(items) => Some(items.iter().filter_map(scalar).collect::<Vec<_>>().join(",")),
+        Yaml::Hash(_) | Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => None,
     }
 }

@@ -32,12 +32,24 @@ pub enum Key {
     BindAddress,
     /// `lock-strategy`
     LockStrategy,
+    /// `auth-basic-credentials`, from 1.3.2 on.
+    BasicCredentials,
+    /// `server.http.basic_auth`, up to 1.3.1.
+    BasicAuth,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Driver, Self::Directory, Self::DbName, Self::ConnString, Self::BindAddress, Self::LockStrategy];
+    pub const ALL: [Self; 8] = [
+        Self::Driver,
+        Self::Directory,
+        Self::DbName,
+        Self::ConnString,
+        Self::BindAddress,
+        Self::LockStrategy,
+        Self::BasicCredentials,
+        Self::BasicAuth,
+    ];
 
     /// The name in the file, and of the flag behind `--`.
     pub const fn name(self) -> &'static str {
@@ -48,6 +60,8 @@ impl Key {
             Self::ConnString => "storage.postgres.conn_string",
             Self::BindAddress => "server.http.bind_address",
             Self::LockStrategy => "lock-strategy",
+            Self::BasicCredentials => "auth-basic-credentials",
+            Self::BasicAuth => "server.http.basic_auth",
         }
     }
 
@@ -64,6 +78,7 @@ impl Key {
             Self::ConnString => "postgresql://localhost/postgres".to_owned(),
             Self::BindAddress => "localhost:3068".to_owned(),
             Self::LockStrategy => "memory".to_owned(),
+            Self::BasicCredentials | Self::BasicAuth => String::new(),
         }
     }
 }
@@ -254,6 +269,13 @@ impl Resolved {
         self.text(Key::BindAddress)
     }
 
+    /// `NAME:PASSWORD`s with which the service may let us in, to be tried in this order: of each of the two settings the first
+    /// one. A service that asks for none passes over them.
+    pub fn credentials(&self) -> Vec<SecretString> {
+        let first = |key| self.text(key).split(',').next().map(str::trim).filter(|one| one.contains(':'));
+        [Key::BasicCredentials, Key::BasicAuth].into_iter().filter_map(first).map(SecretString::from).collect()
+    }
+
     /// How instances keep from writing at once.
     pub fn lock_strategy(&self) -> &str {
         self.text(Key::LockStrategy)
@@ -296,13 +318,14 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// For people: each key with its value and origin; of the connection string only the origin.
+/// For people: each key with its value and origin; of what may hold a password only the origin.
 impl fmt::Display for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (key, value)) in self.values.iter().enumerate() {
             let break_before = if index == 0 { "" } else { "\n" };
             let text = match key {
-                Key::ConnString => "(not shown)",
+                Key::BasicCredentials | Key::BasicAuth if value.text.expose_secret().is_empty() => "",
+                Key::ConnString | Key::BasicCredentials | Key::BasicAuth => "(not shown)",
                 Key::Driver | Key::Directory | Key::DbName | Key::BindAddress | Key::LockStrategy => {
                     value.text.expose_secret()
                 }

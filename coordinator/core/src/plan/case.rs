@@ -5,7 +5,7 @@ use super::verdict::{Obstacle, Question, Reason, Verdict, verdict};
 use crate::catalogue::{Catalogue, Locks, ReleaseFacts};
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, Source};
 use cutover_vocabulary::storage::{Driver, Migrations};
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
+use cutover_vocabulary::survey::{About, HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
 use cutover_vocabulary::{AgentName, InstanceName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,6 +110,10 @@ impl<'a> Case<'a> {
             }
         }
         findings
+    }
+    /// What the target's binary says of itself, where the first host could ask it.
+    pub fn about_target(&self) -> Option<&'a About> {
+        self.surveys.iter().find_map(|host| host.about.as_ref()?.as_ref().ok())
     }
     /// What is known of the target.
     pub fn target(&self) -> Option<&'a ReleaseFacts> {

@@ -128,7 +128,11 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         ledgers,
         lossy,
         collides: case.catalogue.lanes_collide(&case.ask.target, driver),
-        first_start: facts.is_some_and(|facts| !facts.storage_commands),
+        first_start: match facts {
+            Some(facts) => !facts.storage_commands,
+            None => !case.about_target()?.storage_commands,
+        },
+        unknown_target: facts.is_none(),
         stages: forward(way),
         waves,
         findings: findings.iter().map(noticed).collect(),

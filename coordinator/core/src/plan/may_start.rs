@@ -84,6 +84,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         lossy,
         collides,
         first_start,
+        unknown_target,
         stages,
         waves,
         findings,
@@ -114,6 +115,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     let loses = |lossy| if lossy { "loses rows" } else { "loses none" };
     differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
     differ(*collides == now.collides, "whether lanes of the target collide".to_owned());
+    differ(*unknown_target == now.unknown_target, "whether the target's migrations are known".to_owned());
     differ(*first_start == now.first_start, "whether the target has storage commands".to_owned());
     differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
     differ(*waves == now.waves, format!("waves: {}, now {}", moved_together(waves), moved_together(&now.waves)));

@@ -9,7 +9,7 @@ use cutover_vocabulary::outcome::{Evidence, Migrated, Proof, Restored, StorageAt
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::plan::{Approval, Member, Plan, Strategy};
 use cutover_vocabulary::release::StagedRelease;
-use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
+use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{
     AgentName, Digest, Elapsed, Hold, InstanceName, LedgerName, OperatorName, Order, OrderId, Phase, RequestId,
     Subject, Timestamp, UpgradeId, Version,
@@ -165,6 +165,8 @@ pub struct Upgrade {
     pub(super) touched: BTreeMap<RecoveryItem, BTreeSet<OrderId>>,
     /// How long each ledger's migration took when it was rehearsed.
     pub(super) rehearsed: BTreeMap<LedgerName, Elapsed>,
+    /// What each ledger's copy recorded when it was rehearsed.
+    pub(super) copies: BTreeMap<LedgerName, Migrations>,
     /// How large each ledger was when the plan was made.
     pub(super) sizes: Arc<BTreeMap<LedgerName, u64>>,
     pub(super) migrated: BTreeMap<LedgerName, Migrated>,
@@ -218,6 +220,7 @@ impl Upgrade {
             registered: false,
             touched: BTreeMap::new(),
             rehearsed: BTreeMap::new(),
+            copies: BTreeMap::new(),
             sizes: Arc::new(plan.observed.ledgers.iter().map(|survey| (survey.name.clone(), survey.bytes)).collect()),
             migrated: BTreeMap::new(),
             proofs: BTreeMap::new(),
@@ -404,14 +407,20 @@ impl Upgrade {
     }
     /// How many ledgers may be changed side by side. On SQLite one: the runner's lock and its look for strangers are for the
     /// whole directory, so that a second lane would be a stranger to the first. One as well where instances of the target
-    /// migrate: how two of them would get on was never measured.
+    /// migrate, and where nothing is known of it: how two of them would get on was never measured.
     pub(super) fn lanes(&self) -> usize {
         let binding = &self.plan.binding;
         match binding.storage.driver() {
             cutover_vocabulary::storage::Driver::Sqlite => 1,
-            cutover_vocabulary::storage::Driver::Postgres if binding.first_start => 1,
+            cutover_vocabulary::storage::Driver::Postgres if binding.first_start || binding.unknown_target => 1,
             cutover_vocabulary::storage::Driver::Postgres => usize::from(binding.limits.lanes),
         }
+    }
+    /// Which migrations a ledger must record afterwards: by the plan, or, where nothing is known of the target, what its copy
+    /// recorded. None: it is no ledger of the plan, or was not rehearsed.
+    pub(super) fn expected(&self, ledger: &LedgerName) -> Option<&Migrations> {
+        let binding = &self.plan.binding;
+        if binding.unknown_target { self.copies.get(ledger) } else { binding.ledgers.get(ledger) }
     }
     pub(super) fn step_id(&self, subject: &Subject) -> Option<StepId> {
         let stage = self.at?;
@@ -429,7 +438,10 @@ impl Upgrade {
                 let (Drained::Proved { since, .. } | Drained::Voided { since }) = *known;
                 *known = Drained::Proved { at: proof.at, fence: proof.fence, since };
             }
-            (Evidence::Rehearsed(rehearsal), _) => self.rehearsed = rehearsal.took.iter().cloned().collect(),
+            (Evidence::Rehearsed(rehearsal), _) => {
+                self.rehearsed = rehearsal.took.iter().cloned().collect();
+                self.copies.clone_from(&rehearsal.migrations);
+            }
             (Evidence::StorageAttested(attestation), _) => self.storage = Some(attestation.clone()),
             (Evidence::Secured(point), _) => {
                 self.points.insert(point.item.clone(), (**point).clone());

@@ -11,7 +11,7 @@ use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::plan::{Approval, Limits, Plan};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::storage::*;
-use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
+use cutover_vocabulary::survey::{About, HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
 
@@ -183,6 +183,7 @@ impl Seen {
                 settings_file: None,
             }],
             target: Ok(archive()),
+            about: Some(Ok(About { version: archive().version, storage_commands: true })),
         }
     }
     pub fn inspection(&self) -> Inspection {
@@ -261,7 +262,19 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
             ..staged()
         }),
         Work::Rehearse { .. } => {
-            Evidence::Rehearsed(Rehearsal { took: Vec::new(), differences: Vec::new(), difference_count: 0 })
+            let migrations = if plan.binding.unknown_target {
+                let more =
+                    |before: &Migrations| Migrations(Some(before.0.iter().flatten().copied().chain([77]).collect()));
+                plan.binding.ledgers.iter().map(|(name, before)| (name.clone(), more(before))).collect()
+            } else {
+                plan.binding.ledgers.clone()
+            };
+            Evidence::Rehearsed(Rehearsal {
+                took: Vec::new(),
+                differences: Vec::new(),
+                difference_count: 0,
+                migrations,
+            })
         }
         Work::Drain { .. } | Work::Attest => drained(),
         Work::AttestStorage { storage } => Evidence::StorageAttested(StorageAttestation {

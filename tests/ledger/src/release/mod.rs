@@ -94,6 +94,13 @@ static DEVELOP: LazyLock<Release> = LazyLock::new(|| {
     Release { version: "develop".to_owned(), date: "-".to_owned(), commit: "-".to_owned(), ..like.clone() }
 });
 
+/// A release that never was, for tests of what is done about one that nobody knows: 1.5.0 under another name.
+static UNHEARD_OF: LazyLock<Release> = LazyLock::new(|| {
+    let like = RELEASES.iter().find(|release| release.version == "1.5.0").unwrap_or(&RELEASES[0]);
+    let version = "1.5.90".to_owned();
+    Release { commit: commit(&version), version, date: "-".to_owned(), ..like.clone() }
+});
+
 fn read(text: &str) -> Result<Vec<Release>, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut whole: BTreeMap<String, Table> = BTreeMap::new();
@@ -147,7 +154,7 @@ impl Release {
     /// The release of that version; none if the simulator does not know it.
     #[must_use]
     pub fn find(version: &str) -> Option<&'static Self> {
-        RELEASES.iter().find(|release| release.version == version)
+        RELEASES.iter().chain([&*UNHEARD_OF]).find(|release| release.version == version)
     }
 
     /// What a binary without a trailer is.

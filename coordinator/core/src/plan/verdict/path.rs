@@ -38,7 +38,7 @@ pub(super) fn obstacles(catalogue: &Catalogue, question: &Question<'_>, stored: 
     }));
     blocks.extend(broken(catalogue, question));
     blocks.extend(several_writers(catalogue, question));
-    known(catalogue, question, &mut blocks, &mut approvals);
+    known(catalogue, question, &mut approvals);
     if let Some(highest) = stored.beyond_both {
         let (harm, reason) = storage_newer(catalogue, question, highest);
         if harm { blocks.push(reason) } else { approvals.push(reason) }
@@ -95,14 +95,9 @@ fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> impl Itera
     })
 }
 
-/// Both releases as far as the catalogue knows them. A target must be known: which migrations a ledger records afterwards is
-/// part of the plan, and one that records others is held with everything down.
-fn known(
-    catalogue: &Catalogue,
-    question: &Question<'_>,
-    blocks: &mut Vec<Reason<Obstacle>>,
-    approvals: &mut Vec<Reason<Obstacle>>,
-) {
+/// Both releases as far as the catalogue knows them. What a ledger must record after a target that nobody knows, its rehearsal on
+/// a copy tells.
+fn known(catalogue: &Catalogue, question: &Question<'_>, approvals: &mut Vec<Reason<Obstacle>>) {
     let Question { from, to, .. } = *question;
     let reason = |source, evidence, remedy: &str| Reason {
         why: Obstacle::UnknownRelease,
@@ -111,11 +106,12 @@ fn known(
         remedy: remedy.to_owned(),
     };
     match catalogue.release(to) {
-        None => blocks.push(reason(
+        None => approvals.push(reason(
             Source::Measured,
-            format!("nothing is known of {to}: which migrations it has, whether it has storage commands"),
-            "choose a release of the catalogue, or describe it in the company's own file: the setting `catalogue` of the \
-             coordinator, a table [[release]]",
+            format!("nothing is known of {to}: which migrations it has, what it loses, what it does beside others"),
+            "choose a release of the catalogue, or read what the rehearsal shows on a copy of this storage: what a copy \
+             records there is what the ledger must record; or describe the release in the company's own file: the setting \
+             `catalogue` of the coordinator, a table [[release]]",
         )),
         Some(facts) if facts.source == Origin::Company => approvals.push(reason(
             Source::CompanyFile,

@@ -45,7 +45,7 @@ impl Rules for Migrate {
             // No recovery point, no order: the barrier before this stage makes it impossible, and this makes sure.
             Subject::Ledger(name) => {
                 let point = upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
-                let expected = binding.ledgers.get(name)?.clone();
+                let expected = upgrade.expected(name)?.clone();
                 let serving = upgrade.rolling();
                 let mark = point.mark.clone().filter(|_| !serving);
                 Some(Work::Migrate { target, storage, expected, mark, apart: binding.collides, serving })
@@ -68,7 +68,7 @@ impl Rules for Migrate {
                 })
             }
             (Evidence::Migrated(migrated), Subject::Ledger(ledger)) => {
-                let expected = upgrade.plan.binding.ledgers.get(ledger);
+                let expected = upgrade.expected(ledger);
                 if expected == Some(&migrated.migrations) {
                     return Verdict::Enough;
                 }

@@ -21,7 +21,7 @@ impl Rules for Prove {
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Ledger(name) = subject else { return None };
         let point = upgrade.points.get(&RecoveryItem::Ledger(name.clone()))?;
-        let expected = upgrade.plan.binding.ledgers.get(name)?.clone();
+        let expected = upgrade.expected(name)?.clone();
         Some(Work::Prove { point: Box::new(point.clone()), expected, serving: upgrade.rolling() })
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
@@ -38,7 +38,7 @@ impl Rules for Prove {
             });
         }
         let mut what = proof.inconsistencies.clone();
-        let expected = upgrade.plan.binding.ledgers.get(ledger);
+        let expected = upgrade.expected(ledger);
         if expected != Some(&proof.migrations) {
             what.push(format!("it records migrations {:?}, expected {expected:?}", proof.migrations));
         }

@@ -1,0 +1,94 @@
+//! Targets of which nothing is known: what a copy recorded when it was rehearsed is what a ledger must record.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod support;
+
+use cutover_core::plan::{PlanAsk, may_start};
+use cutover_vocabulary::fact::{Ending, Fact};
+use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::outcome::*;
+use cutover_vocabulary::plan::{Plan, Strategy};
+use cutover_vocabulary::storage::Migrations;
+use cutover_vocabulary::*;
+use support::*;
+
+/// Three instances at 1.4.6, to a release that nobody has heard of; its binary has storage commands, or none.
+fn plan(storage_commands: bool) -> Plan {
+    let target = version((1, 4, 99));
+    let seen = Seen::three_at((1, 4, 6), 6);
+    let mut surveys = seen.surveys();
+    for survey in &mut surveys {
+        survey.target = Ok(release::Release { version: target.clone(), ..archive() });
+        survey.about = Some(Ok(survey::About { version: target.clone(), storage_commands }));
+    }
+    let ask = PlanAsk { target, ..ask() };
+    let catalogue = cutover_core::catalogue::shipped().unwrap();
+    cutover_core::plan::make(&catalogue, &ask, &seen.registered(), &surveys, now(0).wall).unwrap()
+}
+
+#[test]
+fn it_needs_approval_goes_with_downtime_and_says_what_its_binary_said() {
+    for commands in [true, false] {
+        let plan = plan(commands);
+        assert!(plan.binding.unknown_target && plan.binding.first_start != commands);
+        assert_eq!(plan.binding.strategy, Strategy::Downtime);
+        assert_eq!(plan.level(), Some(finding::Level::Approve), "{:#?}", plan.observed.findings);
+        assert!(may_start(&plan, &plan, None).is_err(), "not without approval");
+    }
+}
+
+#[test]
+fn a_ledger_must_record_what_its_copy_recorded_and_one_migrates_at_a_time() {
+    let mut play = Play::start(plan(true));
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
+    let wanted = Migrations(Some((0..=6).chain([77]).collect()));
+    let orders: Vec<&Order> = play
+        .facts
+        .iter()
+        .filter_map(|recorded| match &recorded.fact {
+            Fact::AttemptOpened { order } => Some(&**order),
+            _ => None,
+        })
+        .collect();
+    let expected: Vec<&Migrations> = orders
+        .iter()
+        .filter_map(|order| match &order.work {
+            Work::Migrate { expected, .. } | Work::Prove { expected, .. } => Some(expected),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(expected, [&wanted; 4], "two ledgers, migrated and proved");
+
+    let mut play = Play::start(plan(true));
+    play.until_phase(Phase::Migrate);
+    let register = play.orders()[0].0.clone();
+    let evidence = play.evidence(&register);
+    play.outcome(&register, Outcome::Done(evidence));
+    assert_eq!(play.orders().len(), 1, "how two of it get on was never measured");
+}
+
+#[test]
+fn a_copy_that_lost_a_migration_or_tells_none_holds_before_anything_is_stopped() {
+    for (recorded, says) in [(Some(vec![0, 1, 2]), "the ledger had"), (None, "the ledger had")] {
+        let mut play = Play::start(plan(true));
+        let order = play.until_phase(Phase::Rehearse);
+        let Evidence::Rehearsed(mut rehearsal) = play.evidence(&order) else { panic!("{order:?}") };
+        rehearsal.migrations.insert(ledger("shop"), Migrations(recorded));
+        play.outcome(&order, Outcome::Done(Evidence::Rehearsed(rehearsal)));
+        held(&play, says);
+    }
+    let mut play = Play::start(plan(true));
+    let order = play.until_phase(Phase::Rehearse);
+    let Evidence::Rehearsed(mut rehearsal) = play.evidence(&order) else { panic!("{order:?}") };
+    rehearsal.migrations.remove(&ledger("shop"));
+    play.outcome(&order, Outcome::Done(Evidence::Rehearsed(rehearsal)));
+    held(&play, "nothing tells");
+}
+
+fn held(play: &Play, says: &str) {
+    let HoldReason::Inconsistent { ledger: of, what } = play.hold().reason else { panic!("{:?}", play.hold()) };
+    assert_eq!(of, ledger("shop"));
+    assert!(what[0].contains(says), "{what:?}");
+    assert!(!play.entered().contains(&Phase::Drain));
+}
