@@ -305,8 +305,9 @@ fn orders_that_must_not_run_beside_each_other_do_not() {
         let work = Work::Register { target: staged(), ledgers: vec![], storage: storage(), serving: false };
         order("u1", 6, Subject::Storage, work)
     };
-    let restore =
-        |name: &str| order("u1", 7, ledger(name), Work::Restore { point: point(kept(name)), storage: storage() });
+    let restore = |name: &str| {
+        order("u1", 7, ledger(name), Work::Restore { point: point(kept(name)), storage: storage(), first_start: false })
+    };
     let on = |stage, name: &str, work: Work| order("u1", stage, instance(name), work);
     let drain = |name: &str| on(8, name, Work::Drain { patience: Elapsed::from_secs(1) });
     let attest = |name: &str| on(9, name, Work::Attest);

@@ -173,7 +173,9 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
             Evidence::Migrated(migrate::migrate(bench, ask).await?)
         }
         Work::Prove { point, expected, serving } => Evidence::Proved(prove::prove(bench, point, expected, *serving)?),
-        Work::Restore { point, storage } => Evidence::Restored(restore::restore(bench, point, storage)?),
+        Work::Restore { point, storage, first_start } => {
+            Evidence::Restored(restore::restore(bench, point, storage, *first_start)?)
+        }
         Work::Inspect
         | Work::StageRelease { .. }
         | Work::Drain { .. }

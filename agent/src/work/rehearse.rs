@@ -21,7 +21,7 @@ use crate::service::environment::Redactor;
 use crate::settings::InstanceSettings;
 use cutover_storage::settings::flags;
 use cutover_storage::storage::{Copied, CopyAsk};
-use cutover_vocabulary::outcome::{Effect, Rehearsal};
+use cutover_vocabulary::outcome::{Effect, FailureKind, Rehearsal};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::storage::LISTED_ROWS;
 use cutover_vocabulary::{Elapsed, LedgerName, Version};
@@ -80,6 +80,19 @@ async fn on_a_copy(
         for instance in instances {
             bench.unless_stopped("the target was started on the copy")?;
             start_on_copy(bench, instance, &program, &target.release.version, &*copied, &copy).await?;
+        }
+        for (name, recorded) in &rehearsal.migrations {
+            let now = place::apart(|| copied.storage().migrations(name, root))?;
+            if now != *recorded {
+                return Err(Trouble::new(
+                    FailureKind::Failed,
+                    format!(
+                        "the target migrates ledger {name} further when it is started: its copy recorded {:?}, now {:?}",
+                        recorded.0, now.0
+                    ),
+                    "choose another target: what its commands leave undone would be done with clients waiting, unproved",
+                ));
+            }
         }
         Ok(rehearsal)
     }

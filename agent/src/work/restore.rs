@@ -13,6 +13,7 @@ pub(super) fn restore(
     bench: &Bench<'_>,
     point: &RecoveryPoint,
     storage: &StorageIdentity,
+    first_start: bool,
 ) -> Result<Restored, Trouble> {
     let place = place::ordered(bench.settings, &bench.order.deployment, storage)?;
     let _lock = place::apart(|| place.storage.lock(Some(&point.item), &bench.order.id.to_string()))?;
@@ -20,7 +21,7 @@ pub(super) fn restore(
     bench.unless_stopped("the restore was begun")?;
     let aside = bench.of_upgrade().join("moved-aside");
     crate::files::folder(&aside)?;
-    place::apart(|| place.storage.restore(point, &aside)).map_err(|error| {
+    place::apart(|| place.storage.restore(point, &aside, first_start)).map_err(|error| {
         Trouble::from(error).while_trying(format_args!("restoring the {}", point.item)).effect(Effect::Unknown)
     })
 }

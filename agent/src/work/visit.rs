@@ -41,6 +41,9 @@ pub(super) struct Visit<'a> {
     pub(super) words: Words<'a>,
 }
 
+/// How often a read that takes long looks whether it is to be stopped.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
 /// How messages of a visit name things.
 pub(super) struct Words<'a> {
     /// `with the arguments of instance ledger-1`.
@@ -143,7 +146,15 @@ async fn look(
     for ledger in ledgers {
         bench.unless_stopped(&format!("{} {ledger} was read", words.ledger))?;
         let begun = machine::uptime();
-        http.read(ledger).await.map_err(|error| {
+        let read = http.read(ledger);
+        tokio::pin!(read);
+        let read = loop {
+            match tokio::time::timeout(STOP_LOOK, &mut read).await {
+                Ok(read) => break read,
+                Err(_) => bench.unless_stopped(&format!("{} {ledger} was read", words.ledger))?,
+            }
+        };
+        read.map_err(|error| {
             Trouble::new(
                 FailureKind::Failed,
                 format!("the target cannot read {} {ledger}: {error}", words.ledger),

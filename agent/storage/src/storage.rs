@@ -78,7 +78,10 @@ pub trait Storage: Send {
 
     /// Puts back what a point holds, if it changed. What was there is moved aside and kept, where `storage scan` does not find
     /// it. Half done: what was there is whole or what is restored is; again does the rest.
-    fn restore(&self, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError>;
+    ///
+    /// A ledger that records what it recorded and holds something else was not migrated but written to, and stays as it is;
+    /// unless the migration may have changed what it does not record (`unrecorded`): then that is moved aside like any other.
+    fn restore(&self, point: &RecoveryPoint, aside: &Path, unrecorded: bool) -> Result<Restored, StorageError>;
 
     /// Copies ledgers elsewhere for a rehearsal. What a killed run left is removed first.
     fn copy(&self, ask: &CopyAsk<'_>) -> Result<Box<dyn Copied>, StorageError>;

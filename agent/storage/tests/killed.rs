@@ -36,7 +36,7 @@ fn secure(root: &Path) -> RecoveryPoint {
 fn put_back(root: &Path) {
     let place = SqlitePlace::find(&root.join("data"), "numary").unwrap();
     let point = points::manifest(&recovery::copy_path(&root.join("points"), &item())).unwrap().unwrap().point;
-    restore::restore(&place, &point, &root.join("aside")).unwrap();
+    restore::restore(&place, &point, &root.join("aside"), false).unwrap();
 }
 
 fn digest_of(file: &Path) -> LedgerDigest {

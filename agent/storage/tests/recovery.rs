@@ -47,7 +47,7 @@ impl Scene {
         self.secure_item(&sample(), true).unwrap()
     }
     fn restore(&self, point: &RecoveryPoint) -> cutover_vocabulary::outcome::Restored {
-        restore::restore(&self.place, point, &self.aside).unwrap()
+        restore::restore(&self.place, point, &self.aside, false).unwrap()
     }
     fn prove(&self, point: &RecoveryPoint) -> Result<cutover_vocabulary::outcome::Proof, StorageError> {
         SqliteStorage::at(self.place.clone(), "machine").unwrap().prove(point, &self.points)
@@ -314,7 +314,7 @@ fn a_damaged_copy_is_found_before_anything_is_moved() {
     let copy = Connection::open(&point.place).unwrap();
     copy.execute("UPDATE postings SET amount = amount + 1", []).unwrap();
     drop(copy);
-    let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err();
+    let error = restore::restore(&scene.place, &point, &scene.aside, false).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     assert_eq!(digest_of(&scene.file()), migrated);
 }
@@ -449,7 +449,7 @@ fn a_manifest_of_a_newer_version_is_refused() {
     let path = points::manifest_path(Path::new(&point.place));
     let text = std::fs::read_to_string(&path).unwrap().replacen("\"version\": 1", "\"version\": 2", 1);
     std::fs::write(&path, text).unwrap();
-    let error = restore::restore(&scene.place, &point, &scene.aside).unwrap_err().to_string();
+    let error = restore::restore(&scene.place, &point, &scene.aside, false).unwrap_err().to_string();
     assert!(error.contains("a newer Cutover wrote it"), "{error}");
 }
 

@@ -170,7 +170,7 @@ async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
     bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap();
     for (point, changed) in points.iter().zip([true, true, false]) {
-        let work = Work::Restore { point: Box::new(point.clone()), storage: quiet.storage.clone() };
+        let work = Work::Restore { point: Box::new(point.clone()), storage: quiet.storage.clone(), first_start: false };
         match bed.run(Phase::Restore, Subject::Storage, work).await.unwrap() {
             Evidence::Restored(restored) => assert_eq!(restored.changed, changed, "{:?}", point.item),
             other => panic!("{other:?}"),

@@ -70,7 +70,7 @@ fn a_ledger_must_record_what_its_copy_recorded_and_one_migrates_at_a_time() {
 
 #[test]
 fn a_copy_that_lost_a_migration_or_tells_none_holds_before_anything_is_stopped() {
-    for (recorded, says) in [(Some(vec![0, 1, 2]), "the ledger had"), (None, "the ledger had")] {
+    for (recorded, says) in [(Some(vec![0, 1, 2]), "the ledger had"), (None, "records no migrations")] {
         let mut play = Play::start(plan(true));
         let order = play.until_phase(Phase::Rehearse);
         let Evidence::Rehearsed(mut rehearsal) = play.evidence(&order) else { panic!("{order:?}") };
@@ -84,6 +84,26 @@ fn a_copy_that_lost_a_migration_or_tells_none_holds_before_anything_is_stopped()
     rehearsal.migrations.remove(&ledger("shop"));
     play.outcome(&order, Outcome::Done(Evidence::Rehearsed(rehearsal)));
     held(&play, "nothing tells");
+    let hold = play.hold();
+    assert!(hold.offers(hold::Choice::Retry) && !hold.offers(hold::Choice::Accept), "{hold:?}");
+    play.decide(1, hold::Choice::Retry);
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed), "a rehearsal that is made again is judged again");
+}
+
+#[test]
+fn without_commands_whatever_is_in_its_reach_is_restored_on_the_way_back() {
+    let mut play = Play::start(plan(false));
+    let first = play.until_phase(Phase::Migrate);
+    play.outcome(&first, failure(FailureKind::Failed));
+    play.decide(1, hold::Choice::Rollback);
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::RolledBack));
+    let restores = play.facts.iter().filter(|recorded| match &recorded.fact {
+        Fact::AttemptOpened { order } => matches!(order.work, Work::Restore { first_start: true, .. }),
+        _ => false,
+    });
+    assert_eq!(restores.count(), 3, "two ledgers and the system store, though one ledger was ordered");
 }
 
 fn held(play: &Play, says: &str) {

@@ -66,7 +66,11 @@ pub fn work() -> impl Strategy<Value = Work> {
         version().prop_map(|version| Work::Open { version }),
         (version(), vec(ledger(), 0..3), elapsed(), any::<bool>())
             .prop_map(|(version, ledgers, length, withdraw)| Work::Bake { version, ledgers, length, withdraw }),
-        (boxed(), storage()).prop_map(|(point, storage)| Work::Restore { point, storage }),
+        (boxed(), storage(), any::<bool>()).prop_map(|(point, storage, first_start)| Work::Restore {
+            point,
+            storage,
+            first_start
+        }),
     ]
 }
 

@@ -208,6 +208,9 @@ pub enum Work {
         point: Box<RecoveryPoint>,
         /// The storage that was planned for; any other is refused.
         storage: StorageIdentity,
+        /// Whether the migration may have changed what it does not record, as the plan's `first_start` does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first_start: bool,
     },
 }
 impl Work {

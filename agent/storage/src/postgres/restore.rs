@@ -46,11 +46,12 @@ pub(super) fn restore(
     storage: &PostgresStorage,
     point: &RecoveryPoint,
     aside: &Path,
+    unrecorded: bool,
 ) -> Result<Restored, StorageError> {
     files::private_folder(aside)?;
     let manifest = points::checked(point)?;
     match &point.item {
-        RecoveryItem::Ledger(name) => ledger(storage, name, &manifest, aside),
+        RecoveryItem::Ledger(name) => ledger(storage, name, &manifest, (aside, unrecorded)),
         RecoveryItem::System => system_store(storage, &manifest, aside),
     }
 }
@@ -59,7 +60,7 @@ fn ledger(
     storage: &PostgresStorage,
     name: &LedgerName,
     manifest: &Manifest,
-    scratch: &Path,
+    (scratch, unrecorded): (&Path, bool),
 ) -> Result<Restored, StorageError> {
     let point = &manifest.point;
     let schema = name.as_str();
@@ -70,10 +71,10 @@ fn ledger(
         }
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
-        Now::NotMigrated(digest) => {
+        Now::NotMigrated(digest) if !unrecorded => {
             return Ok(Restored { changed: false, moved_to: None, digest: Some(digest), notes: Vec::new() });
         }
-        Now::Changed => Some(free_name(storage, schema)?),
+        Now::Changed | Now::NotMigrated(_) => Some(free_name(storage, schema)?),
         Now::Gone => None,
     };
     let notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;

@@ -79,8 +79,8 @@ impl Storage for PostgresStorage {
         })
     }
 
-    fn restore(&self, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
-        restore::restore(self, point, aside)
+    fn restore(&self, point: &RecoveryPoint, aside: &Path, unrecorded: bool) -> Result<Restored, StorageError> {
+        restore::restore(self, point, aside, unrecorded)
     }
 
     fn copy(&self, ask: &CopyAsk<'_>) -> Result<Box<dyn Copied>, StorageError> {

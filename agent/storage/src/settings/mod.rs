@@ -272,7 +272,14 @@ impl Resolved {
     /// `NAME:PASSWORD`s with which the service may let us in, to be tried in this order: of each of the two settings the first
     /// one. A service that asks for none passes over them.
     pub fn credentials(&self) -> Vec<SecretString> {
-        let first = |key| self.text(key).split(',').next().map(str::trim).filter(|one| one.contains(':'));
+        // The ledger cuts a variable at white space, a flag and a file at commas (measured).
+        let first = |key: Key| {
+            let cut = |letter: char| match self.origin(key) {
+                Origin::Variable(_) => letter.is_whitespace(),
+                Origin::Flag | Origin::File(_) | Origin::Default => letter == ',',
+            };
+            self.text(key).split(cut).find(|one| one.contains(':'))
+        };
         [Key::BasicCredentials, Key::BasicAuth].into_iter().filter_map(first).map(SecretString::from).collect()
     }
 
@@ -351,6 +358,11 @@ fn digest(service: &Service<'_>, values: &BTreeMap<Key, Value>) -> Digest {
         field(b'v', value.expose_secret());
     }
     for (key, value) in values {
+        // Unset, they would change what an older agent made of the same settings.
+        let new = matches!(key, Key::BasicCredentials | Key::BasicAuth);
+        if new && value.text.expose_secret().is_empty() {
+            continue;
+        }
         field(b'k', key.name());
         field(b'v', value.text.expose_secret());
     }

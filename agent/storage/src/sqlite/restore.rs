@@ -34,7 +34,12 @@ const COMING: &str = ".cutover-restoring";
 /// # Errors
 /// [`StorageError::Corrupt`] when the copy is not what its manifest says (nothing was touched), [`StorageError::NotProved`]
 /// when the restored ledger has another digest.
-pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
+pub fn restore(
+    place: &SqlitePlace,
+    point: &RecoveryPoint,
+    aside: &Path,
+    unrecorded: bool,
+) -> Result<Restored, StorageError> {
     files::private_folder(aside)?;
     place.refuse_inside(aside)?;
     let manifest = points::checked(point)?;
@@ -45,11 +50,13 @@ pub fn restore(place: &SqlitePlace, point: &RecoveryPoint, aside: &Path) -> Resu
         return remove_system(&file, aside);
     }
     let now = look(&file, &manifest, aside)?;
-    if let Now::NotMigrated(digest) = now {
+    if let Now::NotMigrated(digest) = &now
+        && !unrecorded
+    {
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
         files::remove_database(&coming)?;
-        return Ok(Restored { changed: false, moved_to: None, digest: Some(digest), notes: Vec::new() });
+        return Ok(Restored { changed: false, moved_to: None, digest: Some(digest.clone()), notes: Vec::new() });
     }
     if now == Now::AsItWas {
         files::remove_database(&coming)?;

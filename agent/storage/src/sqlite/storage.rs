@@ -201,8 +201,8 @@ impl Storage for SqliteStorage {
         Err(StorageError::Refused { path: PathBuf::from(&point.place), why })
     }
 
-    fn restore(&self, point: &RecoveryPoint, aside: &Path) -> Result<Restored, StorageError> {
-        restore::restore(&self.place, point, aside)
+    fn restore(&self, point: &RecoveryPoint, aside: &Path, unrecorded: bool) -> Result<Restored, StorageError> {
+        restore::restore(&self.place, point, aside, unrecorded)
     }
 
     fn copy(&self, ask: &CopyAsk<'_>) -> Result<Box<dyn Copied>, StorageError> {

@@ -62,7 +62,7 @@ pub trait Bed {
         })
     }
     fn restore(&self, point: &RecoveryPoint) -> Result<cutover_vocabulary::outcome::Restored, StorageError> {
-        self.storage().restore(point, &self.aside())
+        self.storage().restore(point, &self.aside(), false)
     }
     fn prove(&self, point: &RecoveryPoint) -> cutover_vocabulary::outcome::Proof {
         std::fs::create_dir_all(self.root().join("scratch")).unwrap();

@@ -90,6 +90,20 @@ fn a_ledger_that_was_not_migrated_is_never_restored_over() {
 }
 
 #[test]
+fn what_a_first_request_changed_is_put_back_although_it_recorded_nothing() {
+    on_every_driver(|bed| {
+        let point = bed.secure(&sample(), true).unwrap();
+        bed.run(WRITE);
+        let restored = bed.storage().restore(&point, &bed.aside(), true).unwrap();
+        assert!(restored.changed && restored.moved_to.is_some(), "{}: {restored:?}", bed.name());
+        assert_eq!(restored.digest, point.digest);
+        assert_eq!(bed.scanned(), [SAMPLE], "{}", bed.name());
+        let again = bed.storage().restore(&point, &bed.aside(), true).unwrap();
+        assert!(!again.changed, "{}: it is what it was", bed.name());
+    });
+}
+
+#[test]
 fn a_point_that_was_taken_is_given_again_until_the_ledger_is_written_to() {
     on_every_driver(|bed| {
         let point = bed.secure(&sample(), true).unwrap();

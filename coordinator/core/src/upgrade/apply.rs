@@ -52,7 +52,7 @@ impl Upgrade {
                 if failure.effect == Effect::None {
                     self.had_no_effect(order);
                 }
-                self.set_step(order, StepState::Ready { failed: order.attempt }, at);
+                self.set_step(order, StepState::Open { failed: order.attempt }, at);
             }
             Fact::RevokeAsked { order } => {
                 if let Some(open) = self.orders.get_mut(order) {
@@ -63,7 +63,7 @@ impl Upgrade {
             }
             Fact::Revoked { order, settlement } => {
                 self.settle_order(order, SettledBy::Revoke);
-                self.set_step(order, StepState::Ready { failed: order.attempt }, at);
+                self.set_step(order, StepState::Open { failed: order.attempt }, at);
                 match settlement {
                     Settlement::Finished(Outcome::Done(evidence)) => self.learn(&order.step.subject, evidence, at),
                     Settlement::NeverBegun => self.had_no_effect(order),
@@ -152,7 +152,7 @@ impl Upgrade {
             self.storage = None;
         }
         let subjects = self.subjects(stage.phase);
-        self.steps = subjects.iter().cloned().map(|subject| (subject, StepState::Ready { failed: 0 })).collect();
+        self.steps = subjects.iter().cloned().map(|subject| (subject, StepState::Open { failed: 0 })).collect();
         self.ready = subjects.into_iter().collect();
         self.open_steps = self.steps.len().try_into().unwrap_or(u32::MAX);
         let total = self.open_steps;
@@ -185,15 +185,13 @@ impl Upgrade {
             | Work::Restore { .. } => {}
         }
         // Steps are ordered in the order of this set, so it is nearly always the first.
-        if self.ready.first() == Some(subject) {
-            self.ready.pop_first();
+        let waited = if self.ready.first() == Some(subject) {
+            self.ready.pop_first().is_some()
         } else {
-            self.ready.remove(subject);
-        }
-        let out = StepState::Out { attempt: order.id.attempt };
-        match self.steps.get_mut(subject) {
-            Some(step) => *step = out,
-            None => _ = self.steps.insert(subject.clone(), out),
+            self.ready.remove(subject)
+        };
+        if !waited {
+            self.steps.entry(subject.clone()).or_insert(StepState::Open { failed: order.id.attempt.saturating_sub(1) });
         }
         let open = OpenOrder { order: order.clone(), revoked: false, since };
         self.orders.insert(order.id.clone(), open);
@@ -201,18 +199,30 @@ impl Upgrade {
 
     /// From the moment at which the order exists: its report may be lost.
     fn may_have_changed(&mut self, order: &OrderId) {
-        if let Some(item) = RecoveryItem::of(&order.step.subject) {
+        for item in self.in_reach_of(order) {
             self.touched.entry(item).or_default().insert(order.clone());
+        }
+    }
+
+    /// What an order may change. A migration changes one ledger (measured, of every release that is known); nobody knows what one
+    /// does that starts a whole server.
+    fn in_reach_of(&self, order: &OrderId) -> Vec<RecoveryItem> {
+        let binding = &self.plan.binding;
+        if order.phase == Phase::Migrate && binding.first_start && binding.unknown_target {
+            binding.ledgers.keys().cloned().map(RecoveryItem::Ledger).chain([RecoveryItem::System]).collect()
+        } else {
+            RecoveryItem::of(&order.step.subject).into_iter().collect()
         }
     }
 
     /// It is known of this order that it changed nothing; of other attempts at the same step that says nothing.
     fn had_no_effect(&mut self, order: &OrderId) {
-        let Some(item) = RecoveryItem::of(&order.step.subject) else { return };
-        if let Some(orders) = self.touched.get_mut(&item) {
-            orders.remove(order);
-            if orders.is_empty() {
-                self.touched.remove(&item);
+        for item in self.in_reach_of(order) {
+            if let Some(orders) = self.touched.get_mut(&item) {
+                orders.remove(order);
+                if orders.is_empty() {
+                    self.touched.remove(&item);
+                }
             }
         }
     }
@@ -271,16 +281,15 @@ impl Upgrade {
 
     fn put_step(&mut self, subject: Subject, state: StepState, at: Timestamp) {
         let done = matches!(state, StepState::Done { .. });
-        let ready = matches!(state, StepState::Ready { .. });
+        let open = matches!(state, StepState::Open { .. });
         // One look-up for the common change, from out to done: there are as many steps as instances.
         let before = match self.steps.get_mut(&subject) {
             Some(step) => Some(std::mem::replace(step, state)),
             None => self.steps.insert(subject.clone(), state),
         };
-        let was_ready = matches!(before, Some(StepState::Ready { .. }));
-        if ready && !was_ready {
+        if open {
             self.ready.insert(subject);
-        } else if was_ready && !ready {
+        } else {
             self.ready.remove(&subject);
         }
         if done && !matches!(before, Some(StepState::Done { .. })) {
@@ -345,7 +354,7 @@ impl Upgrade {
                     && let Some(StepState::Refused { attempt }) = self.steps.get(&subject)
                 {
                     let failed = *attempt;
-                    self.put_step(subject, StepState::Ready { failed }, at);
+                    self.put_step(subject, StepState::Open { failed }, at);
                 }
             }
             Choice::Wait => {

@@ -14,7 +14,11 @@ pub(super) fn subject_of(hold: &Hold) -> Option<Subject> {
             Some(Subject::Storage)
         }
         // A rehearsal is one step over all ledgers; what differs is of one of them.
-        HoldReason::UnexplainedDifferences { .. } if hold.phase == Phase::Rehearse => Some(Subject::Storage),
+        HoldReason::UnexplainedDifferences { .. } | HoldReason::Inconsistent { .. }
+            if hold.phase == Phase::Rehearse =>
+        {
+            Some(Subject::Storage)
+        }
         HoldReason::LossesChanged { ledger, .. }
         | HoldReason::UnexplainedDifferences { ledger, .. }
         | HoldReason::Inconsistent { ledger, .. } => Some(Subject::Ledger(ledger.clone())),
@@ -121,6 +125,8 @@ fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
         HoldReason::UnexplainedDifferences { .. } => {
             Some("go on with data that differs from before in the listed rows; only a restore brings them back")
         }
+        // What a copy must record cannot be agreed to: nothing would tell what the ledger must.
+        HoldReason::Inconsistent { .. } if upgrade.phase() == Some(Phase::Rehearse) => None,
         HoldReason::Inconsistent { .. } => Some("go on with a storage that disagrees with itself as listed"),
         HoldReason::StepFailed { .. }
         | HoldReason::Strangers { .. }

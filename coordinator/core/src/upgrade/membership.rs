@@ -278,7 +278,7 @@ impl Upgrade {
             .collect();
         for id in &settled {
             self.settle_order(id, SettledBy::Person);
-            self.set_step(id, StepState::Ready { failed: id.attempt }, at);
+            self.set_step(id, StepState::Open { failed: id.attempt }, at);
         }
         self.remove_step(&subject, at);
         self.holds.retain(|_, hold| !holds::ends_with(&hold.reason, instance, gone.as_ref()));

@@ -213,8 +213,8 @@ impl Upgrade {
 
     fn order(&self, phase: Phase, subject: &Subject, work: Work) -> Option<Order> {
         let failed = match self.steps.get(subject) {
-            Some(StepState::Ready { failed }) => *failed,
-            Some(StepState::Out { .. } | StepState::Refused { .. } | StepState::Done { .. }) | None => 0,
+            Some(StepState::Open { failed }) => *failed,
+            Some(StepState::Refused { .. } | StepState::Done { .. }) | None => 0,
         };
         let id = OrderId { upgrade: self.id.clone(), step: self.step_id(subject)?, phase, attempt: failed + 1 };
         let agent = self.agent_of(subject).clone();

@@ -60,8 +60,8 @@ impl Upgrade {
         let stage = self.stages.get(usize::from(number.0)).filter(|_| order.upgrade == self.id)?;
         let present = (self.at == Some(number.0) && stage.run == number.1).then_some(&self.steps);
         let done = |steps: &Steps| match steps.get(&order.step.subject) {
-            Some(StepState::Done { attempt }) => *attempt == order.attempt,
-            Some(StepState::Ready { .. } | StepState::Out { .. } | StepState::Refused { .. }) | None => false,
+            Some(StepState::Done { attempt }) => *attempt == order.attempt && order.attempt > 0,
+            Some(StepState::Open { .. } | StepState::Refused { .. }) | None => false,
         };
         let known = stage.stage.phase == order.phase
             && (present.is_some_and(done) || self.settled.earlier.get(&number).is_some_and(done));

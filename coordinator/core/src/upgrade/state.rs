@@ -59,15 +59,10 @@ pub enum BrokenChain {
 /// Where a step of the present stage stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StepState {
-    /// It needs an order; so many attempts failed before.
-    Ready {
+    /// It is not done, and so many attempts failed. It needs an order (`Upgrade::ready` holds it), or one is out for it.
+    Open {
         /// Failed attempts.
         failed: u16,
-    },
-    /// An order is out for it; this is which attempt.
-    Out {
-        /// Which attempt.
-        attempt: u16,
     },
     /// Its evidence was refused; a person decides.
     Refused {

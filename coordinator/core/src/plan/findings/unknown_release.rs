@@ -9,6 +9,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     if case.target().is_some() {
         return findings;
     }
+    let mut mute = Vec::new();
     for host in case.surveys.iter().filter(|host| host.target.is_ok()) {
         let said = match &host.about {
             Some(Ok(about)) if about.version == case.ask.target => continue,
@@ -16,7 +17,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             Some(Err(why)) => format!("its binary could not be asked: {why}"),
             None => "its binary was not asked, because the agent there is an older one".to_owned(),
         };
-        findings.extend(host.instances.iter().map(|instance| {
+        mute.extend(host.instances.iter().map(|instance| {
             finding(
                 "unknown-release",
                 Level::Block,
@@ -26,6 +27,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 "put a release there whose binary runs on this host and says its version, then plan again",
             )
         }));
+    }
+    // Nothing to approve where it could not even be asked.
+    if !mute.is_empty() {
+        return mute;
     }
     // What the binary says of itself goes where nothing else is known of it.
     if let (Some(about), Some(unknown)) = (case.about_target(), findings.first_mut()) {

@@ -21,6 +21,7 @@ fn judge_copies(upgrade: &Upgrade, rehearsal: &Rehearsal) -> Verdict {
             (false, None) => continue,
             (false, Some(found)) if found == planned => continue,
             (false, Some(found)) => format!("its copy records migrations {:?}, expected {:?}", found.0, planned.0),
+            (true, Some(found)) if found.0.is_none() => "its copy records no migrations".to_owned(),
             (true, Some(found))
                 if planned.0.iter().flatten().all(|one| found.0.iter().flatten().any(|it| it == one)) =>
             {
@@ -47,8 +48,12 @@ impl Rules for Rehearse {
     }
     fn judge(&self, upgrade: &Upgrade, _: &Subject, evidence: &Evidence) -> Verdict {
         let Evidence::Rehearsed(rehearsal) = evidence else { return Verdict::Wrong };
+        match judge_copies(upgrade, rehearsal) {
+            Verdict::Enough => {}
+            verdict @ (Verdict::Hold(_) | Verdict::Wrong) => return verdict,
+        }
         match rehearsal.differences.first() {
-            None if rehearsal.difference_count == 0 => judge_copies(upgrade, rehearsal),
+            None if rehearsal.difference_count == 0 => Verdict::Enough,
             None => Verdict::Wrong,
             Some((ledger, _)) => {
                 let of_ledger = rehearsal.differences.iter().filter(|(name, _)| name == ledger);

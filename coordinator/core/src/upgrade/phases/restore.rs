@@ -22,7 +22,9 @@ impl Rules for Restore {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let point = upgrade.points.get(&RecoveryItem::of(subject)?)?;
-        Some(Work::Restore { point: Box::new(point.clone()), storage: upgrade.plan.binding.storage.clone() })
+        let binding = &upgrade.plan.binding;
+        let (point, storage) = (Box::new(point.clone()), binding.storage.clone());
+        Some(Work::Restore { point, storage, first_start: binding.first_start })
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let Evidence::Restored(restored) = evidence else { return Verdict::Wrong };
