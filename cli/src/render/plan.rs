@@ -275,10 +275,8 @@ fn stages(page: &mut Page, binding: &Binding) {
             page.paragraph(4, format_args!("-- {border} --"));
         }
         let name = format!("{:>2}  {}", number + 1, words::phase(stage.phase));
-        let doing = match stage.phase {
-            Phase::Migrate if binding.first_start => words::FIRST_START,
-            phase => words::doing(phase),
-        };
+        let by_request = stage.phase == Phase::Migrate && binding.first_start;
+        let doing = if by_request { words::FIRST_START } else { words::doing(stage.phase) };
         page.entry(2, 22, &name, doing);
         page.entry(2, 22, "", format_args!("on {}", whom(stage, binding)));
     }

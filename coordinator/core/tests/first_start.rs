@@ -1,5 +1,6 @@
 //! Targets without storage commands: the first requests to a closed instance of theirs migrate.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Targets of which nothing is known: what a copy recorded when it was rehearsed is what a ledger must record.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
 mod support;
 
