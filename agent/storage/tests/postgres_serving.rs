@@ -84,6 +84,8 @@ fn a_row_from_before_that_is_gone_or_another_is_a_difference_whatever_was_writte
     let changes = [
         ("UPDATE {L}.transactions SET reference = 'other' WHERE id = 0", "transaction 0"),
         ("DELETE FROM {L}.transactions WHERE id = 1", "transaction 1"),
+        // The last one from before: what comes after it was written since.
+        ("UPDATE {L}.transactions SET reference = 'other' WHERE id = 2", "transaction 2"),
         ("UPDATE {L}.transactions SET timestamp = '2020-01-01T00:00:00Z' WHERE id = 1", "transaction 1"),
         ("UPDATE {L}.accounts SET metadata = '{\"kyc\": \"none\"}' WHERE address = 'bank'", "account bank"),
         ("UPDATE {L}.transactions SET postings = jsonb_set(postings, '{0,amount}', '1') WHERE id = 0", "transaction 0"),
