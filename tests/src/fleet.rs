@@ -4,8 +4,8 @@
 use crate::checks::last_in_turn;
 use crate::clients::{Backend, Front, Writer, request, version};
 use crate::house::{home, kill, kill_all_of, program, releases, skipped};
-use crate::until;
 use crate::voice::Voice;
+use crate::{free_address, until};
 use cutover_ledger_simulator::{pack, seed};
 use cutover_proto::v1::Strategy;
 use cutover_trial_postgres::{Cluster, Programs};
@@ -13,7 +13,7 @@ use cutover_vocabulary::Evidence;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::{State, Status};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -99,11 +99,6 @@ pub struct Fleet {
     pub lost: Vec<String>,
 }
 
-/// A free port.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 impl Fleet {
     /// Builds a fleet, starts everything, and writes some transactions and metadata that a migration loses. `None`, said
     /// loudly, where no PostgreSQL can be run.
@@ -128,10 +123,15 @@ impl Fleet {
         if !plan.before.is_empty() {
             cluster.sql(DATABASE, &plan.before).unwrap();
         }
-        let listen = free();
+        let listen = free_address();
         let voice = Voice::to(&format!("http://{listen}"));
         let hosts: Vec<Host> = (1..=plan.instances)
-            .map(|number| Host { dir: dir.path().join(format!("host-{number}")), address: free(), number, agent: None })
+            .map(|number| Host {
+                dir: dir.path().join(format!("host-{number}")),
+                address: free_address(),
+                number,
+                agent: None,
+            })
             .collect();
         let backend = |host: &Host| Backend { address: host.address, out: host.dir.join("out-of-rotation") };
         let front = Front::before(hosts.iter().map(backend).collect());
@@ -168,7 +168,7 @@ impl Fleet {
         let number = self.hosts.len() + 1;
         self.hosts.push(Host {
             dir: self.dir.path().join(format!("host-{number}")),
-            address: free(),
+            address: free_address(),
             number,
             agent: None,
         });

@@ -9,7 +9,7 @@ use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::{State, Status};
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -102,11 +102,10 @@ impl House {
     /// Builds a house, starts everything, and writes some transactions and metadata of both loss classes.
     pub fn new(plan: Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = crate::free_address();
         home(&dir.path().join("home"), plan.from);
         pack::install(&program("numary"), plan.from, &dir.path().join("numary")).unwrap();
         let voice = Voice::to(&format!("unix:{}", dir.path().join("c.sock").display()));
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let front = Front::start(address, dir.path().join("out-of-rotation"));
         let mut house = Self { dir, address, front, agent: None, coordinator: None, voice, plan, lost: Vec::new() };
         house.write_settings();

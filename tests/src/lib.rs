@@ -7,7 +7,21 @@ pub mod fleet;
 pub mod house;
 pub mod voice;
 
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// An address on the loopback interface that was free a moment ago, and that no other test of this process was given.
+pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
+            return address;
+        }
+    }
+}
 
 /// Waits for a condition with a deadline; never for a time.
 ///

@@ -4,7 +4,7 @@ use super::http::Ledger;
 use super::place::{DEPLOYMENT, Sandbox};
 use crate::args::StorageWord;
 use crate::trouble::Trouble;
-use cutover_vocabulary::InstanceName;
+use cutover_vocabulary::{InstanceName, Version};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -57,10 +57,14 @@ impl Host {
 
     /// Makes its folders, closed to others.
     ///
+    /// Releases up to 1.2.1 answer 500 to the first write of a ledger where they find no folder for their settings file, and
+    /// commit it all the same (measured); later ones would write their settings there.
+    ///
     /// # Errors
     /// When they cannot be made.
-    pub(super) fn make(&self) -> Result<(), Trouble> {
-        for folder in [self.home(), self.data()] {
+    pub(super) fn make(&self, from: &Version) -> Result<(), Trouble> {
+        let settings = (*from < Version::new(1, 3, 0)).then(|| self.home().join(".numary"));
+        for folder in [self.home(), self.data()].into_iter().chain(settings) {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|error| Trouble::failed(format!("cannot make the folder {}", folder.display()), error))?;
         }

@@ -137,7 +137,7 @@ impl Sandbox {
         let made = fs::DirBuilder::new().mode(0o700).create(&rotation);
         made.map_err(|error| Trouble::failed(format!("cannot make the folder {}", rotation.display()), error))?;
         for host in &sandbox.hosts {
-            host.make()?;
+            host.make(&sandbox.state.from)?;
             write(&host.settings(), host.settings_text(&sandbox).as_bytes())?;
         }
         sandbox.save()?;

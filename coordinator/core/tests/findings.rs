@@ -345,7 +345,7 @@ fn about_paths() -> Vec<Made> {
             "unknown-release",
             Level::Approve,
             "nothing is known of 1.3.77, which runs now",
-            "what the rehearsal shows",
+            "before anything is stopped the target is rehearsed",
             &[],
             World::healthy().from((1, 3, 77)),
         ),

@@ -54,6 +54,6 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
     found: "The target and every version that runs are looked up in the catalogue of releases. The binary of a target that is \
              not there is asked itself on every host: `numary version` and `numary storage --help`.",
     remedy: "Choose a release of the catalogue, use a Cutover that knows the new one, or describe it in the company's own file: \
-             the setting `catalogue` of the coordinator, a table `[[release]]` with its migrations. Read what the rehearsal shows \
-             before you approve.",
+             the setting `catalogue` of the coordinator, a table `[[release]]` with its migrations. Where you go on, the rehearsal \
+             on a copy comes before anything is stopped, and holds where a copy shows a loss that nobody approved.",
 }];

@@ -109,14 +109,14 @@ fn known(catalogue: &Catalogue, question: &Question<'_>, approvals: &mut Vec<Rea
         None => approvals.push(reason(
             Source::Measured,
             format!("nothing is known of {to}: which migrations it has, what it loses, what it does beside others"),
-            "choose a release of the catalogue, or read what the rehearsal shows on a copy of this storage: what a copy \
-             records there is what the ledger must record; or describe the release in the company's own file: the setting \
-             `catalogue` of the coordinator, a table [[release]]",
+            "choose a release of the catalogue; or go on: before anything is stopped it is rehearsed on a copy of this storage, \
+             and what a copy records there is what the ledger must record; or describe the release in the company's own \
+             file: the setting `catalogue` of the coordinator, a table [[release]]",
         )),
         Some(facts) if facts.source == Origin::Company => approvals.push(reason(
             Source::CompanyFile,
             format!("all that is known of {to} is what the company's own file says"),
-            "read what the rehearsal shows on a copy of this storage before you approve",
+            "go on where you trust the file: before anything is stopped the release is rehearsed on a copy of this storage",
         )),
         Some(_) => {}
     }
@@ -124,8 +124,8 @@ fn known(catalogue: &Catalogue, question: &Question<'_>, approvals: &mut Vec<Rea
         approvals.push(reason(
             Source::Measured,
             format!("nothing is known of {from}, which runs now"),
-            "read what the rehearsal shows on a copy of this storage before you approve; or describe it in the company's \
-             own file: the setting `catalogue` of the coordinator, a table [[release]]",
+            "go on where you know what it wrote: before anything is stopped the target is rehearsed on a copy of this storage; \
+             or describe it in the company's own file: the setting `catalogue` of the coordinator, a table [[release]]",
         ));
     }
 }
