@@ -102,7 +102,7 @@ fn holds_and_goes_on(trouble: Trouble, says: &[&str]) {
 #[test]
 fn a_server_that_is_away_before_the_migration_turns_it_back_and_after_it_holds_until_it_is_there() {
     goes_back_from_secure(Trouble::Away);
-    holds_and_goes_on(Trouble::Away, &["onnection refused", "shutting down", "terminat"]);
+    holds_and_goes_on(Trouble::Away, &["onnection refused", "onnection reset", "shutting down", "terminat"]);
 }
 
 #[test]
