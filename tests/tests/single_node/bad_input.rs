@@ -100,10 +100,17 @@ fn a_target_that_is_not_newer_blocks() {
 }
 
 #[test]
-fn a_target_that_nobody_knows_or_nobody_has_is_refused() {
+fn a_target_that_nobody_has_is_refused_and_one_that_nobody_knows_needs_approval() {
     let house = House::new(Plan::default());
     house.voice.plan_when_ready("prod", "1.4.6");
-    says(&refused(&house, "1.4.99"), &["BLOCKED", "nothing is known of 1.4.99", "choose a release of the catalogue"]);
+    says(&refused(&house, "1.4.99"), &["BLOCKED", "release-unusable", "release 1.4.99 was not found at"]);
+    releases("1.5.90");
+    let unknown = house.voice.plan("prod", "1.5.90").unwrap();
+    assert_eq!(unknown.level(), Some(Level::Approve), "{:#?}", unknown.observed.findings);
+    let finding = unknown.findings(Level::Approve).find(|finding| finding.code.0 == "unknown-release").unwrap();
+    says(&finding.evidence, &["nothing is known of 1.5.90", "asked itself, it has storage commands"]);
+    let not_approved = house.voice.start(&unknown).unwrap_err();
+    says(&not_approved, &["NEEDS_APPROVAL"]);
     let place = releases("1.4.6").join("v1.4.5").display().to_string();
     let missing = refused(&house, "1.4.5");
     says(
