@@ -235,11 +235,10 @@ fn shows(evidence: &Evidence) -> String {
             restored.notes.iter().fold(moved, |text, note| format!("{text}; {}", shown(note)))
         }
         Evidence::Restored(_) => "had not changed, and was left alone".to_owned(),
-        Evidence::Baked { version, looks } => {
-            format!(
-                "served as {version} all the while, seen {}",
-                count(usize::try_from(*looks).unwrap_or(usize::MAX), "time")
-            )
+        Evidence::Baked { version, looks, served } => {
+            let seen = count(usize::try_from(*looks).unwrap_or(usize::MAX), "time");
+            let answered = if served.is_nothing() { String::new() } else { format!("; {served}") };
+            format!("served as {version} all the while, seen {seen}{answered}")
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod launch;
 pub mod ports;
 pub mod process;
 pub mod record;
+pub mod requests;
 
 use crate::files::FileError;
 use cutover_vocabulary::InstanceName;

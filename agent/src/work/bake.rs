@@ -1,4 +1,5 @@
-//! `Bake`: for a while an instance answers with its version and every ledger is read through it.
+//! `Bake`: for a while an instance answers with its version, every ledger is read through it, and its request log shows no
+//! growth of errors.
 //!
 //! Looks only, but for one thing: an instance of the wave that was just moved is taken out of rotation when it does not answer
 //! as it must, so that clients are sent to those that do; a bake that ends well turns it back in. A stop ends the watching.
@@ -9,8 +10,10 @@ use super::rotation::{Rotation, turn};
 use super::site::{REQUEST, Site, address, note};
 use super::trouble::Trouble;
 use crate::ledger::http::Http;
+use crate::service::requests::RequestLog;
 use crate::{files, machine};
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
+use cutover_vocabulary::served::Served;
 use cutover_vocabulary::{Elapsed, LedgerName, Order, OrderId, Version};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,7 @@ pub(super) struct Ask<'a> {
     pub(super) ledgers: &'a [LedgerName],
     pub(super) length: Elapsed,
     pub(super) withdraw: bool,
+    pub(super) before: Served,
 }
 
 /// Watches an instance.
@@ -52,6 +56,7 @@ pub(super) async fn bake(
     }
     let until = machine::uptime().plus(ask.length);
     let (mut looks, mut in_a_row) = (0, 0);
+    let mut requests = RequestLog::from_now(service.dir());
     loop {
         match look(&http, ask.version, ask.ledgers).await {
             Ok(()) => (looks, in_a_row) = (looks + 1, 0),
@@ -61,6 +66,11 @@ pub(super) async fn bake(
                     return Err(failed(site, order, &ask, &why).await?);
                 }
             }
+        }
+        let served = requests.read();
+        if served.worse_than(&ask.before) {
+            let why = format!("it answered {served} while it was watched; before the upgrade {}", ask.before);
+            return Err(failed(site, order, &ask, &why).await?);
         }
         if in_a_row == 0 && machine::uptime() >= until {
             break;
@@ -77,7 +87,7 @@ pub(super) async fn bake(
         turn(settings, Rotation::Into).await?;
         files::remove(&withdrawn)?;
     }
-    Ok(Evidence::Baked { version: ask.version.clone(), looks })
+    Ok(Evidence::Baked { version: ask.version.clone(), looks, served: requests.read() })
 }
 
 /// One look: what is wrong, if anything is.

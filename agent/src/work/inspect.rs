@@ -9,6 +9,7 @@ use crate::ledger::http::Http;
 use crate::machine;
 use crate::release::stage::digest_of;
 use crate::service::process::ProcessService;
+use crate::service::requests::RequestLog;
 use cutover_vocabulary::Version;
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::Inspection;
@@ -29,6 +30,7 @@ pub(super) async fn inspect(site: &Site, service: &ProcessService) -> Result<Ins
         binary,
         storage: place.storage.identity().clone(),
         settings: place.resolved.digest(),
+        served: RequestLog::lately(service.dir()).read(),
     })
 }
 

@@ -70,8 +70,8 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
             tidy::begin(site, order);
             opened
         }
-        Work::Bake { version, ledgers, length, withdraw } => {
-            let ask = bake::Ask { version, ledgers, length: *length, withdraw: *withdraw };
+        Work::Bake { version, ledgers, length, withdraw, before } => {
+            let ask = bake::Ask { version, ledgers, length: *length, withdraw: *withdraw, before: *before };
             bake::bake(site, order, ask, stop).await?
         }
         Work::Rehearse { .. }

@@ -115,8 +115,9 @@ fn after_each_wave_old_and_new_instances_are_watched_each_for_its_own_version() 
     let mut play = Play::start(plain());
     let orders = until_bake(&mut play, 0);
     let watched = |name: &str| match &of(&orders, name).work {
-        Work::Bake { version, ledgers, length, withdraw } => {
+        Work::Bake { version, ledgers, length, withdraw, before } => {
             assert_eq!((ledgers.len(), *length), (2, Limits::default().bake));
+            assert_eq!((before.errors, before.requests), (1, 500), "as it answered before anything was changed");
             (version.clone(), *withdraw)
         }
         other => panic!("{other:?}"),

@@ -5,6 +5,7 @@ use cutover_vocabulary::fact::{Cause, Ending, Settlement};
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
+use cutover_vocabulary::served::Served;
 use cutover_vocabulary::storage::SessionSetting;
 use cutover_vocabulary::survey::{
     About, HostSurvey, InstanceSurvey, LockStrategy, ReleaseProblem, SettingsFile, StorageSurvey, SurveyAsk, Tried,
@@ -64,8 +65,9 @@ pub fn work() -> impl Strategy<Value = Work> {
         staged().prop_map(|target| Work::StartClosed { target }),
         (version(), vec(ledger(), 0..3)).prop_map(|(version, ledgers)| Work::Verify { version, ledgers }),
         version().prop_map(|version| Work::Open { version }),
-        (version(), vec(ledger(), 0..3), elapsed(), any::<bool>())
-            .prop_map(|(version, ledgers, length, withdraw)| Work::Bake { version, ledgers, length, withdraw }),
+        (version(), vec(ledger(), 0..3), elapsed(), any::<bool>(), served()).prop_map(
+            |(version, ledgers, length, withdraw, before)| Work::Bake { version, ledgers, length, withdraw, before }
+        ),
         (boxed(), storage(), any::<bool>()).prop_map(|(point, storage, first_start)| Work::Restore {
             point,
             storage,
@@ -124,14 +126,25 @@ fn settlement() -> impl Strategy<Value = Settlement> {
     ]
 }
 
+fn served() -> impl Strategy<Value = Served> {
+    (any::<u32>(), any::<u32>()).prop_map(|(requests, errors)| Served { requests, errors })
+}
+
 fn setting() -> impl Strategy<Value = SessionSetting> {
     (text(), text(), text()).prop_map(|(name, value, source)| SessionSetting { name, value, source })
 }
 
 fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
     let inspection =
-        (option::of(version()), option::of(version()), option::of(digest()), storage(), digest()).prop_map(
-            |(running, on_disk, binary, storage, settings)| Inspection { running, on_disk, binary, storage, settings },
+        (option::of(version()), option::of(version()), option::of(digest()), storage(), digest(), served()).prop_map(
+            |(running, on_disk, binary, storage, settings, served)| Inspection {
+                running,
+                on_disk,
+                binary,
+                storage,
+                settings,
+                served,
+            },
         );
     let contents = (
         storage(),

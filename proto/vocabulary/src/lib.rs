@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod phase;
 pub mod plan;
 pub mod release;
+pub mod served;
 pub mod status;
 pub mod storage;
 pub mod survey;

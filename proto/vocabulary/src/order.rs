@@ -1,6 +1,7 @@
 //! Orders: what an agent is asked to do.
 
 use crate::release::StagedRelease;
+use crate::served::Served;
 use crate::storage::{LedgerDigest, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use crate::{AgentName, Digest, Elapsed, LedgerName, Phase, Subject, UpgradeId, Version, release::Release};
 use serde::{Deserialize, Serialize};
@@ -190,7 +191,8 @@ pub enum Work {
         /// The version that must answer.
         version: Version,
     },
-    /// Instance: it answers with this version and reads these ledgers, again and again for a while. Changes no data.
+    /// Instance: it answers with this version and reads these ledgers, again and again for a while, and fails its clients no
+    /// more often than it did. Changes no data.
     Bake {
         /// The version that must answer.
         version: Version,
@@ -200,6 +202,9 @@ pub enum Work {
         length: Elapsed,
         /// Whether it is taken out of rotation when it does not: the others serve.
         withdraw: bool,
+        /// What it answered before anything was changed: failing requests must not become more frequent.
+        #[serde(default, skip_serializing_if = "Served::is_nothing")]
+        before: Served,
     },
     /// Ledger or storage: put back what the recovery point holds, if it changed. Idempotent; what was there is moved
     /// aside and kept.

@@ -1,6 +1,7 @@
 //! Outcomes: what came of an order.
 
 use crate::release::StagedRelease;
+use crate::served::Served;
 use crate::storage::{Difference, LedgerDigest, Migrations, Opener, RecoveryPoint, StorageIdentity, StorageSession};
 use crate::{Digest, Elapsed, LedgerName, Timestamp, Version};
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ pub enum Evidence {
         version: Version,
         /// How often all of it was looked at.
         looks: u32,
+        /// What it answered meanwhile, to clients and to the looks. Nothing from an older agent.
+        #[serde(default, skip_serializing_if = "Served::is_nothing")]
+        served: Served,
     },
 }
 
@@ -90,6 +94,9 @@ pub struct Inspection {
     pub storage: StorageIdentity,
     /// SHA-256 over its effective settings, secrets included; says only whether they changed.
     pub settings: Digest,
+    /// What it answered lately, at most what the last mebibyte of its output tells. Nothing from an older agent.
+    #[serde(default, skip_serializing_if = "Served::is_nothing")]
+    pub served: Served,
 }
 
 /// What a rehearsal on a copy showed.

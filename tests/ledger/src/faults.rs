@@ -16,6 +16,7 @@
 //! | `NUMARY_SIM_HANG_COMMAND=WORD` | that storage command (`scan`, `list`, `upgrade`, …) never ends and never works |
 //! | `NUMARY_SIM_FAIL_COMMAND=WORD` | that storage command ends 1 without working |
 //! | `NUMARY_SIM_FAIL_READS=PATH` | while PATH exists, a GET of anything of a ledger is answered 500 |
+//! | `NUMARY_SIM_FAIL_WRITES=PATH` | while PATH exists, a POST of anything of a ledger is answered 500 and does nothing |
 //! | `NUMARY_SIM_SLOW_WRITES=MILLISECONDS` | a write's answer comes that much after its commit |
 //! | `NUMARY_SIM_NO_SLEEP=1` | the pauses that some releases make (two seconds at a start, five at a migration's number) are left out |
 //!
@@ -100,6 +101,12 @@ impl Faults {
     #[must_use]
     pub fn reads_fail(&self) -> bool {
         self.get("FAIL_READS").is_some_and(|path| Path::new(path).exists())
+    }
+
+    /// Writes to ledgers fail at this moment.
+    #[must_use]
+    pub fn writes_fail(&self) -> bool {
+        self.get("FAIL_WRITES").is_some_and(|path| Path::new(path).exists())
     }
 
     /// How long a write's answer is kept back after its commit.

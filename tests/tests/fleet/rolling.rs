@@ -118,6 +118,31 @@ fn a_canary_that_fails_health_leaves_the_others_untouched_and_the_deployment_ser
 }
 
 #[test]
+fn a_canary_that_fails_its_clients_more_often_than_before_is_held_though_it_answers_every_look() {
+    let Some(fleet) = rolling("1.4.0", "1.4.6") else { return };
+    let broken = fleet.dir().join("writes-fail");
+    fleet.fault(&format!("1.4.6:NUMARY_SIM_FAIL_WRITES={}", broken.display()));
+    let writer = fleet.writer();
+    let upgrade = fleet.begin();
+    assert!(until_phase(&fleet.voice, &upgrade, Phase::Bake), "it ended without a bake");
+    std::fs::write(&broken, "").unwrap();
+    let status = held(&fleet, &upgrade);
+    let text = format!("{:?}", status.holds);
+    assert!(
+        text.contains("requests with a status of 500 or above while it was watched; before the upgrade 0 of"),
+        "{text}"
+    );
+    assert!(text.contains("out of rotation"), "{text}");
+    writes(&writer, 20);
+    super::decide(&fleet, &upgrade, &status, Choice::Rollback);
+    fleet.until_state(&upgrade, State::RolledBack);
+    fleet.until_serves("1.4.0");
+    writes(&writer, 20);
+    check_exactly_once(fleet.host(1).address, LEDGERS, &writer.end());
+    check_facts(&fleet.voice.facts(&upgrade).unwrap());
+}
+
+#[test]
 fn a_coordinator_that_is_killed_in_every_phase_of_a_wave_goes_on_and_no_request_fails() {
     let Some(mut fleet) = rolling("1.4.0", "1.4.6") else { return };
     let writer = fleet.writer();

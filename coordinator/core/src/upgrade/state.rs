@@ -9,6 +9,7 @@ use cutover_vocabulary::outcome::{Evidence, Migrated, Proof, Restored, StorageAt
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::plan::{Approval, Member, Plan, Strategy};
 use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::served::Served;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{
     AgentName, Digest, Elapsed, Hold, InstanceName, LedgerName, OperatorName, Order, OrderId, Phase, RequestId,
@@ -151,6 +152,8 @@ pub struct Upgrade {
     pub(super) settled: Settled,
 
     // What was learnt.
+    /// How well each instance answered before anything was changed.
+    pub(super) served: BTreeMap<InstanceName, Served>,
     pub(super) staged: BTreeMap<InstanceName, StagedRelease>,
     pub(super) drained: BTreeMap<InstanceName, Drained>,
     pub(super) storage: Option<StorageAttestation>,
@@ -214,6 +217,7 @@ impl Upgrade {
             points: BTreeMap::new(),
             registered: false,
             touched: BTreeMap::new(),
+            served: BTreeMap::new(),
             rehearsed: BTreeMap::new(),
             copies: BTreeMap::new(),
             sizes: Arc::new(plan.observed.ledgers.iter().map(|survey| (survey.name.clone(), survey.bytes)).collect()),
@@ -425,6 +429,9 @@ impl Upgrade {
     /// Learns what evidence shows; no judgement.
     pub(super) fn learn(&mut self, subject: &Subject, evidence: &Evidence, at: Timestamp) {
         match (evidence, subject) {
+            (Evidence::Inspected(found), Subject::Instance(name)) => {
+                self.served.insert(name.clone(), found.served);
+            }
             (Evidence::Staged(staged), Subject::Instance(name)) => {
                 self.staged.insert(name.clone(), staged.clone());
             }

@@ -10,6 +10,7 @@ use cutover_vocabulary::order::{Epoch, Work};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::plan::{Approval, Limits, Plan};
 use cutover_vocabulary::release::{Release, StagedRelease};
+use cutover_vocabulary::served::Served;
 use cutover_vocabulary::storage::*;
 use cutover_vocabulary::survey::{About, HostSurvey, InstanceSurvey, LockStrategy, StorageSurvey};
 use cutover_vocabulary::*;
@@ -193,6 +194,7 @@ impl Seen {
             binary: Some(Digest::of(b"old")),
             storage: self.storage.clone(),
             settings: Digest::of(b"settings"),
+            served: Served { requests: 500, errors: 1 },
         }
     }
     pub fn plan(&self) -> Plan {
@@ -325,7 +327,9 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
         Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
         Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
         Work::Open { version } => Evidence::Opened { version: version.clone(), at },
-        Work::Bake { version, .. } => Evidence::Baked { version: version.clone(), looks: 3 },
+        Work::Bake { version, .. } => {
+            Evidence::Baked { version: version.clone(), looks: 3, served: Served { requests: 90, errors: 0 } }
+        }
         Work::Restore { point, .. } => Evidence::Restored(Restored {
             changed: true,
             moved_to: None,

@@ -153,6 +153,9 @@ fn of_ledger(app: &App, asked: &Asked<'_>, ledger: &str, path: &[&str], cancel: 
     if asked.method == "GET" && app.faults.reads_fail() {
         return Ok(Answer::error(app.release, 500, "INTERNAL", "reads fail by a switch"));
     }
+    if asked.method == "POST" && app.faults.writes_fail() {
+        return Ok(Answer::error(app.release, 500, "INTERNAL", "writes fail by a switch"));
+    }
     match (asked.method, path) {
         ("POST", ["transactions"]) => match serde_json::from_slice::<TransactionBody>(asked.body) {
             Ok(body) => match draft(app, 0, body) {

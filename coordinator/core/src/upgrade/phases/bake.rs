@@ -1,7 +1,8 @@
 //! Bake: after each wave, old and new instances are watched for a while before the next one moves.
 //!
 //! Health checks do not show that an old instance died by what a new one did to the storage: `/_info` and `/_health` go on
-//! answering. So every ledger is read, through every instance.
+//! answering. So every ledger is read, through every instance, and what each answers its clients is compared with what it
+//! answered before the upgrade.
 
 use super::{Rules, Verdict};
 use crate::upgrade::state::Upgrade;
@@ -31,6 +32,7 @@ impl Rules for Bake {
             length: binding.limits.bake,
             // One on the former version was there before, and is not ours to take away.
             withdraw: upgrade.runs_target(name),
+            before: upgrade.served.get(name).copied().unwrap_or_default(),
         })
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
