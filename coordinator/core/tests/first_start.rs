@@ -4,7 +4,6 @@
 
 mod support;
 
-use cutover_core::plan::PlanAsk;
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::outcome::*;
@@ -14,20 +13,9 @@ use support::*;
 
 /// Three instances on one database, 1.2.1 to 1.3.1.
 fn plan() -> Plan {
-    let target = version((1, 3, 1));
-    let seen = Seen { from: (1, 2, 1), ledgers: vec![("main", 0), ("shop", 0), ("vault", 0)], ..Seen::three() };
-    let mut surveys = seen.surveys();
-    for survey in &mut surveys {
-        survey.target = Ok(release::Release { version: target.clone(), ..archive() });
-        for storage in survey.instances.iter_mut().filter_map(|instance| instance.storage.as_mut().ok()) {
-            for ledger in &mut storage.ledgers {
-                ledger.migrations = storage::Migrations(None);
-            }
-        }
-    }
-    let ask = PlanAsk { target, ..ask() };
-    let catalogue = cutover_core::catalogue::shipped().unwrap();
-    cutover_core::plan::make(&catalogue, &ask, &seen.registered(), &surveys, now(0).wall).unwrap()
+    let ledgers = vec![("main", 0), ("shop", 0), ("vault", 0)];
+    let seen = Seen { from: (1, 2, 1), ledgers, migrations: Vec::new(), ..Seen::three() };
+    seen.plan_to((1, 3, 1), None, ask())
 }
 
 fn is_migration(order: &Order) -> bool {

@@ -30,20 +30,7 @@ fn plain() -> Plan {
 
 /// 1.4.6 to 1.7.3: migrations 7 to 10 first.
 fn migrating() -> Plan {
-    let ask = PlanAsk { target: version((1, 7, 3)), ..rolling(Limits::default()) };
-    let mut seen = Seen::three_at((1, 4, 6), 6).surveys();
-    let release = release::Release { version: version((1, 7, 3)), ..archive() };
-    for survey in &mut seen {
-        survey.target = Ok(release.clone());
-    }
-    let plan = cutover_core::plan::make(
-        &cutover_core::catalogue::shipped().unwrap(),
-        &ask,
-        &Seen::three().registered(),
-        &seen,
-        now(0).wall,
-    )
-    .unwrap();
+    let plan = Seen::three_at((1, 4, 6), 6).plan_to((1, 7, 3), None, rolling(Limits::default()));
     assert!(plan.findings(finding::Level::Block).next().is_none(), "{:#?}", plan.observed.findings);
     plan
 }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use cutover_core::plan::{PlanAsk, may_start};
+use cutover_core::plan::may_start;
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::outcome::*;
@@ -15,16 +15,7 @@ use support::*;
 
 /// Three instances at 1.4.6, to a release that nobody has heard of; its binary has storage commands, or none.
 fn plan(storage_commands: bool) -> Plan {
-    let target = version((1, 4, 99));
-    let seen = Seen::three_at((1, 4, 6), 6);
-    let mut surveys = seen.surveys();
-    for survey in &mut surveys {
-        survey.target = Ok(release::Release { version: target.clone(), ..archive() });
-        survey.about = Some(Ok(survey::About { version: target.clone(), storage_commands }));
-    }
-    let ask = PlanAsk { target, ..ask() };
-    let catalogue = cutover_core::catalogue::shipped().unwrap();
-    cutover_core::plan::make(&catalogue, &ask, &seen.registered(), &surveys, now(0).wall).unwrap()
+    Seen::three_at((1, 4, 6), 6).plan_to((1, 4, 99), Some(storage_commands), ask())
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// An operator said that the recovery points are not needed any more. The last fact of an upgrade.
+    /// An operator said that the recovery points are not needed any more. Only outcomes that come late follow it.
     Closed,
 }
 

@@ -257,7 +257,7 @@ impl World {
             // Between the recovery points and the border, where the storage was just seen to be quiet.
             Scenario::WrittenBetween { .. } if !self.written && phase == Some(Phase::Migrate) => {
                 self.written = true;
-                self.storage.write_unseen("shop");
+                self.storage.write_unseen(&support::ledger("shop"));
             }
             _ => {}
         }
@@ -501,8 +501,14 @@ impl World {
 
     fn effect(&mut self, order: &Order) -> Outcome {
         let authorised = (self.authorised(Border::MigrateAuthorised), self.authorised(Border::OpenAuthorised));
+        if self.scenario == Scenario::FailingLedger
+            && matches!(order.work, Work::Migrate { .. })
+            && order.id.step.subject == Subject::Ledger(support::ledger("shop"))
+        {
+            return support::failure(FailureKind::Failed);
+        }
         let at = now(self.millis).wall;
-        self.storage.effect(&mut self.hosts, &self.at, order, &self.plan, authorised, self.scenario, at)
+        self.storage.effect(&mut self.hosts, &self.at, order, &self.plan, authorised, at)
     }
 
     /// What must hold when all is over, whatever was stopped in between.

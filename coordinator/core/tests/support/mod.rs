@@ -104,7 +104,7 @@ pub struct Seen {
     pub instances: Vec<&'static str>,
     pub ledgers: Vec<(&'static str, u64)>,
     pub storage: StorageIdentity,
-    /// The migrations that every ledger records; from more than one on its tables are those of 1.3.2 or later.
+    /// The migrations that every ledger records; none: it keeps no record. From two on its tables are those of 1.3.2 or later.
     pub migrations: Vec<u32>,
 }
 impl Default for Seen {
@@ -148,8 +148,8 @@ impl Seen {
         };
         let ledgers = self.ledgers.iter().map(|(name, lost)| LedgerSurvey {
             name: ledger(name),
-            migrations: Migrations(Some(self.migrations.clone())),
-            legacy_layout: self.migrations.len() == 1,
+            migrations: Migrations((!self.migrations.is_empty()).then(|| self.migrations.clone())),
+            legacy_layout: self.migrations.len() < 2,
             transactions: 10,
             bytes: 4096,
             losses: losses(*lost),
@@ -203,6 +203,20 @@ impl Seen {
     pub fn plan_for(&self, ask: &PlanAsk) -> Plan {
         plan::make(&cutover_core::catalogue::shipped().unwrap(), ask, &self.registered(), &self.surveys(), now(0).wall)
             .unwrap()
+    }
+    /// A plan to another target than [`NEW`]; `about` is what its binary said of itself, where nothing is known of it.
+    pub fn plan_to(&self, target: Version2, about: Option<bool>, ask: PlanAsk) -> Plan {
+        let target = version(target);
+        let mut surveys = self.surveys();
+        for survey in &mut surveys {
+            survey.target = Ok(Release { version: target.clone(), ..archive() });
+            if let Some(storage_commands) = about {
+                survey.about = Some(Ok(About { version: target.clone(), storage_commands }));
+            }
+        }
+        let catalogue = cutover_core::catalogue::shipped().unwrap();
+        let ask = PlanAsk { target, ..ask };
+        plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
     }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {
