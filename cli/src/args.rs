@@ -86,6 +86,17 @@ pub enum Command {
     /// Let an instance go that is gone for good.
     #[command(subcommand)]
     Member(MemberCommand),
+    /// Say what is missing on this host for what Cutover does here, why it is needed, and how to get it; touches nothing.
+    #[cfg(feature = "all-in-one")]
+    #[command(after_help = Exit::OF_DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Explain what can be written in a settings file: every key with its type, default and an example.
+    #[cfg(feature = "all-in-one")]
+    Explain(ExplainArgs),
+    /// Write the completions of a shell to standard output.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
     /// A worker process: do what lies in a folder. For the agent alone.
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
@@ -349,10 +360,14 @@ fn choice(text: &str) -> Result<Choice, String> {
 }
 
 #[cfg(feature = "all-in-one")]
-pub use all_in_one::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord};
+pub use all_in_one::{
+    CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
+};
+pub use shell::{CompletionsArgs, ManArgs};
 
 #[cfg(feature = "all-in-one")]
 mod all_in_one;
+mod shell;
 
 #[cfg(test)]
 mod tests {

@@ -46,6 +46,12 @@ Exit status:
 Without UPGRADE, `status` answers 5 where one that has not ended waits for a
 person, 0 elsewhere.";
 
+    /// The same for `doctor`.
+    pub const OF_DOCTOR: &str = "\
+Exit status:
+  0  nothing that is needed is missing; there may be warnings
+  1  something that is needed is missing";
+
     /// For `std::process::exit`.
     pub fn code(self) -> u8 {
         self as u8

@@ -129,3 +129,60 @@ pub struct SingleArgs {
     #[command(flatten)]
     pub answers: super::Answers,
 }
+
+/// A program with a settings file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgramWord {
+    /// The daemon of a host.
+    Agent,
+    /// What plans and leads upgrades.
+    Coordinator,
+}
+impl ProgramWord {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Coordinator, Self::Agent];
+
+    /// In a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Coordinator => "coordinator",
+        }
+    }
+    /// As a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Agent => "Agent",
+            Self::Coordinator => "Coordinator",
+        }
+    }
+    /// Where its settings lie unless it is told otherwise.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Agent => "/etc/cutover/agent.toml",
+            Self::Coordinator => "/etc/cutover/coordinator.toml",
+        }
+    }
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Whose settings.
+    #[arg(value_enum)]
+    pub program: ProgramWord,
+    /// Only this key, like start_seconds or instance.command.
+    pub key: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at this agent's settings file too, as the user that the agent runs as. What the sandbox needs is then no more
+    /// than a warning.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// A folder with releases for the sandbox, as `cutover sandbox --releases` has it.
+    #[arg(long, value_name = "DIR")]
+    pub releases: Option<PathBuf>,
+}
