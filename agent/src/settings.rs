@@ -385,3 +385,28 @@ impl TryFrom<String> for Place {
         Ok(Self(PathBuf::from(path)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys that the parser knows at a place, by its own word: ``unknown field `zz`, expected one of `name`, …``.
+    fn known(text: &str) -> Vec<String> {
+        let error = toml::from_str::<Settings>(text).unwrap_err();
+        let mut known: Vec<String> = error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        known.sort();
+        known
+    }
+
+    #[test]
+    fn a_key_that_the_file_may_have_is_in_the_schema_and_no_other_is() {
+        let schema = schema();
+        let described = |table: &serde_json::Value| -> Vec<String> {
+            table["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(described(&schema), known("zz = 1"));
+        assert_eq!(described(&schema["properties"]["releases"]), known("[releases]\nzz = 1"));
+        assert_eq!(described(&schema["properties"]["instance"]["items"]), known("[[instance]]\nzz = 1"));
+        assert!(known("[[instance]]\nzz = 1").contains(&"out_of_rotation".to_owned()));
+    }
+}

@@ -323,6 +323,25 @@ mod tests {
         assert_eq!((bad.reason.as_str(), bad.source.to_string().as_str()), ("audit", "company file"));
     }
 
+    /// The keys that the parser knows at a place, by its own word: ``unknown field `zz`, expected one of `name`, …``.
+    fn known(text: &str) -> Vec<String> {
+        let error = toml::from_str::<File>(text).err().unwrap();
+        let mut known: Vec<String> = error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        known.sort();
+        known
+    }
+
+    #[test]
+    fn a_key_that_the_file_may_have_is_in_the_schema_and_no_other_is() {
+        let schema = schema();
+        let described = |table: &serde_json::Value| -> Vec<String> {
+            table["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(described(&schema), known("zz = 1"));
+        assert_eq!(described(&schema["properties"]["limits"]), known("[limits]\nzz = 1"));
+        assert!(known("zz = 1").contains(&"catalogue".to_owned()));
+    }
+
     #[test]
     fn an_address_that_others_could_reach_is_refused() {
         let error = parse(&SMALLEST.replace("unix:/run/c.sock", "http://10.0.0.7:7080")).unwrap_err();

@@ -30,7 +30,7 @@ pub fn man(screen: Screen, args: &ManArgs) -> Result<Exit, Trouble> {
     match &args.dir {
         None => {
             let mut text = Vec::new();
-            clap_mangen::Man::new(CommandLine::command())
+            clap_mangen::Man::new(CommandLine::command().disable_help_subcommand(true))
                 .render(&mut text)
                 .map_err(|error| Trouble::failed("cannot make the manual page", error))?;
             screen.text(&String::from_utf8_lossy(&text));

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Host {
     /// Where programs are looked for.
     pub(super) path: OsString,
+    /// PostgreSQL's client programs: where, of which major version.
+    pub(super) client_programs: Vec<(PathBuf, u32)>,
     /// The folder of temporary files.
     pub(super) temporary: PathBuf,
     /// The folder of this program, where the simulator lies beside it.
@@ -61,8 +63,10 @@ impl Host {
         {
             context.global.coordinator = settings.coordinator.0.clone();
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
         Self {
-            path: std::env::var_os("PATH").unwrap_or_default(),
+            client_programs: needs::client_programs(&path),
+            path,
             temporary: std::env::temp_dir(),
             beside: std::env::current_exe().ok().and_then(|own| own.parent().map(PathBuf::from)),
             releases: args.releases.clone(),
@@ -98,8 +102,9 @@ async fn ask(context: &Context) -> Result<Leads, Silence> {
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(leads)) => Ok(leads),
         Ok(Err(trouble)) => {
-            let cause = trouble.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            Err(Silence { why: format!("{trouble}{cause}"), remedy: remedy.to_owned() })
+            // The cause says where nobody answered, too.
+            let why = trouble.source().map_or_else(|| trouble.to_string(), ToString::to_string);
+            Err(Silence { why, remedy: remedy.to_owned() })
         }
         Err(_) => Err(Silence {
             why: format!("nothing answers at {} within {} s", context.global.coordinator, PATIENCE.as_secs()),

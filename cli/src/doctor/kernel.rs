@@ -46,9 +46,9 @@ pub(super) const CHECKS: &[Check] = &[
         name: "file locks",
         why: "workers, and the two who might touch one storage, are kept apart by flock",
         look: |host| {
-            let folders = [Some(host.temporary.clone()), host.agent().map(|settings| settings.state.clone())];
-            // A state directory that is not there yet lies on the disk of the folder it will be made in; Agent says so.
-            let there = folders.into_iter().flatten().filter(|folder| folder.is_dir());
+            let state = host.agent().map(|settings| settings.state.clone());
+            // One that is not there yet lies on the disk of the folder that it will be made in; Agent says so.
+            let folders = [Some(host.temporary.clone()), state.filter(|folder| folder.is_dir())];
             let look = |folder: std::path::PathBuf| match needs::locks(&folder) {
                 Ok(()) => Verdict::well(format!("in {}", folder.display())),
                 Err(error) => Verdict::missing(
@@ -56,7 +56,7 @@ pub(super) const CHECKS: &[Check] = &[
                     "use a local disk that this user may write to; TMPDIR names another folder for temporary files",
                 ),
             };
-            there.map(look).collect()
+            folders.into_iter().flatten().map(look).collect()
         },
     },
 ];
