@@ -82,6 +82,18 @@ fn every_command_and_every_argument_says_what_it_is() {
 }
 
 #[test]
+fn every_help_fits_80_columns() {
+    for (name, _) in visible() {
+        for flag in ["-h", "--help"] {
+            let words: Vec<&str> = name.split(' ').skip(1).chain([flag]).collect();
+            let text = String::from_utf8(cutover(&words).stdout).unwrap();
+            let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(wide.is_empty(), "{words:?}: {wide:?}");
+        }
+    }
+}
+
+#[test]
 fn neither_needs_to_know_who_asks() {
     for args in [&["completions", "bash"][..], &["man"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_cutover")).args(args).env_clear().output().unwrap();

@@ -23,8 +23,8 @@ pub fn page(program: ProgramWord, tables: &[Table], ink: Ink) -> String {
 
 fn write(page: &mut Page, key: &Key) {
     page.gap();
-    let name = page.ink.strong(&key.name);
-    page.raw(&format!("  {name}: {}", key.facts()));
+    // Backquotes are for the page in `docs`; here they would keep a long default from being wrapped.
+    page.paragraph(2, format_args!("{}: {}", key.name, key.facts().replace('`', "")));
     page.paragraph(4, &key.what);
     page.command(4, &key.example);
 }
