@@ -48,7 +48,7 @@ Without UPGRADE: 5 where one that has not ended waits for a person, 0 elsewhere.
     /// The same for `watch`.
     pub const OF_WATCH: &str = "\
 Exit status:
-  0  it is completed
+  0  it is completed; or Ctrl-C left it to go on
   5  it is held or paused: it waits for a person
   6  it was aborted or rolled back";
 

@@ -178,9 +178,8 @@ pub struct ExplainArgs {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Look at this agent's settings file too, as the user that the agent runs as. What the sandbox needs is then no more
-    /// than a warning.
-    #[arg(long, value_name = "FILE")]
+    /// Look for what this agent's settings file names, instead of what the sandbox needs; run it as the agent's user.
+    #[arg(long, value_name = "FILE", conflicts_with = "releases")]
     pub settings: Option<PathBuf>,
     /// A folder with releases for the sandbox, as `cutover sandbox --releases` has it.
     #[arg(long, value_name = "DIR")]

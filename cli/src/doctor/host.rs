@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::trouble::Trouble;
 use cutover_agent::needs::{self, DataPlace};
 use cutover_agent::settings::Settings;
+use cutover_trial_postgres::{Missing, Programs};
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub(super) struct Host {
     pub(super) path: OsString,
     /// PostgreSQL's client programs: where, of which major version.
     pub(super) client_programs: Vec<(PathBuf, u32)>,
+    /// PostgreSQL's server, for the sandbox.
+    pub(super) server: Result<Programs, Missing>,
     /// The folder of temporary files.
     pub(super) temporary: PathBuf,
     /// The folder of this program, where the simulator lies beside it.
@@ -67,6 +70,7 @@ impl Host {
         Self {
             client_programs: needs::client_programs(&path),
             path,
+            server: Programs::find(),
             temporary: std::env::temp_dir(),
             beside: std::env::current_exe().ok().and_then(|own| own.parent().map(PathBuf::from)),
             releases: args.releases.clone(),

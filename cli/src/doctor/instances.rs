@@ -34,12 +34,12 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "storage",
         why: "it is copied, migrated and proved by the agent itself",
-        look: |host| each(host, storage),
+        look: |host| each_readable(host, storage),
     },
     Check {
         name: "port",
         why: "the agent asks the instance there for its version, and sees there that no client is left",
-        look: |host| each(host, port),
+        look: |host| each_readable(host, port),
     },
     Check {
         name: "out_of_rotation",
@@ -56,6 +56,12 @@ pub(super) const CHECKS: &[Check] = &[
 fn each(host: &Host, look: impl Fn(&InstanceSettings, &OsStr) -> Verdict) -> Vec<Verdict> {
     let instances = host.agent().into_iter().flat_map(|settings| &settings.instances);
     instances.map(|instance| look(instance, &host.path)).collect()
+}
+
+/// The same for what an instance's environment decides: where that cannot be read, its own check says so.
+fn each_readable(host: &Host, look: fn(&InstanceSettings) -> Verdict) -> Vec<Verdict> {
+    let instances = host.agent().into_iter().flat_map(|settings| &settings.instances);
+    instances.filter(|instance| instance.environment().is_ok()).map(look).collect()
 }
 
 fn command(instance: &InstanceSettings, _: &OsStr) -> Verdict {
@@ -79,7 +85,7 @@ fn environment(instance: &InstanceSettings, _: &OsStr) -> Verdict {
     }
 }
 
-fn storage(instance: &InstanceSettings, _: &OsStr) -> Verdict {
+fn storage(instance: &InstanceSettings) -> Verdict {
     let (name, deployment) = (&instance.name, &instance.deployment);
     match needs::data_place(instance) {
         Ok(DataPlace::Directory(folder)) => {
@@ -99,10 +105,10 @@ fn storage(instance: &InstanceSettings, _: &OsStr) -> Verdict {
     }
 }
 
-fn port(instance: &InstanceSettings, _: &OsStr) -> Verdict {
+fn port(instance: &InstanceSettings) -> Verdict {
     match needs::address(instance) {
         Ok(address) => Verdict::well(format!("{}: {address}", instance.name)),
-        Err(trouble) => Verdict::missing(trouble.0.message, trouble.0.remedy),
+        Err(trouble) => Verdict::missing(format!("{}: {}", instance.name, trouble.0.message), trouble.0.remedy),
     }
 }
 
@@ -111,9 +117,7 @@ fn turning(key: &str, words: &[String], instance: &InstanceSettings, path: &OsSt
     let Some(program) = words.first() else {
         return Verdict::warning(
             format!("{name}: no command"),
-            format!(
-                "without `{key}`, clients are sent to the instance until it is stopped and from its start; name a command"
-            ),
+            format!("name one in `{key}`, unless the load balancer sees by itself whether an instance is there"),
         );
     };
     match find(program, path).map(|program| executable(&program)) {

@@ -1,8 +1,7 @@
 //! `cutover doctor`: what is missing on this host for what Cutover does here. Looks, and changes nothing.
 //!
 //! [`GROUPS`] is the list of all that is looked at, one file a group; `host` is what the looks are given, `page` how it is
-//! shown. Without an agent's settings the host is one for trials, and what the sandbox needs is needed; with them it is an
-//! agent's.
+//! shown. Without an agent's settings the host is one for trials, where the sandbox runs; with them it is an agent's.
 
 mod agent;
 mod coordinator;
@@ -23,19 +22,25 @@ use serde::Serialize;
 
 /// Everything that is looked at, in the order of the page.
 const GROUPS: [Group; 7] = [
-    Group { title: "Kernel", checks: kernel::CHECKS },
-    Group { title: "Disk", checks: disk::CHECKS },
-    Group { title: "PostgreSQL client programs", checks: postgres::CHECKS },
-    Group { title: "Sandbox", checks: sandbox::CHECKS },
-    Group { title: "Coordinator", checks: coordinator::CHECKS },
-    Group { title: "Agent", checks: agent::CHECKS },
-    Group { title: "Instances", checks: instances::CHECKS },
+    Group { title: "Kernel", here: |_| true, checks: kernel::CHECKS },
+    Group { title: "Disk", here: |_| true, checks: disk::CHECKS },
+    Group {
+        title: "PostgreSQL client programs",
+        here: |host| host.for_trials() || host.uses_postgres(),
+        checks: postgres::CHECKS,
+    },
+    Group { title: "Sandbox", here: Host::for_trials, checks: sandbox::CHECKS },
+    Group { title: "Coordinator", here: |_| true, checks: coordinator::CHECKS },
+    Group { title: "Agent", here: |host| !host.for_trials(), checks: agent::CHECKS },
+    Group { title: "Instances", here: |host| host.agent().is_some(), checks: instances::CHECKS },
 ];
 
 /// What belongs together.
 #[derive(Debug, Clone, Copy)]
 struct Group {
     title: &'static str,
+    /// Whether it is about what Cutover does here.
+    here: fn(&Host) -> bool,
     checks: &'static [Check],
 }
 
@@ -128,7 +133,8 @@ pub async fn command(context: &Context, args: &DoctorArgs) -> Result<Exit, Troub
 }
 
 fn lines(host: &Host) -> Vec<Line> {
-    let checks = GROUPS.iter().flat_map(|group| group.checks.iter().map(|check| (group.title, check)));
+    let groups = GROUPS.iter().filter(|group| (group.here)(host));
+    let checks = groups.flat_map(|group| group.checks.iter().map(|check| (group.title, check)));
     let of = |(group, check): (&'static str, &Check)| {
         let Check { name, why, look } = *check;
         look(host).into_iter().map(move |verdict| {

@@ -3,6 +3,8 @@ use super::*;
 use crate::render::ink::Ink;
 use crate::render::page::{WIDTH, columns};
 use cutover_agent::settings::Settings;
+use cutover_trial_postgres::Missing;
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -47,6 +49,7 @@ impl Fixture {
             path: self.at("bin").into(),
             client_programs: vec![("/usr/lib/postgresql/15/bin".into(), 15)],
             temporary: self.at("tmp"),
+            server: Err(Missing::Server),
             beside: None,
             releases: None,
             settings: Some(Settings::parse(&self.settings, &self.at("agent.toml")).map_err(|error| error.to_string())),
@@ -69,9 +72,8 @@ fn a_host_that_has_what_its_agents_settings_name_lacks_nothing() {
     let lines = lines(&Fixture::new().host());
     assert_eq!(of(&lines, State::Missing), [], "{lines:#?}");
     assert_eq!(exit(&lines), Exit::Done);
-    for group in GROUPS {
-        assert!(lines.iter().any(|line| line.group == group.title), "nothing was looked at of {}", group.title);
-    }
+    let told: BTreeSet<&str> = lines.iter().map(|line| line.group).collect();
+    assert_eq!(told, ["Kernel", "Disk", "Coordinator", "Agent", "Instances"].into());
 }
 
 /// Changes the settings.
@@ -107,11 +109,11 @@ fn each_thing_that_is_taken_away_is_missed_by_its_own_check_with_a_remedy() {
 }
 
 #[test]
-fn an_environment_file_that_is_gone_is_missed_before_all_that_it_would_tell() {
+fn an_environment_file_that_is_gone_is_missed_instead_of_all_that_it_would_tell() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.at("numary.env")).unwrap();
     let lines = lines(&fixture.host());
-    assert!(of(&lines, State::Missing).contains(&("Instances", "environment")), "{lines:#?}");
+    assert_eq!(of(&lines, State::Missing), [("Instances", "environment")], "{lines:#?}");
 }
 
 #[test]
@@ -119,7 +121,9 @@ fn the_clients_of_postgres_are_needed_only_where_a_ledger_is_in_it() {
     let mut fixture = Fixture::new();
     let without = |fixture: &Fixture| lines(&Host { client_programs: Vec::new(), ..fixture.host() });
     let client = ("PostgreSQL client programs", "pg_dump, pg_restore, psql");
-    assert!(of(&without(&fixture), State::Warning).contains(&client));
+    assert!(without(&fixture).iter().all(|line| line.group != client.0));
+    let trials = lines(&Host { client_programs: Vec::new(), settings: None, ..fixture.host() });
+    assert!(of(&trials, State::Warning).contains(&client));
     fixture.settings =
         fixture.settings.replace("NUMARY_STORAGE_DIR", "NUMARY_STORAGE_DRIVER = \"postgres\", NUMARY_STORAGE_DIR");
     assert_eq!(of(&without(&fixture), State::Missing), [client]);
@@ -128,15 +132,18 @@ fn the_clients_of_postgres_are_needed_only_where_a_ledger_is_in_it() {
 }
 
 #[test]
-fn a_release_to_try_is_needed_on_a_host_for_trials_and_no_more_than_a_warning_on_an_agents() {
+fn a_release_to_try_is_needed_on_a_host_for_trials_and_a_server_is_not() {
     let fixture = Fixture::new();
     let releases = ("Sandbox", "releases to try");
     let trials = |releases| lines(&Host { settings: None, releases, ..fixture.host() });
-    assert!(of(&lines(&fixture.host()), State::Warning).contains(&releases));
     assert_eq!(of(&trials(None), State::Missing), [releases]);
     assert_eq!(of(&trials(Some(fixture.at("releases"))), State::Missing), [releases], "an empty folder");
     fs::create_dir(fixture.at("releases/v1.4.6")).unwrap();
-    assert_eq!(of(&trials(Some(fixture.at("releases"))), State::Missing), []);
+    let enough = trials(Some(fixture.at("releases")));
+    assert_eq!(of(&enough, State::Missing), []);
+    assert!(of(&enough, State::Warning).contains(&("Sandbox", "PostgreSQL server")));
+    let rootless = lines(&Host { settings: None, server: Err(Missing::User), ..fixture.host() });
+    assert!(of(&rootless, State::Warning).contains(&("Sandbox", "user for the server")));
 }
 
 #[test]
