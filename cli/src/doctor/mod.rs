@@ -1,6 +1,6 @@
 //! `cutover doctor`: what is missing on this host for what Cutover does here. Looks, and changes nothing.
 //!
-//! [`GROUPS`] is the list of all that is looked at, one file a group; `host` is what the looks are given, `page` how it is
+//! `GROUPS` is the list of all that is looked at, one file a group; `host` is what the looks are given, `page` how it is
 //! shown. Without an agent's settings the host is one for trials, where the sandbox runs; with them it is an agent's.
 
 mod agent;

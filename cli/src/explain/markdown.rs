@@ -11,7 +11,9 @@ const WIDTH: usize = 120;
 
 /// The whole page, both programs.
 pub fn markdown() -> String {
-    let mut text = "# Settings\n\n".to_owned();
+    let mut text = "<!-- Made from the doc comments of the structs that read the files: change them there, then run \
+                    `CUTOVER_WRITE_PAGES=1 cargo test -p cutover --test settings_reference`. -->\n# Settings\n\n"
+        .to_owned();
     let about = "Every key of the two settings files, made from the code; `cutover explain agent` and `cutover explain \
                  coordinator` say the same at the terminal. TOML; a key that is not here is refused, with its line and the \
                  nearest right one. `cutover doctor --settings FILE` looks whether an agent's file fits its host.";
