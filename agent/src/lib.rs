@@ -8,6 +8,7 @@ pub mod ledger;
 mod link;
 pub mod local;
 pub mod machine;
+pub mod needs;
 pub mod perform;
 pub mod release;
 pub mod run;

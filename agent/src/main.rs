@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Speaks for the ledger instances of this host and carries out the coordinator's orders.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, max_term_width = 80, after_help = "Every key of the settings file: `cutover explain agent`.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -25,7 +25,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent until SIGTERM. Work that is under way goes on in its own processes and is taken up at the next start.
+    /// Run the agent until SIGTERM.
+    ///
+    /// Work that is under way goes on in its own processes and is taken up at the next start.
     Run {
         /// The settings file.
         #[arg(long, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]

@@ -4,46 +4,56 @@
 //! out during an upgrade. Anything that may hold a secret (arguments and environment of a service) is a [`SecretString`]:
 //! it appears in no debug output, error or log.
 
-use crate::service::environment::{EnvironmentError, read_env_file};
+mod error;
 
+pub use error::SettingsError;
+
+use crate::service::environment::{EnvironmentError, read_env_file};
 use cutover_proto::transport::{Endpoint, InvalidEndpoint};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Version};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Settings of one agent.
-#[derive(Debug, Clone, Deserialize)]
+/// Settings of one agent. The doc comments here are the reference of the settings: `cutover explain agent` and
+/// `docs/settings.md` are made of them, and an example that is no settings fails a test.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The agent's name, unique in the fleet. Text; no default.
+    /// The agent's name, unique in the fleet.
+    #[schemars(with = "String", example = "host-a")]
     pub name: AgentName,
-    /// Where the coordinator listens. `unix:/path/to/socket` or `http://127.0.0.1:PORT`; no default. Nothing else: other
-    /// hosts can be named once there is TLS.
+    /// Where the coordinator listens: `unix:/path/to/socket` or `http://127.0.0.1:PORT`. Nothing else: other hosts can be
+    /// named once there is TLS.
+    #[schemars(with = "String", example = "unix:/run/cutover/coordinator.sock")]
     pub coordinator: Coordinator,
-    /// The agent's own directory: journal, work, releases, fences, recovery points. Absolute path; no default. Created
-    /// with mode 0700, and refused when others may enter it.
+    /// The agent's own directory: journal, work, releases, fences, recovery points. Created with mode 0700, and refused
+    /// when others may enter it.
+    #[schemars(extend("format" = PATH), example = "/var/lib/cutover-agent")]
     pub state: PathBuf,
-    /// Where recovery points go. Absolute path; default `recovery` in `state`. Never inside a ledger's storage directory,
-    /// where `storage scan` would take a copy for a ledger.
+    /// Where recovery points go. Never inside a ledger's storage directory, where `storage scan` would take a copy for a
+    /// ledger.
+    #[schemars(extend("format" = PATH, "x-default" = "`recovery` in `state`"), example = "/srv/cutover-recovery")]
     pub recovery: Option<PathBuf>,
     /// Users, by number, whose processes the agent may not look into and who are declared not to open a ledger's storage.
-    /// List of numbers; default none: a process that cannot be seen keeps a storage from being proved quiet. An agent that
-    /// runs as root sees all of them.
+    /// A process that cannot be seen keeps a storage from being proved quiet. An agent that runs as root sees all of them.
     #[serde(default)]
+    #[schemars(example = [33, 65534])]
     pub unseen_users: Vec<u32>,
     /// Roles, or `application_name`s, whose sessions on a ledger's database are declared not to write to it: a monitor, a
-    /// replica. List of texts; default none: a session that may write keeps a storage from being proved quiet.
+    /// replica. A session that may write keeps a storage from being proved quiet.
     #[serde(default)]
+    #[schemars(example = ["monitor"])]
     pub database_exceptions: Vec<String>,
     /// Where releases of the ledger come from.
     #[serde(default)]
     pub releases: ReleasesSettings,
-    /// The ledger services of this host, one `[[instance]]` each. Default: none.
+    /// The ledger services of this host, one `[[instance]]` each.
     #[serde(default, rename = "instance")]
     pub instances: Vec<InstanceSettings>,
     /// The file these settings were read from: worker processes read it again, so that no secret is handed over.
@@ -51,125 +61,126 @@ pub struct Settings {
     pub file: PathBuf,
 }
 
+/// What [`Settings`] may say, as JSON Schema: every key with its type, default, meaning (`description`) and an example. Made
+/// of the very structs that read the file.
+pub fn schema() -> serde_json::Value {
+    SchemaSettings::default()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<Settings>()
+        .to_value()
+}
+
+/// How the schema calls what [`Settings::load`] refuses where it does not begin with a slash.
+const PATH: &str = "absolute path";
+
 /// Where the coordinator listens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Coordinator(pub Endpoint);
 
 /// Where releases of the ledger come from.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReleasesSettings {
-    /// A folder laid out like the ledger's release pages. Absolute path or `file:` URL; default `/srv/numary-releases`.
+    /// A folder laid out like the ledger's release pages; a `file:` URL means the same.
+    #[schemars(with = "String", extend("format" = PATH), example = "/srv/numary-releases")]
     pub place: Place,
-    /// File names of the archive below `place`, the first that exists is used. `{version}` stands for the version.
-    /// Default: both names that the ledger's releases ever had.
+    /// File names of the archive below `place`, the first that exists is used. `{version}` stands for the version. The
+    /// default has both names that the ledger's releases ever had.
+    #[schemars(example = ["v{version}/numary.tar.gz"])]
     pub archives: Vec<String>,
     /// File names of the checksum file in `sha256sum` format below `place`, the first that exists is used. `{version}`
-    /// stands for the version. Default: both names that the ledger's releases ever had.
+    /// stands for the version. The default has both names that the ledger's releases ever had.
+    #[schemars(example = ["v{version}/SHA256SUMS"])]
     pub checksums: Vec<String>,
-    /// The largest binary that is unpacked, in bytes; default 268435456. The ledger's are about 40 MB.
+    /// The largest binary that is unpacked. The ledger's are about 40 MB.
+    #[schemars(example = 536_870_912)]
     pub max_binary_bytes: u64,
 }
 
 /// A folder with releases.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Place(pub PathBuf);
 
 /// One ledger service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceSettings {
-    /// The instance's name, unique in the fleet. Text; no default.
+    /// The instance's name, unique in the fleet.
+    #[schemars(with = "String", example = "ledger-a")]
     pub name: InstanceName,
-    /// The deployment it belongs to: all instances that share its storage. Text; no default.
+    /// The deployment it belongs to: all instances that share its storage.
+    #[schemars(with = "String", example = &"prod")]
     pub deployment: DeploymentName,
-    /// What runs it. Only `"process"` yet: the agent starts and watches it itself, and nothing else keeps it down.
+    /// What runs it. Only `process` yet: the agent starts and watches it itself, and nothing else keeps it down.
+    #[schemars(with = "String", example = &"process")]
     pub manager: Manager,
-    /// The ledger's binary as the service starts it. Absolute path; no default. A link into the agent's `releases` folder,
-    /// or a plain file: a plain file is kept beside itself as `NAME.before-UPGRADE` and replaced by such a link when a
-    /// release is switched for the first time.
+    /// The ledger's binary as the service starts it. A link into the agent's `releases` folder, or a plain file: a plain
+    /// file is kept beside itself as `NAME.before-UPGRADE` and replaced by such a link when a release is switched for the
+    /// first time.
+    #[schemars(extend("format" = PATH), example = "/opt/numary/numary")]
     pub command: PathBuf,
-    /// Its arguments. List of texts; default `["server", "start"]`.
+    /// Its arguments. May hold secrets: never shown.
     #[serde(default = "default_args")]
+    #[schemars(with = "Vec<String>", extend("default" = DEFAULT_ARGS), example = ["server", "start"])]
     pub args: Vec<SecretString>,
-    /// Its environment. Table of texts; default empty. Nothing of the agent's own environment is handed on.
+    /// Its environment. May hold secrets: never shown. Nothing of the agent's own environment is handed on.
     #[serde(default)]
+    #[schemars(
+        with = "BTreeMap<String, String>",
+        extend("default" = {}),
+        example = BTreeMap::from([("NUMARY_STORAGE_DIR", "/var/lib/numary")])
+    )]
     pub env: BTreeMap<String, SecretString>,
-    /// A file with more environment, `KEY=VALUE` a line; wins over `env`, as systemd's `EnvironmentFile` does. Absolute
-    /// path; default none. A missing file is an error.
+    /// A file with more environment, `KEY=VALUE` a line; wins over `env`, as systemd's `EnvironmentFile` does. A missing
+    /// file is an error.
+    #[schemars(extend("format" = PATH), example = "/etc/numary/numary.env")]
     pub env_file: Option<PathBuf>,
-    /// Its `HOME`, where the ledger looks for `.numary/numary.yaml`. Absolute path; default the agent's own `HOME`.
+    /// Its `HOME`, where the ledger looks for `.numary/numary.yaml`.
+    #[schemars(extend("format" = PATH, "x-default" = "the agent's own `HOME`"), example = "/var/lib/numary")]
     pub home: Option<PathBuf>,
-    /// Its working directory. Absolute path; default its `HOME`.
+    /// Its working directory.
+    #[schemars(extend("format" = PATH, "x-default" = "its `home`"), example = "/var/lib/numary")]
     pub working_directory: Option<PathBuf>,
-    /// The user it runs as. Must be the agent's own for the manager `process`; default that user.
+    /// The user it runs as. Must be the agent's own for the manager `process`.
+    #[schemars(extend("x-default" = "the agent's user"), example = &"root")]
     pub user: Option<String>,
-    /// Whether the agent starts it when the agent itself starts, unless it is fenced or runs already. Default true.
+    /// Whether the agent starts it when the agent itself starts, unless it is fenced or runs already.
     #[serde(default = "default_true")]
+    #[schemars(example = false)]
     pub start: bool,
-    /// A command that takes the instance out of rotation, before it is drained. List of texts; default none.
+    /// A command that takes the instance out of rotation, before it is drained: the program, then its arguments. Without
+    /// one the instance is drained while clients may still be sent to it. It may be run again for the same state.
     #[serde(default)]
+    #[schemars(example = ["/usr/local/bin/lb", "drain", "ledger-a"])]
     pub out_of_rotation: Vec<String>,
-    /// A command that takes the instance back into rotation, once it answers. List of texts; default none.
+    /// A command that takes the instance back into rotation, once it answers. It may be run again for the same state.
     #[serde(default)]
+    #[schemars(example = ["/usr/local/bin/lb", "ready", "ledger-a"])]
     pub into_rotation: Vec<String>,
-    /// How long each rotation command may take, in seconds; default 30. It is killed then, and the step fails.
+    /// How long each rotation command may take. It is killed then, and the step fails.
     #[serde(default = "default_30")]
+    #[schemars(example = 60)]
     pub rotation_seconds: u64,
-    /// How long the service may take from its start to its first answer, in seconds; default 30.
+    /// How long the service may take from its start to its first answer.
     #[serde(default = "default_30")]
+    #[schemars(example = 120)]
     pub start_seconds: u64,
 }
 
+/// What the ledger is started with where nothing else is said.
+const DEFAULT_ARGS: [&str; 2] = ["server", "start"];
+
 fn default_args() -> Vec<SecretString> {
-    vec!["server".to_owned().into(), "start".to_owned().into()]
+    DEFAULT_ARGS.map(SecretString::from).into()
 }
 fn default_true() -> bool {
     true
 }
 fn default_30() -> u64 {
     30
-}
-
-/// Settings that cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("cannot read the settings {}: {source}; name the right file with --settings", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file says something that is not settings.
-    #[error("{} line {line}: {what}", path.display())]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// Where in it, from 1.
-        line: usize,
-        /// What is wrong and, for an unknown key, the nearest right one.
-        what: String,
-    },
-    /// A value breaks a rule.
-    #[error("{}: {what}", path.display())]
-    Rule {
-        /// Which file.
-        path: PathBuf,
-        /// Which rule, and what to write instead.
-        what: String,
-    },
-    /// The state directory cannot be used.
-    #[error("cannot use the state directory {}: {what}", path.display())]
-    State {
-        /// Which directory.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        what: String,
-    },
 }
 
 impl Settings {
@@ -192,7 +203,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
-        let mut settings: Self = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+        let mut settings: Self = toml::from_str(text).map_err(|error| error::explain(&error, text, path))?;
         settings.file = path.to_owned();
         settings.check().map_err(|what| SettingsError::Rule { path: path.to_owned(), what })?;
         Ok(settings)
@@ -375,36 +386,27 @@ impl TryFrom<String> for Place {
     }
 }
 
-/// Makes a line of text out of a TOML error, without the excerpt that TOML prints: it may show a secret.
-fn explain(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
-    let start = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-    let message = error.message().trim();
-    let what = match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        Some((unknown, rest)) => {
-            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            let nearest = known
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-            match nearest {
-                Some(nearest) => {
-                    format!("unknown key {unknown:?}; did you mean {nearest:?}? Known here: {}", known.join(", "))
-                }
-                None => format!("unknown key {unknown:?}"),
-            }
-        }
-        None => without_values(message),
-    };
-    SettingsError::Invalid { path: path.to_owned(), line, what }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// serde quotes the value that has the wrong type; a value in the wrong place may be a secret.
-fn without_values(message: &str) -> String {
-    if !message.starts_with("invalid type: string") && !message.starts_with("invalid value: string") {
-        return message.to_owned();
+    /// The keys that the parser knows at a place, by its own word: ``unknown field `zz`, expected one of `name`, …``.
+    fn known(text: &str) -> Vec<String> {
+        let error = toml::from_str::<Settings>(text).unwrap_err();
+        let mut known: Vec<String> = error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        known.sort();
+        known
     }
-    match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}…{}", &message[..=first], &message[last..]),
-        (Some(_) | None, _) => "a value has the wrong type".to_owned(),
+
+    #[test]
+    fn a_key_that_the_file_may_have_is_in_the_schema_and_no_other_is() {
+        let schema = schema();
+        let described = |table: &serde_json::Value| -> Vec<String> {
+            table["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(described(&schema), known("zz = 1"));
+        assert_eq!(described(&schema["properties"]["releases"]), known("[releases]\nzz = 1"));
+        assert_eq!(described(&schema["properties"]["instance"]["items"]), known("[[instance]]\nzz = 1"));
+        assert!(known("[[instance]]\nzz = 1").contains(&"out_of_rotation".to_owned()));
     }
 }

@@ -15,7 +15,7 @@ pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
 
 /// Upgrades a fleet of ledger instances (numary): drains, secures, migrates, proves, opens.
 #[derive(Debug, Parser)]
-#[command(name = "cutover", version, max_term_width = 80, after_help = Exit::HELP, arg_required_else_help = true)]
+#[command(name = "cutover", version, max_term_width = 80, after_help = after_help(), arg_required_else_help = true)]
 pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
@@ -25,8 +25,17 @@ pub struct CommandLine {
     pub global: Global,
 }
 
+/// What stands below the list of commands.
+fn after_help() -> String {
+    let first = "\
+New here: `cutover doctor` says what is missing, `cutover sandbox` shows a whole
+upgrade. When something waits for you: `cutover status`.";
+    format!("{first}\n\n{}", Exit::HELP)
+}
+
 /// What holds for every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "For every command")]
 pub struct Global {
     /// Where the coordinator listens: unix:/path, or http://127.0.0.1:PORT.
     #[arg(long, global = true, value_name = "ENDPOINT", env = "CUTOVER_COORDINATOR", default_value = DEFAULT_COORDINATOR)]
@@ -42,7 +51,14 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Try an upgrade from end to end in a folder of its own, with a client that writes all the time.
+    /// Say what is missing on this host, why it is needed, and how to get it.
+    ///
+    /// Touches nothing. Without --settings it looks for what the sandbox needs; with an agent's settings, for what that
+    /// agent needs and for everything that its settings name.
+    #[cfg(feature = "all-in-one")]
+    #[command(after_help = Exit::OF_DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Try a whole upgrade in a folder of its own, with a client that writes through it.
     #[cfg(feature = "all-in-one")]
     Sandbox(SandboxArgs),
     /// Upgrade the instances of this one machine, without any daemon of Cutover.
@@ -56,36 +72,52 @@ pub enum Command {
     Start(StartArgs),
     /// Plan, approve, start and follow in one go.
     Upgrade(UpgradeArgs),
-    /// Say where upgrades stand.
+    /// Say where upgrades stand, and what each waits for.
     #[command(after_help = Exit::OF_STATUS)]
     Status(WhichStatus),
-    /// Follow an upgrade. At a terminal to its end, through holds and pauses, each shown with its commands; elsewhere until
-    /// it ends or waits for a person.
-    #[command(after_help = Exit::OF_STATUS)]
+    /// Follow an upgrade.
+    ///
+    /// At a terminal to its end, through holds and pauses, each shown with its commands; elsewhere until it ends or waits
+    /// for a person.
+    #[command(after_help = Exit::OF_WATCH)]
     Watch(WhichUpgrade),
     /// List what happened in an upgrade.
     Facts(WhichUpgrade),
-    /// Decide a hold.
+    /// Decide a hold: `cutover status` shows the choices, and what each costs.
     Decide(DecideArgs),
-    /// Go back while no data was touched, or by restoring before clients were let in.
+    /// Go back before any ledger was migrated: the old version is let in again.
+    ///
+    /// Refused from the first migration on; then `cutover rollback` is the way back. --what-if says what would happen.
     Abort(AbortArgs),
-    /// Go back by restoring.
+    /// Go back after ledgers were migrated, before clients are let in: what changed is restored.
+    ///
+    /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. With downtime,
+    /// refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
     Rollback(RollbackArgs),
     /// Give no new orders until the upgrade is resumed.
     Pause(SteerArgs),
     /// Let a paused upgrade go on.
     Resume(SteerArgs),
-    /// Say that the recovery points of an ended upgrade are not needed any more; or end one that a person took over on
-    /// a host, which frees its deployment and needs a reason.
+    /// Say that an ended upgrade's recovery points are not needed any more.
+    ///
+    /// Nothing is removed by it. It also ends an upgrade that a person took over on a host, which frees its deployment and
+    /// needs a reason.
     Close(SteerArgs),
     /// Say who is there, and who leads.
     Fleet,
-    /// Declare a deployment and the instances that must exist, or show one.
+    /// Declare which instances of a deployment must exist, or show one.
     #[command(subcommand)]
     Deployment(DeploymentCommand),
     /// Let an instance go that is gone for good.
     #[command(subcommand)]
     Member(MemberCommand),
+    /// Explain every key of a settings file: type, default, an example.
+    #[cfg(feature = "all-in-one")]
+    Explain(ExplainArgs),
+    /// Write a shell's completions to standard output.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
     /// A worker process: do what lies in a folder. For the agent alone.
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
@@ -154,7 +186,7 @@ pub struct ApproveArgs {
     /// The plan's digest, or its first digits, at least 8.
     pub plan: String,
     /// Why; stored with the approval.
-    #[arg(long, default_value = "approved on the command line")]
+    #[arg(long, value_name = "TEXT", default_value = "approved on the command line")]
     pub reason: String,
     /// Answers to the plan's questions.
     #[command(flatten)]
@@ -200,7 +232,7 @@ impl FromStr for Answer {
 pub struct StartArgs {
     /// The plan's digest, or its first digits, at least 8.
     pub plan: String,
-    /// Do not follow.
+    /// Do not follow it: answer as soon as it is started.
     #[arg(long)]
     pub detach: bool,
 }
@@ -215,7 +247,7 @@ pub struct UpgradeArgs {
     #[arg(long)]
     pub yes: bool,
     /// Why; stored with the approval.
-    #[arg(long, default_value = "approved with --yes")]
+    #[arg(long, value_name = "TEXT", default_value = "approved with --yes")]
     pub reason: String,
     /// Answers to the plan's questions.
     #[command(flatten)]
@@ -239,66 +271,65 @@ pub struct WhichStatus {
 /// Arguments of `decide`.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// Which upgrade.
+    /// Which upgrade; `cutover status` lists them.
     pub upgrade: UpgradeId,
-    /// Which hold, by its number.
+    /// Which hold, by its number; `cutover status` shows it.
     #[arg(value_parser = hold_id)]
     pub hold: HoldId,
-    /// What: retry, accept, wait, abort or rollback, as far as the hold offers it.
+    /// What to do: retry, accept, wait, abort or rollback, as far as the hold offers it.
     #[arg(value_parser = choice)]
     pub choice: Choice,
     /// Why; stored with the decision.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub reason: String,
 }
 
 /// Arguments of `abort`.
 #[derive(Debug, Args)]
 pub struct AbortArgs {
-    /// Which upgrade.
+    /// Which upgrade; `cutover status` lists them.
     pub upgrade: UpgradeId,
-    /// Only say what would happen.
+    /// Only say what would happen; nothing is done.
     #[arg(long)]
     pub what_if: bool,
     /// Why; stored.
-    #[arg(long, default_value = "aborted on the command line")]
+    #[arg(long, value_name = "TEXT", default_value = "aborted on the command line")]
     pub reason: String,
 }
 
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// Which upgrade.
+    /// Which upgrade; `cutover status` lists them.
     pub upgrade: UpgradeId,
-    /// Only say what would happen.
+    /// Only say what would happen; nothing is done.
     #[arg(long)]
     pub what_if: bool,
     /// Why; stored.
-    #[arg(long, default_value = "rolled back on the command line")]
+    #[arg(long, value_name = "TEXT", default_value = "rolled back on the command line")]
     pub reason: String,
-    /// Lose what clients wrote since they were let in on the new version.
-    #[arg(long)]
-    pub accept_lost_writes: bool,
 }
 
 /// Arguments of `pause`, `resume` and `close`.
 #[derive(Debug, Args)]
 pub struct SteerArgs {
-    /// Which upgrade.
+    /// Which upgrade; `cutover status` lists them.
     pub upgrade: UpgradeId,
     /// Why; stored.
-    #[arg(long, default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 
 /// About deployments.
 #[derive(Debug, Subcommand)]
 pub enum DeploymentCommand {
-    /// Declare a deployment and the instances that must exist: a plan blocks on each that no agent has ever spoken for.
+    /// Declare a deployment and the instances that must exist.
+    ///
+    /// A plan blocks on each that no agent has ever spoken for.
     Create(CreateDeploymentArgs),
     /// Show a deployment: its instances, which are missing, and who wrongly claims one.
     Show {
-        /// Which.
+        /// Which deployment; `cutover fleet` lists them.
         name: DeploymentName,
     },
 }
@@ -316,8 +347,13 @@ pub struct CreateDeploymentArgs {
 /// About members.
 #[derive(Debug, Subcommand)]
 pub enum MemberCommand {
-    /// Let an instance go that is gone for good. In an upgrade that has not ended, what its agent was asked about it
-    /// counts as settled by this, so somebody must have seen that nothing of it is at work on the storage.
+    /// Let an instance go that is gone for good.
+    ///
+    /// In an upgrade that has not ended, what its agent was asked about it counts as settled by this, so somebody must have
+    /// seen that nothing of it is at work on the storage.
+    #[command(
+        override_usage = "cutover member excuse <DEPLOYMENT> <INSTANCE>\n           --reason <TEXT> --evidence <TEXT>"
+    )]
     Excuse(ExcuseArgs),
 }
 
@@ -329,11 +365,11 @@ pub struct ExcuseArgs {
     /// Which instance.
     pub instance: InstanceName,
     /// Why; stored.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub reason: String,
     /// What shows that nothing of it is at work on the storage, like: its host is off, and pg_stat_activity has no session
     /// from its address; stored.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub evidence: String,
 }
 
@@ -349,10 +385,14 @@ fn choice(text: &str) -> Result<Choice, String> {
 }
 
 #[cfg(feature = "all-in-one")]
-pub use all_in_one::{CleanArgs, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord};
+pub use all_in_one::{
+    CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
+};
+pub use shell::{CompletionsArgs, ManArgs};
 
 #[cfg(feature = "all-in-one")]
 mod all_in_one;
+mod shell;
 
 #[cfg(test)]
 mod tests {

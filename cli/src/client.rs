@@ -41,8 +41,6 @@ pub struct GoBack<'a> {
     pub reason: &'a str,
     /// Only say what would happen.
     pub what_if: bool,
-    /// What clients wrote since the opening may be lost.
-    pub accept_lost_writes: bool,
 }
 
 /// What the API says to a way back.
@@ -291,7 +289,8 @@ impl Client {
             request_id: if ask.what_if { String::new() } else { request_id() },
             operator: self.operator(),
             what_if: ask.what_if,
-            accept_lost_writes: ask.accept_lost_writes,
+            // No coordinator takes it yet: once clients were let in, going back is refused.
+            accept_lost_writes: false,
         };
         let mut upgrades = self.upgrades.clone();
         let (doing, answer) = match ask.back {

@@ -37,14 +37,26 @@ Exit status:
   5  the upgrade is held or paused: it waits for a person; or one took it over
   6  the upgrade was aborted or rolled back";
 
-    /// The same for commands that show an upgrade.
+    /// The same for `status`.
     pub const OF_STATUS: &str = "\
 Exit status:
   0  it goes on, or is completed
   5  it is held or paused: it waits for a person
   6  it was aborted or rolled back
-Without UPGRADE, `status` answers 5 where one that has not ended waits for a
-person, 0 elsewhere.";
+Without UPGRADE: 5 where one that has not ended waits for a person, 0 elsewhere.";
+
+    /// The same for `watch`.
+    pub const OF_WATCH: &str = "\
+Exit status:
+  0  it is completed; or Ctrl-C left it to go on
+  5  it is held or paused: it waits for a person
+  6  it was aborted or rolled back";
+
+    /// The same for `doctor`.
+    pub const OF_DOCTOR: &str = "\
+Exit status:
+  0  nothing that is needed is missing; there may be warnings
+  1  something that is needed is missing";
 
     /// For `std::process::exit`.
     pub fn code(self) -> u8 {

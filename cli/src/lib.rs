@@ -7,11 +7,17 @@
 //! - [`commands`]: one file a group of commands.
 //! - `house` (all-in-one): coordinator and agent in this process, over a socket with the same API.
 //! - `sandbox`, `single` (all-in-one): what is done in such a house.
+//! - `doctor` (all-in-one): what is missing on this host.
+//! - `explain` (all-in-one): the reference of the settings files, made of what reads them.
 
 pub mod args;
 pub mod client;
 pub mod commands;
+#[cfg(feature = "all-in-one")]
+pub mod doctor;
 pub mod exit;
+#[cfg(feature = "all-in-one")]
+pub mod explain;
 pub mod follow;
 #[cfg(feature = "all-in-one")]
 pub mod house;
@@ -38,31 +44,32 @@ pub struct Context {
     pub global: Global,
     /// Where output goes.
     pub screen: Screen,
-    /// Who asks.
-    pub operator: OperatorName,
     /// Writes commands for the reader.
     pub next: Next,
 }
 
 impl Context {
-    /// # Errors
-    /// When it cannot be told who asks.
-    pub fn new(global: Global, screen: Screen) -> Result<Self, Trouble> {
-        let operator = match &global.operator {
-            Some(name) => name.clone(),
-            None => user()?,
-        };
+    /// Of a command line.
+    pub fn new(global: Global, screen: Screen) -> Self {
         let endpoint = global.coordinator.to_string();
         let next = Next::of(&program(), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
-        Ok(Self { global, screen, operator, next })
+        Self { global, screen, next }
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn operator(&self) -> Result<OperatorName, Trouble> {
+        self.global.operator.clone().map_or_else(user, Ok)
     }
 
     /// Connects to the coordinator.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`].
+    /// [`Trouble::Unreachable`]; [`Trouble::Usage`] when it cannot be told who asks.
     pub async fn client(&self) -> Result<Client, Trouble> {
-        Client::connect(&self.global.coordinator, self.operator.clone()).await
+        Client::connect(&self.global.coordinator, self.operator()?).await
     }
 }
 
@@ -92,12 +99,18 @@ fn user() -> Result<OperatorName, Trouble> {
 /// [`Trouble`], with which [`Exit::of_trouble`] goes.
 pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
     let screen = Screen::choose(line.global.json);
-    let context = Context::new(line.global, screen)?;
+    let context = Context::new(line.global, screen);
     match line.command {
         #[cfg(feature = "all-in-one")]
         Command::Sandbox(args) => sandbox::command(&context, args).await,
         #[cfg(feature = "all-in-one")]
         Command::Single(args) => single::command(&context, args).await,
+        #[cfg(feature = "all-in-one")]
+        Command::Doctor(args) => doctor::command(&context, &args).await,
+        #[cfg(feature = "all-in-one")]
+        Command::Explain(args) => explain::command(&context, &args),
+        Command::Completions(args) => Ok(commands::shell::completions(screen, &args)),
+        Command::Man(args) => commands::shell::man(screen, &args),
         #[cfg(feature = "all-in-one")]
         Command::Work(_) => Err(Trouble::usage("workers are started by the agent")),
         Command::Plan(args) => commands::plan::plan(&context, args).await,

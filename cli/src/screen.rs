@@ -45,6 +45,11 @@ impl Screen {
         }
     }
 
+    /// A text that is for people and tools alike: a script, a page of the manual.
+    pub fn text(self, text: &str) {
+        write(text);
+    }
+
     /// A value for tools; nothing without `--json`.
     ///
     /// # Errors

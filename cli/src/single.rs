@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// [`Trouble`].
 pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Trouble> {
+    context.operator()?;
     let settings =
         Settings::load(&args.settings).map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
     let deployment = which(&settings, args.deployment.clone())?;
@@ -62,7 +63,7 @@ async fn inside(
     instances: &[InstanceName],
     args: &SingleArgs,
 ) -> Result<Exit, Trouble> {
-    let client = house.client(&context.operator, instances).await?;
+    let client = house.client(&context.operator()?, instances).await?;
     // Nobody serves the socket once this command has ended: the same command goes on.
     let again = format!(
         "{} single --settings {} --to {}",

@@ -14,7 +14,12 @@ use tracing_subscriber::EnvFilter;
 
 /// The coordinator of Cutover: plans and leads upgrades of the ledger.
 #[derive(Debug, Parser)]
-#[command(name = "cutover-coordinator", version)]
+#[command(
+    name = "cutover-coordinator",
+    version,
+    max_term_width = 80,
+    after_help = "Every key of the settings file: `cutover explain coordinator`."
+)]
 struct Arguments {
     /// Settings file (TOML).
     #[arg(long, env = "CUTOVER_COORDINATOR_SETTINGS", default_value = "/etc/cutover/coordinator.toml")]

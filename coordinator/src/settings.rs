@@ -8,7 +8,9 @@ use cutover_proto::transport::Endpoint;
 use cutover_store::CoordinatorName;
 use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::plan::Limits;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -50,33 +52,87 @@ impl FromStr for StorePlace {
     }
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
+/// The file as it is written. The doc comments here are the reference of the settings: `cutover explain coordinator` and
+/// `docs/settings.md` are made of them, and an example that is no settings fails a test.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// The coordinator's name, unique among the coordinators of a fleet.
+    #[schemars(example = &"c1")]
     name: String,
+    /// Where it listens: `unix:/path`, or `http://127.0.0.1:PORT`; nothing else before TLS is built.
+    #[schemars(example = "unix:/run/cutover/coordinator.sock")]
     listen: String,
+    /// Where facts are kept: `sqlite:/path`, one file on a local disk; or `memory`, which is gone when the coordinator ends,
+    /// for tests.
+    #[schemars(example = "sqlite:/var/lib/cutover/store.db")]
     store: String,
+    /// How long things may take, and how many at once. Part of every plan: an upgrade keeps what it was planned with.
     #[serde(default)]
     limits: LimitsSettings,
+    /// How long agents have to answer a survey. A look at a storage reads every ledger once.
     #[serde(default = "default_survey")]
+    #[schemars(example = 300)]
     survey_seconds: u64,
-    /// A file of the company's own that adds to the catalogue of releases.
+    /// A file of the company's own that adds to the catalogue of releases; one without its folder lies beside the settings.
+    #[schemars(extend("format" = "path"), example = "company.toml")]
     catalogue: Option<PathBuf>,
 }
 
 /// The table `limits`: what is left away keeps its default.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 struct LimitsSettings {
-    drain_seconds: Option<u64>,
-    step_seconds: Option<u64>,
-    migration_seconds: Option<u64>,
-    agent_lost_seconds: Option<u64>,
-    attempts: Option<u16>,
-    lanes: Option<u16>,
-    wave: Option<u16>,
-    bake_seconds: Option<u64>,
+    /// For connections to become idle and for a clean stop, each.
+    #[schemars(example = 60)]
+    drain_seconds: u64,
+    /// For any order but a migration.
+    #[schemars(example = 1200)]
+    step_seconds: u64,
+    /// For one ledger's migration.
+    #[schemars(example = 7200)]
+    migration_seconds: u64,
+    /// An agent that was not heard for this long is lost, and the upgrade holds.
+    #[schemars(example = 60)]
+    agent_lost_seconds: u64,
+    /// Attempts at a step that fails in a way that may pass by itself.
+    #[schemars(example = 5)]
+    attempts: u16,
+    /// How many ledgers are worked on side by side, on PostgreSQL. A migration keeps one core busy, now the ledger's and now
+    /// the server's.
+    #[schemars(example = 2)]
+    lanes: u16,
+    /// Rolling: how many instances move together, once the canary has.
+    #[schemars(example = 5)]
+    wave: u16,
+    /// Rolling: how long old and new instances are watched after each wave.
+    #[schemars(example = 60)]
+    bake_seconds: u64,
+}
+impl Default for LimitsSettings {
+    fn default() -> Self {
+        let Limits { drain, step, migration, agent_lost, attempts, lanes, wave, bake } = Limits::default();
+        Self {
+            drain_seconds: drain.as_millis() / 1000,
+            step_seconds: step.as_millis() / 1000,
+            migration_seconds: migration.as_millis() / 1000,
+            agent_lost_seconds: agent_lost.as_millis() / 1000,
+            attempts,
+            lanes,
+            wave,
+            bake_seconds: bake.as_millis() / 1000,
+        }
+    }
+}
+
+/// What the file may say, as JSON Schema: every key with its type, default, meaning (`description`) and an example. Made of
+/// the very structs that read the file.
+pub fn schema() -> serde_json::Value {
+    SchemaSettings::default()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<File>()
+        .to_value()
 }
 
 fn default_survey() -> u64 {
@@ -167,31 +223,29 @@ impl Settings {
             ("limits.step_seconds", step_seconds),
             ("limits.migration_seconds", migration_seconds),
             ("limits.agent_lost_seconds", agent_lost_seconds),
-            ("limits.attempts", attempts.map(u64::from)),
-            ("limits.lanes", lanes.map(u64::from)),
-            ("limits.wave", wave.map(u64::from)),
+            ("limits.attempts", u64::from(attempts)),
+            ("limits.lanes", u64::from(lanes)),
+            ("limits.wave", u64::from(wave)),
             ("limits.bake_seconds", bake_seconds),
-            ("survey_seconds", Some(file.survey_seconds)),
+            ("survey_seconds", file.survey_seconds),
         ] {
-            if value == Some(0) {
+            if value == 0 {
                 return Err(rule(key, "it must be at least 1; leave it away for its default".to_owned()));
             }
         }
-        let usual = Limits::default();
-        let seconds = |value: Option<u64>, usual: Elapsed| value.map_or(usual, Elapsed::from_secs);
         Ok(Self {
             name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
             listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
             store: file.store.parse().map_err(|error| rule("store", error))?,
             limits: Limits {
-                drain: seconds(drain_seconds, usual.drain),
-                step: seconds(step_seconds, usual.step),
-                migration: seconds(migration_seconds, usual.migration),
-                agent_lost: seconds(agent_lost_seconds, usual.agent_lost),
-                attempts: attempts.unwrap_or(usual.attempts),
-                lanes: lanes.unwrap_or(usual.lanes),
-                wave: wave.unwrap_or(usual.wave),
-                bake: seconds(bake_seconds, usual.bake),
+                drain: Elapsed::from_secs(drain_seconds),
+                step: Elapsed::from_secs(step_seconds),
+                migration: Elapsed::from_secs(migration_seconds),
+                agent_lost: Elapsed::from_secs(agent_lost_seconds),
+                attempts,
+                lanes,
+                wave,
+                bake: Elapsed::from_secs(bake_seconds),
             },
             survey: Elapsed::from_secs(file.survey_seconds),
             catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
@@ -267,6 +321,25 @@ mod tests {
         let known = parse().unwrap().catalogue;
         let bad = known.bad_release(&cutover_vocabulary::Version::new(1, 12, 0)).unwrap();
         assert_eq!((bad.reason.as_str(), bad.source.to_string().as_str()), ("audit", "company file"));
+    }
+
+    /// The keys that the parser knows at a place, by its own word: ``unknown field `zz`, expected one of `name`, …``.
+    fn known(text: &str) -> Vec<String> {
+        let error = toml::from_str::<File>(text).err().unwrap();
+        let mut known: Vec<String> = error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        known.sort();
+        known
+    }
+
+    #[test]
+    fn a_key_that_the_file_may_have_is_in_the_schema_and_no_other_is() {
+        let schema = schema();
+        let described = |table: &serde_json::Value| -> Vec<String> {
+            table["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(described(&schema), known("zz = 1"));
+        assert_eq!(described(&schema["properties"]["limits"]), known("[limits]\nzz = 1"));
+        assert!(known("zz = 1").contains(&"catalogue".to_owned()));
     }
 
     #[test]

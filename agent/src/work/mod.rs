@@ -12,7 +12,7 @@ mod first_start;
 mod inspect;
 mod migrate;
 mod open;
-mod place;
+pub(crate) mod place;
 mod prove;
 mod register;
 mod rehearse;

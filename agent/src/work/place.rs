@@ -30,7 +30,7 @@ impl Place {
 }
 
 /// A service's settings with where each came from.
-pub(super) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Trouble> {
+pub(crate) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Trouble> {
     let environment = instance.environment()?;
     Ok(resolve(Service {
         args: &instance.args,
@@ -120,7 +120,7 @@ pub(super) fn look<'a>(settings: &'a Settings, own: &'a [u32], recovery: &'a Pat
 }
 
 /// Where a service listens, as a client on this host reaches it.
-pub(super) fn address(instance: &InstanceSettings, resolved: &Resolved) -> Result<SocketAddr, Trouble> {
+pub(crate) fn address(instance: &InstanceSettings, resolved: &Resolved) -> Result<SocketAddr, Trouble> {
     reachable(resolved.bind_address()).ok_or_else(|| {
         crate::service::ServiceError::Address {
             instance: instance.name.clone(),

@@ -24,11 +24,11 @@ pub struct SandboxArgs {
     /// Go on with, or remove, what an earlier one left.
     #[command(subcommand)]
     pub command: Option<SandboxCommand>,
-    /// The storage.
+    /// Where the ledgers are kept.
     #[arg(long, value_enum, default_value_t)]
     pub storage: StorageWord,
-    /// How many instances share it.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// How many instances share them.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub instances: u16,
     /// The version to begin with.
     #[arg(long, value_name = "VERSION", default_value = "1.3.1")]
@@ -40,17 +40,17 @@ pub struct SandboxArgs {
     #[command(flatten)]
     pub how: super::HowArgs,
     /// A folder with releases as on the ledger's release pages: vVERSION/numary_VERSION_Linux-64bit.tar.gz and
-    /// checksums_linux.txt. Default: the simulator of this workspace.
-    #[arg(long, value_name = "DIR_OR_URL")]
+    /// checksums_linux.txt. Default: the simulator, which lies beside this program in a build of the workspace.
+    #[arg(long, value_name = "DIR")]
     pub releases: Option<String>,
     /// How many transactions to begin with, over all ledgers.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(3..=1_000_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 300, value_parser = clap::value_parser!(u64).range(3..=1_000_000))]
     pub transactions: u64,
     /// How many ledgers share them.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub ledgers: u16,
     /// How many ledgers are worked on at once, on PostgreSQL. Default: as the coordinator's settings have it.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub lanes: Option<u16>,
     /// The sandbox's folder; it must be empty or not be there, and is kept. Default: a temporary one, removed at the
     /// end.
@@ -86,10 +86,10 @@ pub struct ResumeArgs {
     #[arg(long)]
     pub keep: bool,
     /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
-    #[arg(long, value_parser = choice, requires = "reason")]
+    #[arg(long, value_name = "CHOICE", value_parser = choice, requires = "reason")]
     pub decide: Option<Choice>,
     /// Why; stored with the decision.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
 
@@ -117,15 +117,71 @@ pub struct SingleArgs {
     #[arg(long)]
     pub yes: bool,
     /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
-    #[arg(long, value_parser = choice)]
+    #[arg(long, value_name = "CHOICE", value_parser = choice)]
     pub decide: Option<Choice>,
     /// Say that the recovery points of the newest upgrade are not needed any more; nothing else is done.
     #[arg(long, conflicts_with_all = ["yes", "decide"])]
     pub close: bool,
     /// Why; stored with the approval and the decision.
-    #[arg(long, default_value = "agreed to on the command line")]
+    #[arg(long, value_name = "TEXT", default_value = "agreed to on the command line")]
     pub reason: String,
     /// Answers to the plan's questions.
     #[command(flatten)]
     pub answers: super::Answers,
+}
+
+/// A program with a settings file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgramWord {
+    /// The daemon of a host.
+    Agent,
+    /// What plans and leads upgrades.
+    Coordinator,
+}
+impl ProgramWord {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Coordinator, Self::Agent];
+
+    /// In a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Coordinator => "coordinator",
+        }
+    }
+    /// As a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Agent => "Agent",
+            Self::Coordinator => "Coordinator",
+        }
+    }
+    /// Where its settings lie unless it is told otherwise.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Agent => "/etc/cutover/agent.toml",
+            Self::Coordinator => "/etc/cutover/coordinator.toml",
+        }
+    }
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Whose settings.
+    #[arg(value_enum)]
+    pub program: ProgramWord,
+    /// Only this key, like start_seconds or instance.command.
+    pub key: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look for what this agent's settings file names, instead of what the sandbox needs; run it as the agent's user.
+    #[arg(long, value_name = "FILE", conflicts_with = "releases")]
+    pub settings: Option<PathBuf>,
+    /// A folder with releases for the sandbox, as `cutover sandbox --releases` has it.
+    #[arg(long, value_name = "DIR")]
+    pub releases: Option<PathBuf>,
 }

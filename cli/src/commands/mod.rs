@@ -3,5 +3,6 @@
 pub mod look;
 pub mod members;
 pub mod plan;
+pub mod shell;
 pub mod steer;
 pub mod upgrade;

@@ -24,7 +24,7 @@ pub async fn decide(context: &Context, args: DecideArgs) -> Result<Exit, Trouble
 /// # Errors
 /// [`Trouble`].
 pub async fn abort(context: &Context, args: AbortArgs) -> Result<Exit, Trouble> {
-    let ask = GoBack { back: Back::Abort, reason: &args.reason, what_if: args.what_if, accept_lost_writes: false };
+    let ask = GoBack { back: Back::Abort, reason: &args.reason, what_if: args.what_if };
     back(context, &args.upgrade, ask).await
 }
 
@@ -33,12 +33,7 @@ pub async fn abort(context: &Context, args: AbortArgs) -> Result<Exit, Trouble> 
 /// # Errors
 /// [`Trouble`].
 pub async fn rollback(context: &Context, args: RollbackArgs) -> Result<Exit, Trouble> {
-    let ask = GoBack {
-        back: Back::Rollback,
-        reason: &args.reason,
-        what_if: args.what_if,
-        accept_lost_writes: args.accept_lost_writes,
-    };
+    let ask = GoBack { back: Back::Rollback, reason: &args.reason, what_if: args.what_if };
     back(context, &args.upgrade, ask).await
 }
 

@@ -98,7 +98,7 @@ pub fn columns(text: &str) -> usize {
 
 /// Breaks at spaces, but never within backquotes. A word longer than the line is broken anywhere, because names in a storage
 /// have no limit; one with a slash is left whole, because it may be a path.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(20);
     let mut lines = Vec::new();
     let mut line = String::new();

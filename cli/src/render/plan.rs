@@ -51,9 +51,9 @@ fn head(page: &mut Page, plan: &Plan) {
     page.entry(2, 11, "How", words::strategy(binding.strategy, binding.members.len()));
     page.entry(2, 11, "Instances", instances.join(", "));
     page.entry(2, 11, "Storage", words::storage(&binding.storage));
-    page.entry(2, 11, "Runner", format_args!("agent {}", binding.runner));
+    page.entry(2, 11, "Runner", format_args!("agent {}, which alone works on the storage", binding.runner));
     page.entry(2, 11, "Release", format_args!("archive SHA-256 {}", binding.target.archive));
-    page.entry(2, 11, "Seen", words::moment(plan.observed.at));
+    page.entry(2, 11, "Seen", format_args!("{}; looked at again when it starts", words::moment(plan.observed.at)));
 }
 
 /// What comes of it, before all the reasons: whoever is called at night reads this line first.

@@ -13,7 +13,7 @@ mod hosts;
 mod http;
 mod place;
 mod processes;
-mod releases;
+pub(crate) mod releases;
 mod run;
 mod seed;
 mod summary;
@@ -42,6 +42,8 @@ pub async fn command(context: &Context, args: SandboxArgs) -> Result<Exit, Troub
 }
 
 async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
+    // Before anything is made: who decides is stored with what was decided.
+    context.operator()?;
     match args.storage {
         StorageWord::Sqlite => {}
         StorageWord::Postgres => database::installed()?,

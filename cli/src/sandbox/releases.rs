@@ -14,7 +14,7 @@ use tokio::process::Command;
 const SIMULATOR_MARK: &[u8] = b"\0numary-release\n";
 
 /// How to get releases, for messages.
-const HOW_TO_GET: &str = "in the workspace, build the simulator: `cargo build -p cutover-ledger-simulator`; or fetch real releases \
+pub(crate) const HOW_TO_GET: &str = "in the workspace, build the simulator: `cargo build -p cutover-ledger-simulator`; or fetch real releases \
      into a folder vVERSION each, archive and checksums_linux.txt, from https://github.com/numary/ledger/releases, and \
      name the folder above them with --releases";
 
@@ -36,10 +36,15 @@ pub(super) async fn place(named: Option<&str>, versions: [&Version; 2], dir: &Pa
     }
 }
 
+/// The simulator and its packer, where both lie in a folder.
+pub(crate) fn simulator_beside(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    there("numary").zip(there("pack-release"))
+}
+
 async fn pack_simulator(versions: [&Version; 2], dir: &Path) -> Result<PathBuf, Trouble> {
-    let beside =
-        |name: &str| std::env::current_exe().ok().map(|own| own.with_file_name(name)).filter(|path| path.is_file());
-    let (Some(binary), Some(packer)) = (beside("numary"), beside("pack-release")) else {
+    let own = std::env::current_exe().ok();
+    let Some((binary, packer)) = own.as_deref().and_then(Path::parent).and_then(simulator_beside) else {
         return Err(Trouble::usage("there is no release to try: the simulator does not lie beside this program")
             .next(HOW_TO_GET));
     };

@@ -143,7 +143,7 @@ fn limits(sandbox: &Sandbox) -> String {
 
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
     let screen = context.screen;
-    let client = house.client(&context.operator, &sandbox.names()).await?;
+    let client = house.client(&context.operator()?, &sandbox.names()).await?;
     let context = Context { next: Next::of(&crate::program(), Some(&house.endpoint().to_string())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
         // A kill right after the start: the coordinator knows of an upgrade that was not written down here.

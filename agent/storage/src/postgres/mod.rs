@@ -47,6 +47,7 @@ use std::collections::BTreeMap;
 
 pub use layout::Layout;
 pub use ledger::Ledger;
+pub use tools::client_programs;
 
 /// How long a look waits for a lock that somebody else holds: long enough for a statement, never behind a migration.
 const LOOK_LOCK_TIMEOUT: &str = "5s";

@@ -46,13 +46,8 @@ impl Tools {
     /// takes its time, and this is in the downtime.
     fn find_in(server: u32, folders: &[PathBuf]) -> Result<Self, StorageError> {
         let mut all: Vec<Self> = Vec::new();
-        for folder in folders {
-            if !PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
-                continue;
-            }
-            let Some(major) = major(&folder.join("pg_dump")) else { continue };
-            let tools = Self { folder: folder.clone(), major };
-            if major == server {
+        for tools in folders.iter().filter_map(|folder| Self::of(folder)) {
+            if tools.major == server {
                 return Ok(tools);
             }
             all.push(tools);
@@ -71,10 +66,30 @@ impl Tools {
         })
     }
 
+    /// The programs of a folder, if it has them all.
+    fn of(folder: &Path) -> Option<Self> {
+        if !PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
+            return None;
+        }
+        Some(Self { folder: folder.to_owned(), major: major(&folder.join("pg_dump"))? })
+    }
+
     /// The path of a program.
     pub(crate) fn path(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
+}
+
+/// Every folder along `path` and of the packages that holds all of PostgreSQL's client programs that recovery points need, with
+/// their major version; of several with one version the first. Runs a program of each.
+pub fn client_programs(path: &OsStr) -> Vec<(PathBuf, u32)> {
+    let mut found: Vec<(PathBuf, u32)> = Vec::new();
+    for tools in folders(path).iter().filter_map(|folder| Tools::of(folder)) {
+        if found.iter().all(|(_, major)| *major != tools.major) {
+            found.push((tools.folder, tools.major));
+        }
+    }
+    found
 }
 
 /// The packages' folders first.

@@ -159,13 +159,15 @@ impl SqlitePlace {
     }
 }
 
-/// Where `/proc` is mounted with `hidepid`, others' processes are not even listed: then a look that finds nobody proves nothing.
+/// Whether `/proc` is mounted with `hidepid`, so that others' processes are not even listed to this user. Never to root.
+pub fn hidden_from_us() -> bool {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    !rustix::process::geteuid().is_root() && hides(&mounts())
+}
+
+/// Where others' processes are not listed, a look that finds nobody proves nothing.
 fn hidden_processes() -> Option<NotVisible> {
-    if rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    hides(&mounts).then(|| NotVisible {
+    hidden_from_us().then(|| NotVisible {
         uid: 0,
         processes: 0,
         example: "any of another user: /proc is mounted with hidepid".to_owned(),
