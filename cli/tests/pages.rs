@@ -1,5 +1,6 @@
 //! The pages for operators, held against the program: what they name must exist, and what can hold must be there.
 #![allow(clippy::unwrap_used, reason = "a test")]
+#![cfg(feature = "all-in-one")]
 
 use clap::{Arg, Command, CommandFactory as _};
 use cutover_vocabulary::hold::{Choice, HoldReason};
@@ -109,7 +110,6 @@ fn takes_value(arg: &Arg) -> bool {
 }
 
 /// The agent's command line, as far as people type it.
-#[cfg(feature = "all-in-one")]
 fn agent() -> Command {
     use clap::Subcommand as _;
     let settings = || Arg::new("settings").long("settings").global(true);
@@ -118,7 +118,6 @@ fn agent() -> Command {
 }
 
 #[test]
-#[cfg(feature = "all-in-one")]
 fn every_command_that_the_pages_name_exists_with_its_flags() {
     let mut programs = [cutover::args::CommandLine::command(), agent()];
     programs.iter_mut().for_each(Command::build);
