@@ -4,11 +4,13 @@
 //! everything back by hand. `takeover` is written to the journal and freezes the upgrade for good: the agent refuses every
 //! further order of it. `fence` keeps the agent from starting an instance, `unfence` lets it start again, `start` starts it.
 
+mod way_back;
+
 use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
-use crate::machine;
-use crate::release::switch::{self, Was};
+use crate::release::switch;
 use crate::run::journal_file;
+use crate::service::fence::FenceFile;
 use crate::service::process::ProcessService;
 use crate::service::{Role, ServiceError};
 use crate::settings::{InstanceSettings, Settings};
@@ -16,9 +18,8 @@ use crate::worker::Program;
 use cutover_desk::Entry;
 use cutover_storage::StorageError;
 use cutover_storage::points::{Manifest, manifest};
-use cutover_storage::sqlite::SqlitePlace;
 use cutover_vocabulary::instance::RunState;
-use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
+use cutover_vocabulary::storage::RecoveryItem;
 use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, Phase, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -113,7 +114,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             Ok(format!(
                 "{instance} is not fenced (generation {}). Start it: {} start {instance}\n",
                 fence.generation,
-                agent(settings)
+                way_back::agent(settings)
             ))
         }
         LocalCommand::Start { instance } => {
@@ -137,7 +138,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             Ok(format!(
                 "upgrade {upgrade} is in your hands: this agent refuses every further order of it, for good.\n\
                  What runs now still ends by itself; `{} status` shows it and how to go back.\n",
-                agent(settings)
+                way_back::agent(settings)
             ))
         }
     }
@@ -189,9 +190,13 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
     orders(&mut text, &entries);
     let points = recovery_points(settings)?;
     let latest = latest(&entries, &points);
-    for (upgrade, manifests) in points {
+    let elsewhere = match &latest {
+        Latest::Here(id) if !points.contains_key(id) => Some(id),
+        Latest::Here(_) | Latest::WentBack(_) => None,
+    };
+    for (upgrade, manifests) in &points {
         line(&mut text, format_args!("\nrecovery points of upgrade {upgrade}:"));
-        for manifest in &manifests {
+        for manifest in manifests {
             let point = &manifest.point;
             let what = point
                 .sha256
@@ -199,17 +204,22 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
             line(&mut text, format_args!("  {}: {what}, taken {}", point.item, point.taken));
         }
         match &latest {
-            Latest::WentBack(id) if *id == upgrade => {
+            Latest::WentBack(id) if id == upgrade => {
                 line(&mut text, format_args!("it went back already: there is nothing to go back from"));
             }
-            Latest::Here(id) | Latest::WentBack(id) if *id != upgrade => {
+            Latest::Here(id) | Latest::WentBack(id) if id != upgrade => {
                 line(
                     &mut text,
                     format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"),
                 );
             }
-            Latest::Here(_) | Latest::WentBack(_) => way_back(&mut text, settings, &upgrade, &manifests)?,
+            Latest::Here(_) | Latest::WentBack(_) => way_back::with_points(&mut text, settings, upgrade, manifests)?,
         }
+    }
+    if let Some(upgrade) = elsewhere
+        && changed_here(settings, upgrade)?
+    {
+        way_back::without_points(&mut text, settings, upgrade)?;
     }
     Ok(text)
 }
@@ -250,6 +260,18 @@ fn latest(entries: &[Entry], points: &BTreeMap<String, Vec<Manifest>>) -> Latest
         | Entry::Forgotten(_) => false,
     });
     if went_back { Latest::WentBack(id) } else { Latest::Here(id) }
+}
+
+/// Whether an instance here was fenced or switched by that upgrade.
+fn changed_here(settings: &Settings, upgrade: &str) -> Result<bool, LocalError> {
+    let Ok(upgrade) = UpgradeId::new(upgrade) else { return Ok(false) };
+    for instance in &settings.instances {
+        let dir = settings.instance_dir(&instance.name);
+        if FenceFile::of(&dir).read()?.standing || switch::before(&dir, &upgrade)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
@@ -334,87 +356,4 @@ fn folders(path: &Path) -> BTreeMap<String, PathBuf> {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
         .collect()
-}
-
-/// The commands that put everything back by hand, in order: each may be pasted by itself, all of them are one script.
-fn way_back(text: &mut String, settings: &Settings, upgrade: &str, manifests: &[Manifest]) -> Result<(), LocalError> {
-    let agent = agent(settings);
-    line(
-        text,
-        format_args!(
-            "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
-        ),
-    );
-    line(text, format_args!("  {agent} takeover {upgrade} --note 'going back by hand'"));
-    let launcher = Program::current().map_err(LocalError::Program)?;
-    for instance in &settings.instances {
-        line(text, format_args!("  {agent} fence {}", instance.name));
-        let service = process(settings, instance, launcher.clone());
-        for role in [Role::Service, Role::Closed] {
-            if let Some(record) = service.running(role)? {
-                let pid = record.pid;
-                line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
-            }
-        }
-    }
-    // Each print names another folder: a second way back must not overwrite what the first one moved aside.
-    let name = format!("aside-by-hand-{}", machine::now().as_millis());
-    let aside = settings.recovery().join(upgrade).join(name);
-    line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
-    for manifest in manifests {
-        let StorageIdentity::Sqlite { directory, db_name, .. } = &manifest.storage else { continue };
-        let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
-            line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
-            continue;
-        };
-        put_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
-    }
-    for instance in &settings.instances {
-        let dir = settings.instance_dir(&instance.name);
-        let Ok(id) = UpgradeId::new(upgrade) else { continue };
-        if let Some(before) = switch::before(&dir, &id)? {
-            let (Was::Link(target) | Was::File(target)) = before.was;
-            line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
-        }
-        line(text, format_args!("  {agent} unfence {}", instance.name));
-        line(text, format_args!("  {agent} start {}", instance.name));
-    }
-    Ok(())
-}
-
-/// One item: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
-/// its database would be replayed into the restored one), and the copy takes the name by a rename.
-fn put_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
-    line(text, format_args!("  # {}", manifest.point.item));
-    let mut name = file.as_os_str().to_owned();
-    name.push(".by-hand");
-    let (file, new) = (quoted(file), quoted(Path::new(&name)));
-    if let Some(digest) = manifest.point.sha256 {
-        let copy = quoted(Path::new(&manifest.point.place));
-        line(text, format_args!("  echo '{digest}  '{copy} | sha256sum -c && cp {copy} {new} && sync {new}"));
-        line(
-            text,
-            format_args!("  if [ -e {file} ]; then chown --reference={file} {new}; chmod --reference={file} {new}; fi"),
-        );
-    }
-    line(
-        text,
-        format_args!(
-            "  for f in {file} {file}-wal {file}-shm {file}-journal; do if [ -e \"$f\" ]; then mv \"$f\" {}/; fi; done",
-            quoted(aside)
-        ),
-    );
-    if manifest.point.sha256.is_some() {
-        line(text, format_args!("  mv {new} {file} && sync"));
-    }
-}
-
-/// How this program is called with these settings.
-fn agent(settings: &Settings) -> String {
-    format!("cutover-agent local --settings {}", quoted(&settings.file))
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }

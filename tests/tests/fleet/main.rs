@@ -1,6 +1,7 @@
 //! Several instances on one PostgreSQL, 1.3.1 to 1.4.6, with the real coordinator over TCP, an agent a host, real workers, a
 //! real server, and the simulator of the ledger; clients write all the time through a front.
 
+mod break_glass;
 mod database;
 mod disasters;
 mod faults;

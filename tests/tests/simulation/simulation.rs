@@ -375,11 +375,8 @@ impl Simulation {
                 }
             }
             Fault::WrittenUnseen => {
-                let waiting = self.storage.waiting();
-                if !waiting.is_empty() {
-                    let n = self.random.usize(0..waiting.len());
-                    self.storage.write_unseen(&waiting[n]);
-                }
+                let ledgers: Vec<_> = self.plan.binding.ledgers.keys().cloned().collect();
+                self.storage.write_unseen(&ledgers[self.random.usize(0..ledgers.len())]);
             }
             Fault::AgentsLost => {
                 if let Some(name) = self.draw_host(|host| host.linked) {

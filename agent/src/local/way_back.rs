@@ -1,0 +1,210 @@
+//! The way back by hand, as commands: each may be pasted by itself, all of them are one script for `sh -e`. What is checked stands
+//! on a line of its own, for in a list of commands a failure would not end the script.
+
+use super::{LocalError, line, process};
+use crate::machine;
+use crate::release::switch::{self, Was};
+use crate::service::Role;
+use crate::settings::Settings;
+use crate::worker::Program;
+use cutover_storage::points::Manifest;
+use cutover_storage::sqlite::SqlitePlace;
+use cutover_vocabulary::UpgradeId;
+use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
+use std::path::Path;
+
+/// On the host that keeps the recovery points: stop, restore, start what was there.
+pub(super) fn with_points(
+    text: &mut String,
+    settings: &Settings,
+    upgrade: &str,
+    manifests: &[Manifest],
+) -> Result<(), LocalError> {
+    line(
+        text,
+        format_args!(
+            "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
+        ),
+    );
+    stop(text, settings, upgrade)?;
+    // Each print names another folder: a second way back must not overwrite what the first one moved aside.
+    let name = format!("aside-by-hand-{}", machine::now().as_millis());
+    let aside = settings.recovery().join(upgrade).join(name);
+    line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
+    let mut found = None;
+    for manifest in manifests {
+        match &manifest.storage {
+            StorageIdentity::Sqlite { directory, db_name, .. } => {
+                let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
+                    line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
+                    continue;
+                };
+                put_file_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
+            }
+            StorageIdentity::Postgres { system_identifier, database, .. } => {
+                if found.replace(()).is_none() {
+                    same_database(text, system_identifier, database);
+                }
+                put_schema_back(text, &aside, manifest);
+            }
+        }
+    }
+    start(text, settings, upgrade)
+}
+
+/// On a host without recovery points: only what runs there changes, once the storage is what it was.
+pub(super) fn without_points(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
+    line(
+        text,
+        format_args!("\nto go back by hand: this host keeps no recovery point of upgrade {upgrade}. First, here:"),
+    );
+    stop(text, settings, upgrade)?;
+    line(
+        text,
+        format_args!(
+            "then restore on the host that keeps them (its `local status` lists them), unless nothing was migrated; a former \
+             version that starts on a migrated storage damages it. Only after that, here:"
+        ),
+    );
+    start(text, settings, upgrade)
+}
+
+fn stop(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
+    let agent = agent(settings);
+    line(text, format_args!("  {agent} takeover {upgrade} --note 'going back by hand'"));
+    let launcher = Program::current().map_err(LocalError::Program)?;
+    for instance in &settings.instances {
+        line(text, format_args!("  {agent} fence {}", instance.name));
+        let service = process(settings, instance, launcher.clone());
+        for role in [Role::Service, Role::Closed] {
+            if let Some(record) = service.running(role)? {
+                let pid = record.pid;
+                line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
+    let agent = agent(settings);
+    for instance in &settings.instances {
+        let dir = settings.instance_dir(&instance.name);
+        let Ok(id) = UpgradeId::new(upgrade) else { continue };
+        if let Some(before) = switch::before(&dir, &id)? {
+            let (Was::Link(target) | Was::File(target)) = before.was;
+            line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
+        }
+        line(text, format_args!("  {agent} unfence {}", instance.name));
+        line(text, format_args!("  {agent} start {}", instance.name));
+    }
+    Ok(())
+}
+
+/// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
+/// its database would be replayed into the restored one), and the copy takes the name by a rename.
+fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
+    line(text, format_args!("  # {}", manifest.point.item));
+    let mut name = file.as_os_str().to_owned();
+    name.push(".by-hand");
+    let (file, new) = (quoted(file), quoted(Path::new(&name)));
+    if check_copy(text, manifest) {
+        line(text, format_args!("  cp {} {new}", quoted(Path::new(&manifest.point.place))));
+        line(text, format_args!("  sync {new}"));
+        line(
+            text,
+            format_args!("  if [ -e {file} ]; then chown --reference={file} {new}; chmod --reference={file} {new}; fi"),
+        );
+    }
+    line(
+        text,
+        format_args!(
+            "  for f in {file} {file}-wal {file}-shm {file}-journal; do if [ -e \"$f\" ]; then mv \"$f\" {}/; fi; done",
+            quoted(aside)
+        ),
+    );
+    if manifest.point.sha256.is_some() {
+        line(text, format_args!("  mv {new} {file}"));
+        line(text, format_args!("  sync"));
+    }
+}
+
+/// The copy is the one that was proved. False: there is none, for the item did not exist.
+fn check_copy(text: &mut String, manifest: &Manifest) -> bool {
+    let Some(digest) = manifest.point.sha256 else { return false };
+    line(text, format_args!("  echo '{digest}  '{} | sha256sum -c", quoted(Path::new(&manifest.point.place))));
+    true
+}
+
+/// PostgreSQL: no secret is printed, so whoever runs it says how to connect; that it is the database which was kept is looked at.
+fn same_database(text: &mut String, system_identifier: &str, database: &str) {
+    line(
+        text,
+        format_args!(
+            "  : \"${{PGHOST:?first export PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD as the ledger connects, with its own role}}\""
+        ),
+    );
+    let sql = "SELECT system_identifier || '/' || current_database() FROM pg_control_system()";
+    let wanted = shell(&format!("{system_identifier}/{database}"));
+    line(text, format_args!("  [ \"$(psql -X -Atc {})\" = {wanted} ]", shell(sql)));
+    line(text, format_args!("  # nobody else is there: the instances of all hosts are stopped"));
+    let sql = "SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE datname = current_database() \
+               AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    line(text, format_args!("  [ -z \"$(psql -X -Atc {})\" ]", shell(sql)));
+}
+
+/// PostgreSQL: a schema that records other migrations than were kept is moved aside and the one that was kept takes its name, in
+/// one transaction. The table that `storage scan` takes for a ledger is renamed too.
+fn put_schema_back(text: &mut String, aside: &Path, manifest: &Manifest) {
+    let point = &manifest.point;
+    line(text, format_args!("  # {}", point.item));
+    let schema = match &point.item {
+        RecoveryItem::Ledger(name) => name.as_str(),
+        RecoveryItem::System => "_system",
+    };
+    let (name, moved) = (ident(schema), ident(&format!("by_hand_{schema}")));
+    let mut rename = format!("ALTER SCHEMA {name} RENAME TO {moved};");
+    if let RecoveryItem::Ledger(_) = &point.item {
+        rename += &format!(" ALTER TABLE {moved}.transactions RENAME TO transactions_moved_aside;");
+    }
+    let guard = match (&point.item, &point.migrations.0) {
+        (RecoveryItem::Ledger(_), Some(kept)) => {
+            let sql = format!("SELECT string_agg(version::text, ',' ORDER BY version::bigint) FROM {name}.migrations");
+            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+            format!("if [ \"$(psql -X -Atc {})\" != {} ]; then ", shell(&sql), shell(&kept.join(",")))
+        }
+        (RecoveryItem::Ledger(_), None) | (RecoveryItem::System, _) => {
+            let sql = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", schema.replace('\'', "''"));
+            format!("if [ \"$(psql -X -Atc {})\" = 1 ]; then ", shell(&sql))
+        }
+    };
+    let psql = "psql -X -q -o /dev/null --single-transaction -v ON_ERROR_STOP=1";
+    if check_copy(text, manifest) {
+        let file = quoted(&aside.join(format!("{schema}.sql")));
+        line(text, format_args!("  pg_restore --file={file} {}", quoted(Path::new(&point.place))));
+        line(text, format_args!("  {guard}{psql} -c {} -f {file}; fi", shell(&rename)));
+        line(text, format_args!("  rm {file}"));
+    } else {
+        line(text, format_args!("  {guard}{psql} -c {}; fi", shell(&rename)));
+    }
+}
+
+/// How this program is called with these settings.
+pub(super) fn agent(settings: &Settings) -> String {
+    format!("cutover-agent local --settings {}", quoted(&settings.file))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    shell(&path.to_string_lossy())
+}
+
+/// A text as a shell takes it.
+fn shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// A name as PostgreSQL takes it.
+fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
