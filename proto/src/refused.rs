@@ -23,11 +23,11 @@ const LONGEST_REMEDY: usize = 1_000;
 const LONGEST_METADATA: usize = 2_000;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident => $word:literal, $grpc:ident;)*) => {
+    ($(#[doc = $doc:literal] $name:ident => $word:literal, $grpc:ident;)*) => {
         /// A refusal's stable code.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
             /// A code that this version does not know: a newer Cutover sent it.
             Other(String),
         }
@@ -37,6 +37,10 @@ macro_rules! codes {
             /// The code on the wire, in scripts and in documentation.
             pub fn word(&self) -> &str {
                 match self { $(Self::$name => $word,)* Self::Other(word) => word }
+            }
+            /// What it means, and which particulars come with it; for documentation. Of one that this version does not know, nothing.
+            pub fn meaning(&self) -> &'static str {
+                match self { $(Self::$name => $doc.trim_ascii(),)* Self::Other(_) => "" }
             }
             /// The gRPC code that goes with it, for clients that know nothing else.
             pub fn grpc(&self) -> tonic::Code {
@@ -68,7 +72,7 @@ codes! {
     Blocked => "BLOCKED", FailedPrecondition;
     /// The deployment has an upgrade that has not ended; `upgrade` says which.
     DeploymentBusy => "DEPLOYMENT_BUSY", FailedPrecondition;
-    /// The hold was decided or lifted by now.
+    /// The hold was decided or lifted by now; `holds` says which are open.
     HoldOutdated => "HOLD_OUTDATED", FailedPrecondition;
     /// The hold does not offer this choice; `choices` says what it offers.
     ChoiceNotOffered => "CHOICE_NOT_OFFERED", FailedPrecondition;

@@ -146,41 +146,45 @@ def whole_upgrade(client):
     return upgrade, seen
 
 
-def decided_hold(client):
-    """An instance has to be killed: a person decides whether that is accepted."""
+def decided_holds(client):
+    """An instance does not stop: a person has it tried again, and then goes back."""
     plan = client.plan_when_ready("prod", "1.4.6")
     client.approve(plan, all=True, reason="the owner agreed")
     upgrade = client.start(plan)
     with refused(NOT_FOUND, "NO_SUCH_HOLD", upgrade=upgrade):
-        client.decide(upgrade, 7, status_pb2.CHOICE_WAIT)
-    events, seen = in_order(client.watch(upgrade)), []
-    for event in events:
+        client.decide(upgrade, 1, status_pb2.CHOICE_WAIT)
+    seen, holds = [], []
+    for event in in_order(client.watch(upgrade)):
         seen.append(event)
-        if event.status.state == status_pb2.STATE_HELD and event.kind == "held":
-            decide(client, upgrade, event.status.holds[0])
+        if event.kind == "held":
+            holds.append(client.status(upgrade).holds[0])
+            if len(holds) == 1:
+                choices_that_are_refused(client, upgrade, holds[0])
+                for _ in range(2):
+                    client.decide(upgrade, holds[0].id, status_pb2.CHOICE_RETRY, "python-retry")
+            else:
+                with refused(PRECONDITION, "HOLD_OUTDATED", holds=str(holds[1].id)):
+                    client.decide(upgrade, holds[0].id, status_pb2.CHOICE_ABORT)
+                client.decide(upgrade, holds[1].id, status_pb2.CHOICE_ABORT)
         if event.kind == "ended":
-            assert event.status.state == status_pb2.STATE_COMPLETED, event.status
             break
+    assert len(holds) == 2 and client.status(upgrade).state == status_pb2.STATE_ABORTED, holds
     return upgrade, seen
 
 
-def decide(client, upgrade, hold):
+def choices_that_are_refused(client, upgrade, hold):
     choices = {offer.choice for offer in hold.choices}
     assert choices == {status_pb2.CHOICE_RETRY, status_pb2.CHOICE_ACCEPT, status_pb2.CHOICE_ABORT}, hold
     assert all(offer.cost for offer in hold.choices), hold
     assert hold.reason.code == "unclean-stop" and hold.reason.fields["instance"] == "ledger-a", hold
     meant = client.abort(upgrade, what_if=True)
-    assert meant.allowed and not meant.begun and not meant.ledgers, meant
-    with refused(PRECONDITION, "HOLD_OUTDATED", holds=str(hold.id)):
-        client.decide(upgrade, hold.id + 1, status_pb2.CHOICE_ACCEPT)
-    with refused(PRECONDITION, "CHOICE_NOT_OFFERED", choices="accept"):
+    assert meant.allowed and meant.meaning and not meant.begun and not meant.ledgers, meant
+    with refused(PRECONDITION, "CHOICE_NOT_OFFERED", choices="abort"):
         client.decide(upgrade, hold.id, status_pb2.CHOICE_ROLLBACK)
     with refused(INVALID, "INVALID_ARGUMENT", field="choice"):
         client.decide(upgrade, hold.id, status_pb2.CHOICE_UNSPECIFIED)
-    client.decide(upgrade, hold.id, status_pb2.CHOICE_ACCEPT, "python-decide")
-    client.decide(upgrade, hold.id, status_pb2.CHOICE_ACCEPT, "python-decide")
 
 
-upgrade, seen = {"whole-upgrade": whole_upgrade, "decided-hold": decided_hold}[scenario](Client(endpoint))
+upgrade, seen = {"whole-upgrade": whole_upgrade, "decided-holds": decided_holds}[scenario](Client(endpoint))
 facts = [json.loads(event.fact_json) for event in seen]
 json.dump({"upgrade": upgrade, "facts": facts}, sys.stdout)
