@@ -4,6 +4,7 @@
 //! code, its metadata holds the remedy and the particulars.
 
 use crate::malformed::Malformed;
+use cutover_vocabulary::name::shown;
 use std::collections::BTreeMap;
 use std::fmt;
 use tonic::Status;
@@ -158,7 +159,8 @@ impl Refused {
     }
 }
 
-/// Texts that are too long for a status are cut, with `…` at the end.
+/// Texts that are too long for a status are cut, with `…` at the end. What is for people can be printed as it is: whatever a client or
+/// an agent put into it, its control characters come escaped.
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         let Refused { code, message, remedy, metadata } = refused;
@@ -170,9 +172,9 @@ impl From<Refused> for Status {
             room = left - value.len();
             info.insert(name, value);
         }
-        info.insert(REMEDY.to_owned(), cut(remedy, LONGEST_REMEDY));
+        info.insert(REMEDY.to_owned(), cut(shown(&remedy).to_string(), LONGEST_REMEDY));
         let details = ErrorDetails::with_error_info(code.word(), DOMAIN, info);
-        Status::with_error_details(code.grpc(), cut(message, LONGEST_MESSAGE), details)
+        Status::with_error_details(code.grpc(), cut(shown(&message).to_string(), LONGEST_MESSAGE), details)
     }
 }
 
@@ -220,6 +222,14 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(&Code::of(code.word()), code);
         }
+    }
+
+    #[test]
+    fn what_is_for_people_comes_without_control_characters_and_what_is_for_tools_as_it_is() {
+        let refused = Refused::new(Code::InvalidArgument, "no \u{1b}[2J", "not \u{9b}31m").with("machine", "m\u{7}");
+        let heard = Refused::of(&Status::from(refused)).unwrap();
+        assert_eq!((heard.message.as_str(), heard.remedy.as_str()), ("no \\u{1b}[2J", "not \\u{9b}31m"));
+        assert_eq!(heard.metadata["machine"], "m\u{7}");
     }
 
     #[test]

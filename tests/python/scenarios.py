@@ -76,6 +76,8 @@ def requests_that_are_refused(client):
         client.status("prod-99")
     with refused(NOT_FOUND, "NO_SUCH_UPGRADE"):
         next(client.watch("prod-99"))
+    with refused(INVALID, "INVALID_ARGUMENT"):
+        client.call(client.channel.unary_unary("/cutover.v1.Upgrades/Get"), b"no message of protobuf")
 
 
 def approval(client, plan):

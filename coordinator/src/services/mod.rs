@@ -18,10 +18,10 @@ use tonic::codegen::http::Response;
 use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use upgrades::Upgrades;
 use tower::layer::util::{Identity, Stack};
 use tower::util::MapResponseLayer;
 pub(crate) use unread::unread;
+use upgrades::Upgrades;
 pub(crate) use upgrades::refuse;
 
 /// Of every answer.

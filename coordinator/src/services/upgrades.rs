@@ -266,7 +266,7 @@ pub(crate) fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
              member's host freezes the upgrade, and `cutover close` then ends it",
         ),
         Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
-        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } => {
+        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } | Rejected::Stranger(_) => {
             Refused::new(Code::Internal, text, "look at the coordinator's log")
         }
     };
