@@ -15,7 +15,7 @@ use cutover_proto::Refused;
 use cutover_proto::transport::{Endpoint, connect_lazy};
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::{self as pb};
-use support::until;
+use support::{panics, until};
 use tonic::Status;
 
 /// Texts that no name, version or digest may be, and that a terminal, a shell or a database might take for more than text.
@@ -33,8 +33,9 @@ const HOSTILE: &[&str] = &[
     "-rf",
 ];
 
-/// That a coordinator leads and answers.
+/// That a coordinator leads and answers, and that nothing of it panicked.
 async fn serves(endpoint: &Endpoint) {
+    panics::none();
     until("the coordinator to serve", || async {
         let leader = FleetClient::new(connect_lazy(endpoint)).get_leader(pb::GetLeaderRequest {}).await.ok()?;
         leader.into_inner().leading.then_some(())
