@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// That none was seen since this was first asked. What fails in a test's own lines is reported by that test.
+/// That none was seen since this was last asked; the first time begins the watch. What fails in a test's own lines is reported by that test.
 pub fn none() {
     static WATCHED: OnceLock<()> = OnceLock::new();
     WATCHED.get_or_init(|| {
@@ -18,6 +18,6 @@ pub fn none() {
             usual(panic);
         }));
     });
-    let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(seen.is_empty(), "the coordinator panicked: {seen:#?}");
 }
