@@ -2,13 +2,16 @@
 
 use super::serves;
 use super::support::host::Seen;
-use super::support::{FakeAgent, Manners, Site};
+use super::support::{FakeAgent, Manners, Site, until};
+use cutover_coordinator::faults::{Faults, Point};
 use cutover_proto::transport::connect;
 use cutover_proto::v1 as pb;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::status::State;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_that_leave_or_do_not_read_hold_up_nobody() {
@@ -54,26 +57,62 @@ async fn followers_that_leave_or_do_not_read_hold_up_nobody() {
     assert!(stopped.is_ok(), "it waits for clients that do not read");
 }
 
+/// Stops at the moment when an upgrade's first fact is stored, until it is told to go on.
+#[derive(Debug, Default)]
+struct Started {
+    stored: Notify,
+    broken_off: Arc<Notify>,
+    go_on: Notify,
+}
+
+/// Tells when the call that waits there is broken off.
+struct Waits(Arc<Notify>);
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[async_trait::async_trait]
+impl Faults for Started {
+    async fn reach(&self, point: Point) {
+        if let Point::AfterAppend { after_seq: 0, .. } = point {
+            let _waits = Waits(self.broken_off.clone());
+            self.stored.notify_one();
+            self.go_on.notified().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_its_caller_left_is_done_once_or_not_at_all() {
+async fn an_upgrade_whose_caller_left_while_it_was_started_goes_on_and_is_the_answer_to_the_next_call() {
     let site = Site::memory();
-    let coordinator = site.coordinator().await;
+    let started = Arc::new(Started::default());
+    let coordinator = site.coordinator_at("c-1", &site.endpoint, started.clone()).await;
     let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
     let client = site.client();
     let plan = client.plan("plan-1").await.unwrap().digest;
     client.approve(&plan, "approve-1").await.unwrap();
-    // It leaves ever later, in the middle of whatever the call does then.
-    for micros in (0..40).map(|n| n * 250) {
-        let asked =
-            pb::StartRequest { plan: plan.clone(), request_id: "start-1".to_owned(), operator: "ops".to_owned() };
-        let mut upgrades = UpgradesClient::new(connect(&site.endpoint).await.unwrap());
-        let left = tokio::time::timeout(Duration::from_micros(micros), upgrades.start(asked)).await;
-        drop((left, upgrades));
-    }
-    let upgrade = client.start(&plan, "start-1").await.unwrap();
-    client.reaches(&upgrade, State::Completed).await;
-    let all = client.upgrades.clone().list(pb::ListUpgradesRequest::default()).await.unwrap().into_inner().upgrades;
-    assert_eq!(all.into_iter().map(|one| one.id).collect::<Vec<_>>(), [upgrade]);
+    let asked = pb::StartRequest { plan: plan.clone(), request_id: "start-1".to_owned(), operator: "ops".to_owned() };
+    let mut upgrades = UpgradesClient::new(connect(&site.endpoint).await.unwrap());
+    let call = tokio::spawn(async move { upgrades.start(asked).await });
+    started.stored.notified().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    // It is not broken off; if it were, that would be at once.
+    let broken_off = tokio::time::timeout(Duration::from_millis(500), started.broken_off.notified()).await;
+    started.go_on.notify_one();
+    assert!(broken_off.is_err(), "the call ended with its caller");
+    // Nobody asks for it: it goes on by itself.
+    let store = site.store().await;
+    let upgrade = until("the upgrade to end", || async {
+        let head = store.upgrades().await.unwrap().pop()?;
+        let ended = site.facts(head.id.as_str()).await.iter().any(|recorded| recorded.fact.kind() == "ended");
+        ended.then_some(head.id)
+    })
+    .await;
+    assert_eq!(client.start(&plan, "start-1").await.unwrap(), upgrade.as_str());
+    assert_eq!(store.upgrades().await.unwrap().len(), 1);
     serves(&site.endpoint).await;
     coordinator.stop().await;
 }
