@@ -63,7 +63,7 @@ codes! {
     NoSuchDeployment => "NO_SUCH_DEPLOYMENT", NotFound;
     /// No upgrade has this id.
     NoSuchUpgrade => "NO_SUCH_UPGRADE", NotFound;
-    /// The upgrade never had this hold.
+    /// No such hold is open, nor any other.
     NoSuchHold => "NO_SUCH_HOLD", NotFound;
     /// Something that the plan binds has changed since it was made; `changes` says what.
     PlanStale => "PLAN_STALE", FailedPrecondition;
@@ -73,7 +73,7 @@ codes! {
     Blocked => "BLOCKED", FailedPrecondition;
     /// The deployment has an upgrade that has not ended; `upgrade` says which.
     DeploymentBusy => "DEPLOYMENT_BUSY", FailedPrecondition;
-    /// The hold was decided or lifted by now; `holds` says which are open.
+    /// This hold is not open (any more), and others are; `holds` says which.
     HoldOutdated => "HOLD_OUTDATED", FailedPrecondition;
     /// The hold does not offer this choice; `choices` says what it offers.
     ChoiceNotOffered => "CHOICE_NOT_OFFERED", FailedPrecondition;
