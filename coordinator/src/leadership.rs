@@ -32,6 +32,17 @@ impl Tasks {
         let kill = self.kill.clone();
         self.tracker.spawn(async move { kill.run_until_cancelled_owned(task).await });
     }
+    /// Runs a call to its end even where the caller goes meanwhile: a call that was broken off ends wherever it waits, and one that
+    /// stores several things must not be left half done. None where the coordinator was killed.
+    pub(crate) async fn finish<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let kill = self.kill.clone();
+        let running = self.tracker.spawn(async move { kill.run_until_cancelled_owned(call).await });
+        match running.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
+    }
 }
 
 /// What a leadership is made of.

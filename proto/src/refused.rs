@@ -4,6 +4,7 @@
 //! code, its metadata holds the remedy and the particulars.
 
 use crate::malformed::Malformed;
+use cutover_vocabulary::name::shown;
 use std::collections::BTreeMap;
 use std::fmt;
 use tonic::Status;
@@ -23,11 +24,11 @@ const LONGEST_REMEDY: usize = 1_000;
 const LONGEST_METADATA: usize = 2_000;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident => $word:literal, $grpc:ident;)*) => {
+    ($(#[doc = $doc:literal] $name:ident => $word:literal, $grpc:ident;)*) => {
         /// A refusal's stable code.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
             /// A code that this version does not know: a newer Cutover sent it.
             Other(String),
         }
@@ -37,6 +38,10 @@ macro_rules! codes {
             /// The code on the wire, in scripts and in documentation.
             pub fn word(&self) -> &str {
                 match self { $(Self::$name => $word,)* Self::Other(word) => word }
+            }
+            /// What it means, and which particulars come with it; for documentation. Of one that this version does not know, nothing.
+            pub fn meaning(&self) -> &'static str {
+                match self { $(Self::$name => $doc.trim_ascii(),)* Self::Other(_) => "" }
             }
             /// The gRPC code that goes with it, for clients that know nothing else.
             pub fn grpc(&self) -> tonic::Code {
@@ -58,7 +63,7 @@ codes! {
     NoSuchDeployment => "NO_SUCH_DEPLOYMENT", NotFound;
     /// No upgrade has this id.
     NoSuchUpgrade => "NO_SUCH_UPGRADE", NotFound;
-    /// The upgrade never had this hold.
+    /// No such hold is open, nor any other.
     NoSuchHold => "NO_SUCH_HOLD", NotFound;
     /// Something that the plan binds has changed since it was made; `changes` says what.
     PlanStale => "PLAN_STALE", FailedPrecondition;
@@ -68,7 +73,7 @@ codes! {
     Blocked => "BLOCKED", FailedPrecondition;
     /// The deployment has an upgrade that has not ended; `upgrade` says which.
     DeploymentBusy => "DEPLOYMENT_BUSY", FailedPrecondition;
-    /// The hold was decided or lifted by now.
+    /// This hold is not open (any more), and others are; `holds` says which.
     HoldOutdated => "HOLD_OUTDATED", FailedPrecondition;
     /// The hold does not offer this choice; `choices` says what it offers.
     ChoiceNotOffered => "CHOICE_NOT_OFFERED", FailedPrecondition;
@@ -154,7 +159,8 @@ impl Refused {
     }
 }
 
-/// Texts that are too long for a status are cut, with `…` at the end.
+/// Texts that are too long for a status are cut, with `…` at the end. What is for people can be printed as it is: whatever a client or
+/// an agent put into it, its control characters come escaped.
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         let Refused { code, message, remedy, metadata } = refused;
@@ -166,9 +172,9 @@ impl From<Refused> for Status {
             room = left - value.len();
             info.insert(name, value);
         }
-        info.insert(REMEDY.to_owned(), cut(remedy, LONGEST_REMEDY));
+        info.insert(REMEDY.to_owned(), cut(shown(&remedy).to_string(), LONGEST_REMEDY));
         let details = ErrorDetails::with_error_info(code.word(), DOMAIN, info);
-        Status::with_error_details(code.grpc(), cut(message, LONGEST_MESSAGE), details)
+        Status::with_error_details(code.grpc(), cut(shown(&message).to_string(), LONGEST_MESSAGE), details)
     }
 }
 
@@ -216,6 +222,14 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(&Code::of(code.word()), code);
         }
+    }
+
+    #[test]
+    fn what_is_for_people_comes_without_control_characters_and_what_is_for_tools_as_it_is() {
+        let refused = Refused::new(Code::InvalidArgument, "no \u{1b}[2J", "not \u{9b}31m").with("machine", "m\u{7}");
+        let heard = Refused::of(&Status::from(refused)).unwrap();
+        assert_eq!((heard.message.as_str(), heard.remedy.as_str()), ("no \\u{1b}[2J", "not \\u{9b}31m"));
+        assert_eq!(heard.metadata["machine"], "m\u{7}");
     }
 
     #[test]

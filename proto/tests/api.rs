@@ -2,6 +2,7 @@
 //! nothing that `proto/released.txt` names has gone or become something else.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of tests fail by panicking")]
 
+use cutover_proto::Code;
 use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
@@ -133,6 +134,28 @@ fn enumeration(page: &mut String, file: &File, at: usize, enumeration: &EnumDesc
     page.push('\n');
 }
 
+/// A gRPC code as its specification writes it, like `NOT_FOUND`.
+fn constant(code: tonic::Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+/// What a refusal can say, for tools that act on it.
+fn codes(page: &mut String) {
+    page.push_str("## Refusals\n\nWhat the `reason` of a refusal's `google.rpc.ErrorInfo` can be. A newer Cutover may have more.\n\n");
+    page.push_str("| reason | gRPC code | what it says, and which metadata comes with it |\n|---|---|---|\n");
+    for code in Code::ALL {
+        writeln!(page, "| `{code}` | {} | {} |", constant(code.grpc()), cell(code.meaning())).unwrap();
+    }
+    page.push('\n');
+}
+
 fn page() -> String {
     let mut page = "<!-- Made from the comments in `proto/cutover/v1`: change them there, then run `CUTOVER_WRITE_PAGES=1 cargo test \
                     -p cutover-proto --test api`. -->\n# The API\n\n`cutover.v1` over gRPC. The command line uses nothing else. \
@@ -142,6 +165,7 @@ fn page() -> String {
     for file in &files {
         file.descriptor.service.iter().enumerate().for_each(|(n, one)| service(&mut page, file, n, one));
     }
+    codes(&mut page);
     for file in &files {
         writeln!(page, "## Messages of {}\n", file.title()).unwrap();
         file.descriptor.message_type.iter().enumerate().for_each(|(n, one)| message(&mut page, file, n, one));
@@ -162,6 +186,12 @@ fn the_page_of_the_api_says_what_the_proto_files_say() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == page(), "docs/api.md is stale: run this with CUTOVER_WRITE_PAGES=1, and look at what changed");
+}
+
+#[test]
+fn every_code_that_clients_act_on_says_what_it_means() {
+    let silent: Vec<&Code> = Code::ALL.iter().filter(|code| code.meaning().is_empty()).collect();
+    assert!(silent.is_empty(), "without a comment: {silent:?}");
 }
 
 #[test]

@@ -31,6 +31,11 @@ impl Voice {
         Self { endpoint: endpoint.parse().unwrap(), runtime }
     }
 
+    /// Where it speaks to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     async fn client(endpoint: &Endpoint) -> Result<UpgradesClient<Channel>, String> {
         let channel = transport::connect(endpoint).await.map_err(|error| error.to_string())?;
         Ok(UpgradesClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES))

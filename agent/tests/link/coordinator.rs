@@ -73,8 +73,9 @@ impl Linked {
         self.say.send(Ok(CoordinatorMessage { epoch: Epoch(epoch), say }.into())).await.unwrap();
     }
 
-    pub(crate) async fn say_nonsense(&self) {
-        self.say.send(Ok(v1::CoordinatorMessage::default())).await.unwrap();
+    /// Anything that protobuf can carry.
+    pub(crate) async fn say_raw(&self, message: v1::CoordinatorMessage) {
+        self.say.send(Ok(message)).await.unwrap();
     }
 
     /// The very next message.

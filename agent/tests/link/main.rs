@@ -9,11 +9,12 @@ use coordinator::{Coordinator, Linked};
 use cutover_agent::journal::Journal;
 use cutover_agent::run::{Agent, Pace, journal_file};
 use cutover_desk::Host;
+use cutover_proto::v1::{self, coordinator_message};
 use cutover_vocabulary::fact::Settlement;
 use cutover_vocabulary::link::{AgentMessage, Refusal, Say};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{Epoch, Order, Outcome, Version};
+use cutover_vocabulary::{Digest, Epoch, Order, Outcome, Version};
 use host::{FakeHost, done, order};
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,16 +274,59 @@ async fn a_takeover_in_the_journal_is_told_and_refuses_what_comes_after() {
     agent.stop().await;
 }
 
+/// An order as it is said, changed before it is on the wire.
+fn spoilt(change: fn(&mut v1::Do)) -> coordinator_message::Say {
+    let mut wire = v1::Do::from(order("u1", 1, "quick"));
+    change(&mut wire);
+    coordinator_message::Say::Do(wire)
+}
+
 #[tokio::test]
 async fn a_message_that_is_not_understood_ends_the_link_and_nothing_else() {
     let mut bench = Bench::new().await;
     let agent = bench.start();
-    let (linked, _) = bench.welcome(1).await;
-    linked.say_nonsense().await;
-    let (mut linked, _) = bench.welcome(1).await;
+    let nonsense = [
+        None,
+        Some(coordinator_message::Say::Do(v1::Do::default())),
+        Some(coordinator_message::Say::Revoke(v1::Revoke { order: None })),
+        Some(coordinator_message::Say::Acknowledge(v1::Acknowledge { order: Some(v1::OrderId::default()) })),
+        Some(coordinator_message::Say::Survey(v1::Survey { request: "'; --".to_owned(), ..Default::default() })),
+        Some(spoilt(|wire| wire.order = None)),
+        Some(spoilt(|wire| wire.agent = "somebody-else".to_owned())),
+        Some(spoilt(|wire| wire.content_sha256 = Digest::of(b"x").to_string())),
+        Some(spoilt(|wire| wire.order_json = wire.order_json.slice(1..))),
+        Some(spoilt(|wire| wire.order_json = vec![b'['; 100_000].into())),
+    ];
+    for say in nonsense {
+        let (linked, _) = bench.welcome(1).await;
+        linked.say_raw(v1::CoordinatorMessage { epoch: 1, say }).await;
+    }
+    let (mut linked, hello) = bench.welcome(1).await;
+    assert_eq!((hello.in_hand, bench.host.performed()), (vec![], vec![]));
     let quick = order("u1", 1, "quick");
     linked.say(1, please(&quick)).await;
     assert_eq!(linked.next().await, outcome_of(&quick, done()));
+    agent.stop().await;
+}
+
+/// Orders before a welcome, acknowledgements and revokes of what nobody heard of.
+#[tokio::test]
+async fn what_a_coordinator_says_out_of_turn_leaves_the_agent_at_work() {
+    let mut bench = Bench::new().await;
+    let agent = bench.start();
+    let mut linked = bench.coordinator.next_link().await;
+    let AgentMessage::Hello(_) = linked.first().await else { panic!("the first message is a hello") };
+    let (early, unknown) = (order("u1", 1, "quick"), order("u9", 7, "quick"));
+    linked.say(1, please(&early)).await;
+    linked.say(1, Say::Acknowledge(unknown.id.clone())).await;
+    linked.say(1, Say::Revoke(unknown.id.clone())).await;
+    linked.say(1, Say::Welcome).await;
+    linked.say(1, Say::Welcome).await;
+    let never = AgentMessage::Revoked { order: unknown.id.clone(), settlement: Settlement::NeverBegun };
+    let mut answers = vec![linked.next().await];
+    answers.push(linked.next_but(&answers[0]).await);
+    assert!(answers.contains(&outcome_of(&early, done())) && answers.contains(&never), "{answers:?}");
+    assert_eq!(bench.host.performed(), [early.id]);
     agent.stop().await;
 }
 

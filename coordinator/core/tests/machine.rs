@@ -470,6 +470,16 @@ fn a_takeover_by_a_person_freezes_the_upgrade_for_good() {
 }
 
 #[test]
+fn a_takeover_on_a_host_that_has_no_part_in_the_upgrade_changes_nothing() {
+    let mut play = play();
+    play.until_phase(Phase::Migrate);
+    let decision = play.hear(&[Input::TakenOver { agent: agent("host-z"), note: "wrong house".to_owned() }]);
+    assert_eq!((decision.facts, decision.rejected), (vec![], vec![Some(Rejected::Stranger(agent("host-z")))]));
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
+}
+
+#[test]
 fn duplicates_and_strangers_change_nothing() {
     let mut play = play();
     let order = play.until_phase(Phase::Drain);

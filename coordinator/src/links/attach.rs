@@ -4,6 +4,7 @@ use super::{Next, Session};
 use crate::election::Shared;
 use crate::faults::Point;
 use crate::leadership::Leadership;
+use crate::services::unread;
 use crate::upgrade_loop::{Command, Handle};
 use cutover_core::upgrade::{Input, Want};
 use cutover_proto::v1 as pb;
@@ -70,7 +71,8 @@ async fn speak(
     };
     let hello = match hello {
         Ok(Ok(Some(message))) => AgentMessage::try_from(message)?,
-        Ok(Ok(None) | Err(_)) => return Ok(()),
+        Ok(Ok(None)) => return Ok(()),
+        Ok(Err(status)) => return unread(&status).map_or(Ok(()), Err),
         Err(_) => return Err(Malformed::at("hello", "nothing was said within 10 s").into()),
     };
     let AgentMessage::Hello(hello) = hello else {
@@ -153,7 +155,7 @@ async fn converse(
                 Ok(None) => return Ok(()),
                 Err(status) => {
                     debug!(%status, "the transport ended the link");
-                    return Ok(());
+                    return unread(&status).map_or(Ok(()), Err);
                 }
             }
         }

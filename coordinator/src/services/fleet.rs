@@ -6,6 +6,7 @@ use crate::election::Shared;
 use crate::leadership::Leadership;
 use crate::members::{Details, Excuse};
 use crate::registry::{Deployment, Registered, keys};
+use cutover_proto::Refused;
 use cutover_proto::convert::to_wire;
 use cutover_proto::malformed::{text, texts};
 use cutover_proto::v1 as pb;
@@ -99,7 +100,10 @@ impl pb::fleet_server::Fleet for Fleet {
             reason: reason("reason", asked.reason)?,
             evidence: reason("evidence", asked.evidence)?,
         };
-        let upgrade = leadership.excuse(&excuse, by, &id).await?;
+        let tasks = leadership.tasks.clone();
+        // It changes the registry and the upgrade, and must not be left between the two.
+        let excused = tasks.finish(async move { leadership.excuse(&excuse, by, &id).await }).await;
+        let upgrade = excused.ok_or_else(|| Refused::not_leader(None))??;
         Ok(Response::new(pb::ExcuseMemberResponse { upgrade: upgrade.map(Into::into) }))
     }
 

@@ -1,6 +1,7 @@
 //! The API: gRPC services over the conversions. Nothing is decided here.
 
 mod fleet;
+mod unread;
 mod upgrades;
 mod watch;
 
@@ -12,14 +13,22 @@ use cutover_proto::{FILE_DESCRIPTOR_SET, malformed, refused::Refused};
 use cutover_vocabulary::{OperatorName, RequestId};
 use fleet::Fleet;
 use std::sync::Arc;
+use tonic::body::Body;
+use tonic::codegen::http::Response;
 use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::layer::util::{Identity, Stack};
+use tower::util::MapResponseLayer;
+pub(crate) use unread::unread;
 use upgrades::Upgrades;
 pub(crate) use upgrades::refuse;
 
+/// Of every answer.
+type Layers = Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, Identity>;
+
 /// Every service, ready to be served; and what tells the health service who leads.
-pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router<Layers>, HealthReporter), tonic_reflection::server::Error> {
     let agents = pb::agent_link_server::AgentLinkServer::new(Attach { shared: shared.clone() });
     let upgrades = pb::upgrades_server::UpgradesServer::new(Upgrades { shared: shared.clone() });
     let fleet = pb::fleet_server::FleetServer::new(Fleet { shared: shared.clone() });
@@ -28,7 +37,9 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router, HealthReporter), toni
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    let say_so: fn(Response<Body>) -> Response<Body> = unread::say_so;
     let router = builder()
+        .layer(MapResponseLayer::new(say_so))
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(upgrades.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(fleet.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))

@@ -69,7 +69,10 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         let asked = request.into_inner();
         let leadership = self.shared.leading().await?;
         let (by, id) = caller(&asked.operator, &asked.request_id)?;
-        let upgrade = leadership.start(&asked.plan, by, &id).await?;
+        let tasks = leadership.tasks.clone();
+        // Its first fact makes an upgrade; whoever asked may go after that, and it must be led all the same.
+        let started = tasks.finish(async move { leadership.start(&asked.plan, by, &id).await }).await;
+        let upgrade = started.ok_or_else(|| Refused::not_leader(None))??;
         Ok(Response::new(pb::StartResponse { upgrade: upgrade.into() }))
     }
 
@@ -266,7 +269,7 @@ pub(crate) fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
              member's host freezes the upgrade, and `cutover close` then ends it",
         ),
         Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
-        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } => {
+        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } | Rejected::Stranger(_) => {
             Refused::new(Code::Internal, text, "look at the coordinator's log")
         }
     };

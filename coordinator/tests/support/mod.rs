@@ -6,6 +6,7 @@
 pub mod host;
 
 mod agent;
+pub mod panics;
 mod site;
 
 pub use agent::{FakeAgent, Journal, Manners};

@@ -94,6 +94,9 @@ impl Draft {
                 self.heard(agent);
                 Ok(())
             }
+            Input::TakenOver { agent, .. } if !self.upgrade.ever_concerned(agent) => {
+                Err(Rejected::Stranger(agent.clone()))
+            }
             Input::TakenOver { agent, note } => {
                 self.taken_over(agent, note);
                 Ok(())

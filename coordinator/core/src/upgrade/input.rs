@@ -141,6 +141,9 @@ pub enum Rejected {
         /// Who answered.
         from: AgentName,
     },
+    /// It takes no part, and never did.
+    #[error("agent {0} has no part in this upgrade, so nothing of it was taken over on its host")]
+    Stranger(AgentName),
     /// No such hold is open.
     #[error("hold {0} is not open; see `status` for what the upgrade waits for now")]
     NoSuchHold(HoldId),

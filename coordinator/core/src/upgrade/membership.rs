@@ -130,6 +130,10 @@ impl Upgrade {
             || self.joining.values().any(|joining| joining == agent)
             || self.orders.values().any(|open| open.order.agent == *agent)
     }
+    /// The same, or it did when the upgrade was started: something of the upgrade may be on its host.
+    pub(super) fn ever_concerned(&self, agent: &AgentName) -> bool {
+        self.concerns(agent) || self.plan.binding.members.values().any(|member| member.agent == *agent)
+    }
 
     /// Whether any instance may have been stopped.
     pub(super) fn drain_begun(&self) -> bool {
