@@ -158,6 +158,11 @@ impl Leadership {
         self.entries().values().filter_map(led).collect()
     }
 
+    /// How many upgrades are shown and left alone.
+    pub(crate) fn quarantined(&self) -> usize {
+        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined { .. })).count()
+    }
+
     /// An upgrade's present entry, without looking into the store.
     pub(crate) fn entry(&self, id: &UpgradeId) -> Option<Entry> {
         self.entries().get(id).cloned()

@@ -9,6 +9,7 @@ use cutover_store::CoordinatorName;
 use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::plan::Limits;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ pub struct Settings {
     pub listen: Endpoint,
     /// Where facts are kept.
     pub store: StorePlace,
+    /// Where `GET /metrics` is answered to Prometheus, like `127.0.0.1:9464`; nowhere by default. Plain HTTP without a password:
+    /// whoever reaches the address reads names of deployments, upgrades and agents, and how they are.
+    pub metrics: Option<SocketAddr>,
     /// How long things may take; part of every plan.
     pub limits: Limits,
     /// How long agents have to answer a survey. A look at a storage reads every ledger once.
@@ -57,6 +61,7 @@ struct File {
     name: String,
     listen: String,
     store: String,
+    metrics: Option<String>,
     #[serde(default)]
     limits: LimitsSettings,
     #[serde(default = "default_survey")]
@@ -137,7 +142,7 @@ impl Settings {
     pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
         let survey = Elapsed::from_secs(default_survey());
         let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
-        Ok(Self { name, listen, store, limits: Limits::default(), survey, catalogue })
+        Ok(Self { name, listen, store, metrics: None, limits: Limits::default(), survey, catalogue })
     }
 
     /// Reads a settings file.
@@ -183,6 +188,7 @@ impl Settings {
             name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
             listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
             store: file.store.parse().map_err(|error| rule("store", error))?,
+            metrics: file.metrics.as_deref().map(address).transpose().map_err(|error| rule("metrics", error))?,
             limits: Limits {
                 drain: seconds(drain_seconds, usual.drain),
                 step: seconds(step_seconds, usual.step),
@@ -197,6 +203,11 @@ impl Settings {
             catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
         })
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let why = |_| format!("{text:?} is no address in numbers with a port: write it as 127.0.0.1:9464");
+    text.parse().map_err(why)
 }
 
 /// What ships with this program, with what the company's own file adds.
@@ -281,6 +292,15 @@ mod tests {
             let error = parse(&SMALLEST.replace("sqlite:/var/lib/c.db", store)).unwrap_err();
             assert!(error.contains("sqlite:/path"), "{error}");
         }
+    }
+
+    #[test]
+    fn metrics_are_off_until_an_address_is_named_and_a_text_that_is_none_says_what_to_write() {
+        assert_eq!(parse(SMALLEST).unwrap().metrics, None);
+        let settings = parse(&format!("{SMALLEST}metrics = \"127.0.0.1:9464\"\n")).unwrap();
+        assert_eq!(settings.metrics, Some(([127, 0, 0, 1], 9464).into()));
+        let error = parse(&format!("{SMALLEST}metrics = \"9464\"\n")).unwrap_err();
+        assert!(error.contains("metrics") && error.contains("127.0.0.1:9464"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use cutover_vocabulary::status::{State, Status as UpgradeStatus};
 use cutover_vocabulary::{Digest, Elapsed, Order, OrderId, Recorded, UpgradeId};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -72,6 +73,7 @@ pub struct Site {
     pub endpoint: Endpoint,
     pub backend: Backend,
     pub limits: Limits,
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A coordinator that runs.
@@ -95,7 +97,7 @@ impl Site {
     pub fn memory() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(dir.path().join("c.sock"));
-        Self { dir, endpoint, backend: Backend::Memory(MemoryStore::new()), limits: Limits::default() }
+        Self { dir, endpoint, backend: Backend::Memory(MemoryStore::new()), limits: Limits::default(), metrics: None }
     }
     pub fn sqlite() -> Self {
         let mut site = Self::memory();
@@ -116,6 +118,7 @@ impl Site {
         let mut settings =
             Settings::new(name, endpoint.clone(), cutover_coordinator::settings::StorePlace::Memory).unwrap();
         settings.limits = self.limits.clone();
+        settings.metrics = self.metrics;
         settings.survey = Elapsed::from_secs(2);
         let listening = until("the socket to be free", || async { listen(endpoint).await.ok() }).await;
         let shutdown = CancellationToken::new();

@@ -84,6 +84,30 @@ pub enum State {
     TakenOver,
 }
 impl State {
+    /// Every state.
+    pub const ALL: &[Self] = &[
+        Self::Running,
+        Self::Paused,
+        Self::Held,
+        Self::GoingBack,
+        Self::Completed,
+        Self::Aborted,
+        Self::RolledBack,
+        Self::TakenOver,
+    ];
+    /// The word on screens, in metrics and in what a hook is told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::GoingBack => "going back",
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled back",
+            Self::TakenOver => "taken over",
+        }
+    }
     /// Of an ending.
     pub fn of(ending: Ending) -> Self {
         match ending {
@@ -103,16 +127,7 @@ impl State {
 }
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Held => "held",
-            Self::GoingBack => "going back",
-            Self::Completed => "completed",
-            Self::Aborted => "aborted",
-            Self::RolledBack => "rolled back",
-            Self::TakenOver => "taken over",
-        })
+        f.write_str(self.word())
     }
 }
 
