@@ -8,5 +8,5 @@ pub mod host;
 mod agent;
 mod site;
 
-pub use agent::{FakeAgent, Journal, Manners};
+pub use agent::{FAILURE, FakeAgent, Journal, Manners};
 pub use site::{Backend, Client, Coordinator, Site, StopAt, persist, until};
