@@ -34,7 +34,9 @@ pub enum CannotRun {
         source: tonic::transport::Error,
     },
     /// The address for metrics cannot be used.
-    #[error("cannot serve metrics on {address}: is another program listening there? `metrics` in the settings names it")]
+    #[error(
+        "cannot serve metrics on {address}: is another program listening there? `metrics` in the settings names it"
+    )]
     Metrics {
         /// Where.
         address: SocketAddr,

@@ -26,12 +26,27 @@ pub struct Settings {
     /// Where `GET /metrics` is answered to Prometheus, like `127.0.0.1:9464`; nowhere by default. Plain HTTP without a password:
     /// whoever reaches the address reads names of deployments, upgrades and agents, and how they are.
     pub metrics: Option<SocketAddr>,
+    /// A program that is run when an upgrade is held, when clients are let in on its target, and when it ends; none by default.
+    /// `docs/watching.md` has what it is told. It runs beside the upgrade, for at most a minute, and nothing waits for it.
+    ///
+    /// Each event is told at least once: what was being told when the leader changed, the next leader tells again. Upgrade and
+    /// `seq` together tell a repetition from news. One that fails or takes too long is logged and not repeated.
+    pub hook: Option<HookCommand>,
     /// How long things may take; part of every plan.
     pub limits: Limits,
     /// How long agents have to answer a survey. A look at a storage reads every ledger once.
     pub survey: Elapsed,
     /// What is known of the ledger's releases: what ships with this program, and what the company's own file adds.
     pub catalogue: Arc<Catalogue>,
+}
+
+/// A program with its arguments. No shell reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookCommand {
+    /// Its file, from the root.
+    pub program: PathBuf,
+    /// What is given to it, word by word.
+    pub args: Vec<String>,
 }
 
 /// Where facts are kept.
@@ -62,6 +77,7 @@ struct File {
     listen: String,
     store: String,
     metrics: Option<String>,
+    hook: Option<Vec<String>>,
     #[serde(default)]
     limits: LimitsSettings,
     #[serde(default = "default_survey")]
@@ -142,7 +158,7 @@ impl Settings {
     pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
         let survey = Elapsed::from_secs(default_survey());
         let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
-        Ok(Self { name, listen, store, metrics: None, limits: Limits::default(), survey, catalogue })
+        Ok(Self { name, listen, store, metrics: None, hook: None, limits: Limits::default(), survey, catalogue })
     }
 
     /// Reads a settings file.
@@ -189,6 +205,7 @@ impl Settings {
             listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
             store: file.store.parse().map_err(|error| rule("store", error))?,
             metrics: file.metrics.as_deref().map(address).transpose().map_err(|error| rule("metrics", error))?,
+            hook: file.hook.map(hook).transpose().map_err(|error| rule("hook", error))?,
             limits: Limits {
                 drain: seconds(drain_seconds, usual.drain),
                 step: seconds(step_seconds, usual.step),
@@ -208,6 +225,17 @@ impl Settings {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let why = |_| format!("{text:?} is no address in numbers with a port: write it as 127.0.0.1:9464");
     text.parse().map_err(why)
+}
+
+fn hook(words: Vec<String>) -> Result<HookCommand, String> {
+    let mut words = words.into_iter();
+    match words.next().map(PathBuf::from) {
+        Some(program) if program.is_absolute() => Ok(HookCommand { program, args: words.collect() }),
+        Some(program) => {
+            Err(format!("{} is no path from the root: write it as [\"/path/program\", \"arg\"]", program.display()))
+        }
+        None => Err("it names no program: write it as [\"/path/program\", \"arg\"], or leave it away".to_owned()),
+    }
 }
 
 /// What ships with this program, with what the company's own file adds.
@@ -301,6 +329,17 @@ mod tests {
         assert_eq!(settings.metrics, Some(([127, 0, 0, 1], 9464).into()));
         let error = parse(&format!("{SMALLEST}metrics = \"9464\"\n")).unwrap_err();
         assert!(error.contains("metrics") && error.contains("127.0.0.1:9464"), "{error}");
+    }
+
+    #[test]
+    fn a_hook_is_a_program_by_its_whole_path_with_its_arguments() {
+        assert_eq!(parse(SMALLEST).unwrap().hook, None);
+        let settings = parse(&format!("{SMALLEST}hook = [\"/usr/bin/page\", \"a b\"]\n")).unwrap();
+        assert_eq!(settings.hook, Some(HookCommand { program: "/usr/bin/page".into(), args: vec!["a b".to_owned()] }));
+        for words in ["[]", "[\"page\"]", "[\"\"]"] {
+            let error = parse(&format!("{SMALLEST}hook = {words}\n")).unwrap_err();
+            assert!(error.contains("hook") && error.contains("/path/program"), "{error}");
+        }
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Scrape {
         mine.map(|((_, labels), value)| (labels.get(label).cloned().unwrap_or_default(), *value)).collect()
     }
     fn one(&self, name: &str) -> f64 {
-        let values: Vec<f64> = self.0.iter().filter(|((metric, _), _)| metric == name).map(|(_, value)| *value).collect();
+        let values: Vec<f64> =
+            self.0.iter().filter(|((metric, _), _)| metric == name).map(|(_, value)| *value).collect();
         assert_eq!(values.len(), 1, "{name}");
         values[0]
     }
@@ -105,7 +106,8 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
     let held = client.reaches(&upgrade, State::Held).await;
     let scrape = until("the hold to have lasted", || async {
         let scrape = Scrape::of(address).await;
-        (scrape.one("cutover_upgrade_held_seconds") > 0.05 && scrape.one("cutover_agent_linked") == 1.0).then_some(scrape)
+        (scrape.one("cutover_upgrade_held_seconds") > 0.05 && scrape.one("cutover_agent_linked") == 1.0)
+            .then_some(scrape)
     })
     .await;
     let failures: usize = held.stages.iter().map(|stage| stage.failures.len()).sum();
@@ -128,8 +130,7 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
     assert_eq!(scrape.label_values("deployment"), ["prod"].into());
     assert_eq!(scrape.label_values("upgrade"), [upgrade.as_str()].into());
     assert_eq!(scrape.label_values("agent"), ["host-a"].into());
-    let keys: BTreeSet<&str> =
-        scrape.0.keys().flat_map(|(_, labels)| labels.keys()).map(String::as_str).collect();
+    let keys: BTreeSet<&str> = scrape.0.keys().flat_map(|(_, labels)| labels.keys()).map(String::as_str).collect();
     assert_eq!(keys, ["agent", "deployment", "phase", "state", "upgrade", "version"].into());
 
     drop(agent);
@@ -201,7 +202,8 @@ async fn a_coordinator_that_follows_says_so_and_nothing_of_upgrades() {
     leader.stop().await;
     until("the follower to lead", || async {
         let scrape = Scrape::of(address).await;
-        (scrape.label_values("upgrade") == [upgrade.as_str()].into() && scrape.one("cutover_leads") == 1.0).then_some(())
+        (scrape.label_values("upgrade") == [upgrade.as_str()].into() && scrape.one("cutover_leads") == 1.0)
+            .then_some(())
     })
     .await;
     follower.stop().await;

@@ -582,7 +582,7 @@ fn closing_comes_after_the_end_and_once() {
 
 #[test]
 fn downtime_is_from_the_first_drain_until_the_first_instance_serves_again() {
-    let mut play = play();
+    let mut play = Play::start(Seen::three().plan());
     play.until_phase(Phase::Drain);
     let drain = play.facts.iter().rfind(|fact| matches!(fact.fact, Fact::StageEntered { .. })).unwrap().at;
     let later = |millis: u64| Now { wall: Timestamp::from_millis(drain.as_millis() + millis as i64), ..now(0) };

@@ -83,16 +83,15 @@ impl Page {
             .yes(&none, leadership.is_some());
         // Exact below 2^53, and an epoch is one election.
         let epoch = leadership.map_or(0, |leadership| leadership.epoch.0);
-        self.gauge("epoch", "Number of this coordinator's leadership; 0 while it does not lead").set(&none, epoch as f64);
+        self.gauge("epoch", "Number of this coordinator's leadership; 0 while it does not lead")
+            .set(&none, epoch as f64);
     }
 
     fn agents(&mut self, leadership: &Leadership) {
         let now = leadership.now().leading_for;
         let linked = self.gauge("agent_linked", "Whether an agent of the fleet is linked to this leader");
-        let silence = self.seconds(
-            "agent_silence",
-            "How long ago this leader last heard of an agent; missing where it never has",
-        );
+        let silence = self
+            .seconds("agent_silence", "How long ago this leader last heard of an agent; missing where it never has");
         let agents: BTreeSet<_> = leadership.fleet().into_iter().map(|member| member.agent).collect();
         for agent in agents {
             let labels = vec![("agent", agent.to_string())];
@@ -105,8 +104,11 @@ impl Page {
 
     fn upgrades(&mut self, leadership: &Leadership) {
         let quarantined = leadership.quarantined() as f64;
-        self.gauge("upgrades_quarantined", "Upgrades that are not led, because this version does not understand a fact of them")
-            .set(&Labels::new(), quarantined);
+        self.gauge(
+            "upgrades_quarantined",
+            "Upgrades that are not led, because this version does not understand a fact of them",
+        )
+        .set(&Labels::new(), quarantined);
         let families = Families::new(self);
         let now = leadership.now();
         for (deployment, upgrade) in latest(leadership) {
@@ -148,7 +150,10 @@ impl Families {
         Self {
             state: page.gauge("upgrade_state", "1 for the state that the upgrade is in, 0 for every other"),
             phase: page.gauge("upgrade_phase", "1 for the phase that the upgrade is in or ended in, 0 for every other"),
-            held: page.seconds("upgrade_held", "For how long the oldest hold that is open has waited for a person; 0 without"),
+            held: page.seconds(
+                "upgrade_held",
+                "For how long the oldest hold that is open has waited for a person; 0 without",
+            ),
             open_holds: page.gauge("upgrade_open_holds", "Holds that wait for a person"),
             holds: page.counter("upgrade_holds", "Holds that there have been, decided ones included"),
             failures: page.counter("upgrade_failed_attempts", "Attempts at a step that failed"),

@@ -2,6 +2,7 @@
 
 use super::host;
 use cutover_coordinator::faults::{Faults, NoFaults, Point};
+use cutover_coordinator::settings::HookCommand;
 use cutover_coordinator::{CannotRun, Parts, Settings, clock::SystemClock, run_with};
 use cutover_proto::transport::{Endpoint, connect_lazy, listen};
 use cutover_proto::v1 as pb;
@@ -74,6 +75,7 @@ pub struct Site {
     pub backend: Backend,
     pub limits: Limits,
     pub metrics: Option<SocketAddr>,
+    pub hook: Option<HookCommand>,
 }
 
 /// A coordinator that runs.
@@ -97,7 +99,14 @@ impl Site {
     pub fn memory() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(dir.path().join("c.sock"));
-        Self { dir, endpoint, backend: Backend::Memory(MemoryStore::new()), limits: Limits::default(), metrics: None }
+        Self {
+            dir,
+            endpoint,
+            backend: Backend::Memory(MemoryStore::new()),
+            limits: Limits::default(),
+            metrics: None,
+            hook: None,
+        }
     }
     pub fn sqlite() -> Self {
         let mut site = Self::memory();
@@ -119,6 +128,7 @@ impl Site {
             Settings::new(name, endpoint.clone(), cutover_coordinator::settings::StorePlace::Memory).unwrap();
         settings.limits = self.limits.clone();
         settings.metrics = self.metrics;
+        settings.hook.clone_from(&self.hook);
         settings.survey = Elapsed::from_secs(2);
         let listening = until("the socket to be free", || async { listen(endpoint).await.ok() }).await;
         let shutdown = CancellationToken::new();

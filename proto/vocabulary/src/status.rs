@@ -95,17 +95,17 @@ impl State {
         Self::RolledBack,
         Self::TakenOver,
     ];
-    /// The word on screens, in metrics and in what a hook is told.
+    /// The word for machines, as it is stored.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Held => "held",
-            Self::GoingBack => "going back",
+            Self::GoingBack => "going-back",
             Self::Completed => "completed",
             Self::Aborted => "aborted",
-            Self::RolledBack => "rolled back",
-            Self::TakenOver => "taken over",
+            Self::RolledBack => "rolled-back",
+            Self::TakenOver => "taken-over",
         }
     }
     /// Of an ending.
@@ -127,7 +127,16 @@ impl State {
 }
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::GoingBack => "going back",
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled back",
+            Self::TakenOver => "taken over",
+        })
     }
 }
 
