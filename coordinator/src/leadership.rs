@@ -19,7 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span, error, info, info_span, warn};
+use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 /// Tasks that end with their coordinator, in whatever way that ends.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ impl Leadership {
             match self.upgrade(&latest.id).await {
                 Ok(_) => {}
                 Err(refused) if refused.code == Code::NoSuchUpgrade => {
-                    info!(upgrade = %latest.id, "this upgrade was announced and never began");
+                    info!(upgrade = %latest.id, epoch = self.epoch.0, "this upgrade was announced and never began");
                 }
                 Err(refused) if refused.code == Code::Quarantined => {}
                 Err(refused) => return Err(refused),
@@ -204,9 +204,9 @@ impl Leadership {
         }
     }
 
-    /// What every log line about an upgrade carries.
+    /// What every log line about an upgrade carries. Of the highest level, or a filter for warnings alone would take it away.
     pub(crate) fn span(&self, id: &UpgradeId) -> Span {
-        info_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0)
+        error_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0)
     }
 
     /// Starts the loop of an upgrade that was loaded or begun just now.
