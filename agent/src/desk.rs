@@ -238,7 +238,12 @@ impl DeskTask {
     fn take_in(&mut self, found: Vec<cutover_desk::Entry>) {
         for entry in found {
             let upgrade = entry.upgrade().map(tracing::field::display);
-            warn!(kind = entry.kind(), upgrade, epoch = self.desk.epoch().0, "another process of this host wrote into the journal");
+            warn!(
+                kind = entry.kind(),
+                upgrade,
+                epoch = self.desk.epoch().0,
+                "another process of this host wrote into the journal"
+            );
             let actions = self.desk.handle(Event::FoundInJournal(entry));
             self.carry_out(actions);
         }

@@ -22,8 +22,11 @@ impl Program {
     fn start(site: &Site, filter: &str) -> Self {
         let (settings, log) = (site.dir.path().join("c.toml"), site.dir.path().join("log"));
         let store = site.dir.path().join("c.db").display().to_string();
-        std::fs::write(&settings, format!("name = \"c-1\"\nlisten = \"{}\"\nstore = \"sqlite:{store}\"\n", site.endpoint))
-            .unwrap();
+        std::fs::write(
+            &settings,
+            format!("name = \"c-1\"\nlisten = \"{}\"\nstore = \"sqlite:{store}\"\n", site.endpoint),
+        )
+        .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cutover-coordinator"))
             .args(["--log-format", "json", "--log", filter, "--settings"])
             .arg(settings)
@@ -68,7 +71,8 @@ async fn every_line_about_an_upgrade_is_json_with_upgrade_and_epoch_and_its_orde
     let epoch = status.epoch.0;
     let wanted: BTreeSet<OrderId> = site.orders(&upgrade).await.into_keys().collect();
     let ended = |line: &Value| line["kind"] == "ended";
-    let lines = until("the last line", || async { Some(program.lines()).filter(|lines| lines.iter().any(ended)) }).await;
+    let lines =
+        until("the last line", || async { Some(program.lines()).filter(|lines| lines.iter().any(ended)) }).await;
     let mut named = BTreeSet::new();
     for line in lines.iter().filter(|line| concerns(line, &upgrade)) {
         assert_eq!(field(line, "upgrade").and_then(Value::as_str), Some(upgrade.as_str()), "{line}");

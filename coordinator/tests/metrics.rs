@@ -120,6 +120,10 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
     assert_eq!(scrape.one("cutover_upgrade_holds_total"), 1.0);
     assert_eq!(scrape.one("cutover_upgrade_failed_attempts_total"), failures as f64);
     assert_eq!(scrape.one("cutover_upgrade_facts_total"), held.seq as f64);
+    let page = include_str!("../../docs/watching.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name);
+    let documented: BTreeSet<&str> = rows.filter(|name| name.starts_with("cutover_")).collect();
+    assert_eq!(scrape.0.keys().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(), documented);
     let shut_out = scrape.one("cutover_upgrade_downtime_seconds");
     assert!(shut_out >= scrape.one("cutover_upgrade_held_seconds"), "{shut_out}");
     assert!(Scrape::of(address).await.one("cutover_upgrade_downtime_seconds") > shut_out);
