@@ -54,8 +54,8 @@ struct Told {
 pub(crate) async fn follow(leadership: Arc<Leadership>, hook: Arc<Hook>, handle: Handle) {
     let ended = leadership.ended.clone();
     let following = async {
+        let mut follower = Follower { leadership: &leadership, hook: &hook, handle, upgrade: None, told: 0 };
         loop {
-            let mut follower = Follower { leadership: &leadership, hook: &hook, handle: handle.clone(), upgrade: None };
             match follower.follow().await {
                 Ok(()) => return,
                 Err(why) => warn!(%why, "could not look for what is to be told to the hook; trying on"),
@@ -82,12 +82,15 @@ struct Follower<'a> {
     handle: Handle,
     /// The fold of what was read.
     upgrade: Option<Upgrade>,
+    /// What was told under this leadership, noted or not: a store that fails must not make it repeat itself.
+    told: u64,
 }
 
 impl Follower<'_> {
     async fn follow(&mut self) -> Result<(), Trouble> {
         let key = keys::hook(&self.handle.id).map_err(RegistryError::from)?;
-        let told = match self.leadership.registry.read::<Told>(&key).await? {
+        self.upgrade = None;
+        let noted = match self.leadership.registry.read::<Told>(&key).await? {
             (_, Some(told)) => told.seq,
             // It had ended before there was a hook.
             (_, None) if self.handle.now().upgrade.finished() => return Ok(()),
@@ -96,6 +99,7 @@ impl Follower<'_> {
                 0
             }
         };
+        self.told = self.told.max(noted);
         loop {
             let known = self.handle.published.borrow_and_update().upgrade.seq();
             while self.seq() < known {
@@ -109,8 +113,9 @@ impl Follower<'_> {
                         break;
                     }
                     let event = self.fold(&recorded);
-                    if let Some(event) = event.filter(|_| recorded.seq > told) {
+                    if let Some(event) = event.filter(|_| recorded.seq > self.told) {
                         self.tell(&event).await;
+                        self.told = recorded.seq;
                         self.note(recorded.seq).await?;
                     }
                     if let Fact::Ended { .. } = recorded.fact {

@@ -66,6 +66,7 @@ pub async fn persist<T, F: Future<Output = Result<Response<T>, Status>>>(call: i
 pub enum Backend {
     Memory(MemoryStore),
     Sqlite(PathBuf),
+    Other(Arc<dyn Store>),
 }
 
 /// A folder, an address and a store.
@@ -116,6 +117,7 @@ impl Site {
     pub async fn store(&self) -> Arc<dyn Store> {
         match &self.backend {
             Backend::Memory(store) => Arc::new(store.another_handle()),
+            Backend::Other(store) => store.clone(),
             Backend::Sqlite(path) => Arc::new(SqliteStore::open(path).await.unwrap()),
         }
     }
