@@ -53,9 +53,14 @@ fn field<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
     line.get(name).or_else(|| line.get("span")?.get(name))
 }
 
-/// Whether a line speaks of an upgrade: by a field, or in its words.
+/// Whether a line speaks of an upgrade: by where it comes from, by a field, or in its words.
 fn concerns(line: &Value, upgrade: &str) -> bool {
-    field(line, "upgrade").is_some() || field(line, "order").is_some() || line.to_string().contains(upgrade)
+    let target = line["target"].as_str().unwrap();
+    let machine = ["cutover_coordinator::upgrade_loop", "cutover_coordinator::hook"];
+    machine.iter().any(|module| target.starts_with(module))
+        || field(line, "upgrade").is_some()
+        || field(line, "order").is_some()
+        || line.to_string().contains(upgrade)
 }
 
 #[tokio::test(flavor = "multi_thread")]
