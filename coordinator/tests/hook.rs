@@ -154,7 +154,14 @@ async fn what_was_being_told_when_the_coordinator_died_is_told_again_and_what_wa
     client.status(&upgrade).await;
     retry(&mut client, &upgrade, held.holds[0].id.0).await;
     client.reaches(&upgrade, State::Completed).await;
-    until("the end to be told", || async { (told(&site).len() == 3).then_some(()) }).await;
+    // Stopped between its telling and its note, it would be told again, and rightly.
+    let (store, key) = (site.store().await, Key::new(format!("hooks/{upgrade}")).unwrap());
+    until("the end to be noted", || async {
+        let (_, note) = store.get(&key).await.unwrap()?;
+        let note: Value = serde_json::from_slice(&note).unwrap();
+        (note["seq"] == told(&site).get(2)?["seq"]).then_some(())
+    })
+    .await;
     coordinator.stop().await;
 
     // A coordinator that finds all told has nothing to say of it, and goes on with the next upgrade.
