@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 /// What the link tells the desk.
 pub(crate) enum ToDesk {
@@ -154,10 +154,10 @@ impl DeskTask {
         let Some(order) = self.orders.remove(&id) else { return };
         self.stops.remove(&order);
         let outcome = outcome.unwrap_or_else(|error| fell_over(&order, error));
-        match &outcome {
-            Outcome::Done(_) => info!(%order, "order done"),
-            Outcome::Failed(failure) => warn!(%order, kind = ?failure.kind, "order failed: {failure}"),
-        }
+        self.span(&order).in_scope(|| match &outcome {
+            Outcome::Done(_) => info!("order done"),
+            Outcome::Failed(failure) => warn!(kind = ?failure.kind, "order failed: {failure}"),
+        });
         self.changed.notify_one();
         self.tell_in_turn(Event::Finished { order, outcome }).await;
     }
@@ -237,7 +237,13 @@ impl DeskTask {
 
     fn take_in(&mut self, found: Vec<cutover_desk::Entry>) {
         for entry in found {
-            warn!(kind = entry.kind(), "another process of this host wrote into the journal");
+            let upgrade = entry.upgrade().map(tracing::field::display);
+            warn!(
+                kind = entry.kind(),
+                upgrade,
+                epoch = self.desk.epoch().0,
+                "another process of this host wrote into the journal"
+            );
             let actions = self.desk.handle(Event::FoundInJournal(entry));
             self.carry_out(actions);
         }
@@ -250,7 +256,7 @@ impl DeskTask {
                 Action::Journal(_) => {}
                 Action::Begin { order, stopping } => self.begin(order, stopping),
                 Action::Stop(order) => {
-                    info!(%order, "order is asked to stop");
+                    self.span(&order).in_scope(|| info!("order is asked to stop"));
                     if let Some(stop) = self.stops.get(&order) {
                         stop.cancel();
                     }
@@ -260,8 +266,15 @@ impl DeskTask {
         }
     }
 
+    /// What every log line about an order carries, those of its work too. Of the highest level, or a filter for warnings alone
+    /// would take it away.
+    fn span(&self, order: &OrderId) -> Span {
+        error_span!(parent: None, "order", upgrade = %order.upgrade, %order, epoch = self.desk.epoch().0)
+    }
+
     fn begin(&mut self, order: Box<Order>, stopping: bool) {
-        info!(order = %order.id, stopping, "order is begun");
+        let span = self.span(&order.id);
+        span.in_scope(|| info!(stopping, "order is begun"));
         // Not a child of the shutdown's token: a shutdown stops no work.
         let stop = CancellationToken::new();
         if stopping {
@@ -270,7 +283,8 @@ impl DeskTask {
         let id = order.id.clone();
         self.stops.insert(id.clone(), stop.clone());
         let perform = Arc::clone(&self.perform);
-        let task = self.work.spawn(async move { perform.perform(&order, stop).await });
+        let work = async move { perform.perform(&order, stop).await };
+        let task = self.work.spawn(work.instrument(span));
         self.orders.insert(task.id(), id);
         self.changed.notify_one();
     }
@@ -281,7 +295,7 @@ impl DeskTask {
             return;
         }
         if let AgentMessage::Refused { order, why } = &message {
-            warn!(%order, "order refused: {why}");
+            self.span(order).in_scope(|| warn!("order refused: {why}"));
         }
         self.unsent.push_back(message);
         // What a new link begins with is as much as there is.

@@ -1,6 +1,6 @@
 //! `cutover-agent`: the daemon of a host, its worker processes, and the break-glass commands.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use cutover_agent::local::{self, LocalCommand};
 use cutover_agent::run::{self, AgentError};
 use cutover_agent::settings::Settings;
@@ -32,6 +32,9 @@ enum Command {
         /// The settings file.
         #[arg(long, env = "CUTOVER_AGENT_SETTINGS", default_value = "/etc/cutover/agent.toml")]
         settings: PathBuf,
+        /// How to log, on standard error.
+        #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
+        log_format: LogFormat,
     },
     /// A worker process; started by the agent, never by hand.
     #[command(hide = true)]
@@ -46,24 +49,34 @@ enum Command {
     },
 }
 
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line; `span` has the upgrade, the order and the epoch.
+    Json,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
         Command::Work(arguments) => child::main(&arguments),
-        Command::Run { settings } => daemon(&settings),
+        Command::Run { settings, log_format } => daemon(&settings, log_format),
         Command::Local { settings, command } => by_hand(&settings, &command),
     }
 }
 
 /// Two threads: the agent mostly waits, and what is heavy runs in workers.
-fn daemon(settings: &Path) -> ExitCode {
+fn daemon(settings: &Path, format: LogFormat) -> ExitCode {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // Escapes are for people at a terminal, not for journald or a file.
-    tracing_subscriber::fmt()
-        .with_env_filter(level)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+    let terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(level).with_ansi(terminal).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+    }
     let ran = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

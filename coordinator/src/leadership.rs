@@ -3,6 +3,7 @@
 
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::hook::{self, Hook};
 use crate::links::{Claim, Links};
 use crate::registry::{Deployment, Registered, Registry, RegistryError, keys};
 use crate::settings::Settings;
@@ -18,7 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 /// Tasks that end with their coordinator, in whatever way that ends.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ pub(crate) struct Leadership {
     pub(crate) links: Links,
     pub(crate) surveys: Surveys,
     pub(crate) tasks: Tasks,
+    hook: Option<Arc<Hook>>,
     /// Cancelled when it is over; everything of it ends then.
     pub(crate) ended: CancellationToken,
     /// One start at a time: a deployment has one upgrade.
@@ -98,6 +100,7 @@ impl Leadership {
             links: Links::default(),
             surveys: Surveys::default(),
             tasks: Tasks { tracker: TaskTracker::new(), kill: means.kill.clone() },
+            hook: means.settings.hook.clone().map(|command| Arc::new(Hook::new(command))),
             ended: means.kill.child_token(),
             starting: tokio::sync::Mutex::default(),
             clock: means.clock.clone(),
@@ -121,7 +124,7 @@ impl Leadership {
             match self.upgrade(&latest.id).await {
                 Ok(_) => {}
                 Err(refused) if refused.code == Code::NoSuchUpgrade => {
-                    info!(upgrade = %latest.id, "this upgrade was announced and never began");
+                    info!(upgrade = %latest.id, epoch = self.epoch.0, "this upgrade was announced and never began");
                 }
                 Err(refused) if refused.code == Code::Quarantined => {}
                 Err(refused) => return Err(refused),
@@ -169,6 +172,11 @@ impl Leadership {
         self.entries().values().filter_map(led).collect()
     }
 
+    /// How many upgrades are shown and left alone.
+    pub(crate) fn quarantined(&self) -> usize {
+        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined { .. })).count()
+    }
+
     /// An upgrade's present entry, without looking into the store.
     pub(crate) fn entry(&self, id: &UpgradeId) -> Option<Entry> {
         self.entries().get(id).cloned()
@@ -207,13 +215,21 @@ impl Leadership {
         }
     }
 
+    /// What every log line about an upgrade carries. Of the highest level, or a filter for warnings alone would take it away.
+    pub(crate) fn span(&self, id: &UpgradeId) -> Span {
+        error_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0)
+    }
+
     /// Starts the loop of an upgrade that was loaded or begun just now.
     pub(crate) fn lead(self: &Arc<Self>, id: UpgradeId, mut loaded: Loaded) -> Handle {
         loaded.upgrade.led_by(self.epoch);
         let (handle, driver, commands) = prepare(self.clone(), id.clone(), loaded);
-        let span = info_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0);
+        let span = self.span(&id);
         self.entries().insert(id, Entry::Led(handle.clone()));
-        self.tasks.spawn(driver.run(commands).instrument(span));
+        self.tasks.spawn(driver.run(commands).instrument(span.clone()));
+        if let Some(hook) = &self.hook {
+            self.tasks.spawn(hook::follow(self.clone(), hook.clone(), handle.clone()).instrument(span));
+        }
         handle
     }
 

@@ -31,12 +31,21 @@ struct Arguments {
     /// epochs that were given since, and refuse lower ones. Ends after it.
     #[arg(long, value_name = "EPOCH")]
     epochs_above: Option<u64>,
-    /// Log as one JSON object a line.
-    #[arg(long)]
-    log_json: bool,
+    /// How to log, on standard error.
+    #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
     /// What to log, like `info` or `cutover_coordinator=debug`.
     #[arg(long, env = "CUTOVER_LOG", default_value = "info")]
     log: String,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line; `span` has the upgrade and the epoch.
+    Json,
 }
 
 fn main() -> ExitCode {
@@ -44,10 +53,9 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    if arguments.log_json {
-        log.json().init()
-    } else {
-        log.init()
+    match arguments.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
     match work(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ use cutover_vocabulary::{DeploymentName, Digest, Elapsed, OperatorName, RequestI
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// Digits of a plan's digest that are enough where only one plan begins with them.
 const SHORTEST_DIGEST: usize = 8;
@@ -320,9 +321,9 @@ impl Leadership {
         self.faults.reach(Point::BeforeAppend { upgrade: point.clone(), after_seq: 0, facts: facts.clone() }).await;
         let appended = self.store.append(self.epoch, &id, 0, &batch).await;
         self.faults.reach(Point::AfterAppend { upgrade: point, after_seq: 0, facts }).await;
-        match self.judge_append(&id, &batch, appended).await {
+        match self.judge_append(&id, &batch, appended).instrument(self.span(&id)).await {
             Verdict::Committed => {
-                tell(&batch.facts);
+                self.span(&id).in_scope(|| tell(&batch.facts));
                 self.lead(id.clone(), Loaded { upgrade, hash });
                 Ok(id)
             }

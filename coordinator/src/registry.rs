@@ -234,7 +234,7 @@ fn decode<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, RegistryErr
 /// Where everything lies.
 pub(crate) mod keys {
     use super::{InvalidKey, Key, PlanDigest};
-    use cutover_vocabulary::{DeploymentName, InstanceName, RequestId};
+    use cutover_vocabulary::{DeploymentName, InstanceName, RequestId, UpgradeId};
 
     pub(crate) const INSTANCES: &str = "instances/";
     pub(crate) const DEPLOYMENTS: &str = "deployments/";
@@ -251,6 +251,9 @@ pub(crate) mod keys {
     }
     pub(crate) fn approval(digest: &PlanDigest) -> Result<Key, InvalidKey> {
         Key::new(format!("approvals/{digest}"))
+    }
+    pub(crate) fn hook(upgrade: &UpgradeId) -> Result<Key, InvalidKey> {
+        Key::new(format!("hooks/{}", upgrade.as_str()))
     }
     pub(crate) fn request(id: &RequestId) -> Result<Key, InvalidKey> {
         Key::new(format!("requests/{}", id.as_str()))

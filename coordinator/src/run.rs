@@ -4,12 +4,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::election::{self, Shared};
 use crate::faults::{Faults, NoFaults};
 use crate::leadership::Means;
+use crate::metrics;
 use crate::services;
 use crate::settings::{Settings, StorePlace};
 use crate::sever::Severable;
 use cutover_proto::transport::Listening;
 use cutover_store::{MemoryStore, SqliteStore, Store, StoreError};
 use cutover_vocabulary::Epoch;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +32,16 @@ pub enum CannotRun {
         endpoint: String,
         /// What the transport said.
         source: tonic::transport::Error,
+    },
+    /// The address for metrics cannot be used.
+    #[error(
+        "cannot serve metrics on {address}: is another program listening there? `metrics` in the settings names it"
+    )]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The descriptors that reflection needs are damaged.
     #[error("the descriptors of the API are damaged; this is a fault of the program: install it again")]
@@ -89,6 +101,7 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     let kill = CancellationToken::new();
     let _everything_ends_with_this_future = kill.clone().drop_guard();
     let endpoint = listening.endpoint().to_string();
+    let metrics = metrics::listen(settings.metrics).await?;
     let (leading, _) = watch::channel(None);
     let shared = Arc::new(Shared { name: settings.name.clone(), store: store.clone(), leading });
     let means = Means { store, settings: Arc::new(settings), clock, faults, kill: kill.clone() };
@@ -102,6 +115,7 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     info!(%endpoint, coordinator = %shared.name, "listens");
     let served = tokio::select! {
         served = &mut server => served,
+        () = metrics::serve(metrics, &shared) => Ok(()),
         () = services::report_health(&shared, &health) => Ok(()),
         () = election::run(&shared, &means, &shutdown) => {
             last_calls.cancel();

@@ -11,6 +11,7 @@ use cutover_vocabulary::plan::Limits;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,12 +25,30 @@ pub struct Settings {
     pub listen: Endpoint,
     /// Where facts are kept.
     pub store: StorePlace,
+    /// Where `GET /metrics` is answered to Prometheus, like `127.0.0.1:9464`; nowhere by default. Plain HTTP without a password:
+    /// whoever reaches the address reads names of deployments, upgrades and agents, and how they are.
+    pub metrics: Option<SocketAddr>,
+    /// A program that is run when an upgrade is held, when clients are let in on its target, and when it ends; none by default.
+    /// `docs/watching.md` has what it is told. It runs beside the upgrade, for at most a minute, and nothing waits for it.
+    ///
+    /// Each event is told at least once: what was being told when the leader changed, the next leader tells again. Upgrade and
+    /// `seq` together tell a repetition from news. One that fails or takes too long is logged and not repeated.
+    pub hook: Option<HookCommand>,
     /// How long things may take; part of every plan.
     pub limits: Limits,
     /// How long agents have to answer a survey. A look at a storage reads every ledger once.
     pub survey: Elapsed,
     /// What is known of the ledger's releases: what ships with this program, and what the company's own file adds.
     pub catalogue: Arc<Catalogue>,
+}
+
+/// A program with its arguments. No shell reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookCommand {
+    /// Its file, from the root.
+    pub program: PathBuf,
+    /// What is given to it, word by word.
+    pub args: Vec<String>,
 }
 
 /// Where facts are kept.
@@ -67,6 +86,15 @@ struct File {
     /// for tests.
     #[schemars(example = "sqlite:/var/lib/cutover/store.db")]
     store: String,
+    /// Where `GET /metrics` is answered to Prometheus; nowhere by default. Plain HTTP without a password: whoever reaches the
+    /// address reads names of deployments, upgrades and agents, and how they are.
+    #[schemars(example = &"127.0.0.1:9464")]
+    metrics: Option<String>,
+    /// A program with its arguments that is run when an upgrade is held, when clients are let in on its target, and when it
+    /// ends; none by default. It runs beside the upgrade, for at most a minute, and nothing waits for it; each event is told at
+    /// least once. `docs/watching.md` has what it is told.
+    #[schemars(example = ["/usr/local/bin/page-somebody", "--team", "ledger"])]
+    hook: Option<Vec<String>>,
     /// How long things may take, and how many at once. Part of every plan: an upgrade keeps what it was planned with.
     #[serde(default)]
     limits: LimitsSettings,
@@ -193,7 +221,7 @@ impl Settings {
     pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
         let survey = Elapsed::from_secs(default_survey());
         let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
-        Ok(Self { name, listen, store, limits: Limits::default(), survey, catalogue })
+        Ok(Self { name, listen, store, metrics: None, hook: None, limits: Limits::default(), survey, catalogue })
     }
 
     /// Reads a settings file.
@@ -237,6 +265,8 @@ impl Settings {
             name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
             listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
             store: file.store.parse().map_err(|error| rule("store", error))?,
+            metrics: file.metrics.as_deref().map(address).transpose().map_err(|error| rule("metrics", error))?,
+            hook: file.hook.map(hook).transpose().map_err(|error| rule("hook", error))?,
             limits: Limits {
                 drain: Elapsed::from_secs(drain_seconds),
                 step: Elapsed::from_secs(step_seconds),
@@ -250,6 +280,22 @@ impl Settings {
             survey: Elapsed::from_secs(file.survey_seconds),
             catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
         })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let why = |_| format!("{text:?} is no address in numbers with a port: write it as 127.0.0.1:9464");
+    text.parse().map_err(why)
+}
+
+fn hook(words: Vec<String>) -> Result<HookCommand, String> {
+    let mut words = words.into_iter();
+    match words.next().map(PathBuf::from) {
+        Some(program) if program.is_absolute() => Ok(HookCommand { program, args: words.collect() }),
+        Some(program) => {
+            Err(format!("{} is no path from the root: write it as [\"/path/program\", \"arg\"]", program.display()))
+        }
+        None => Err("it names no program: write it as [\"/path/program\", \"arg\"], or leave it away".to_owned()),
     }
 }
 
@@ -353,6 +399,26 @@ mod tests {
         for store in ["etcd", "sqlite:c.db", ""] {
             let error = parse(&SMALLEST.replace("sqlite:/var/lib/c.db", store)).unwrap_err();
             assert!(error.contains("sqlite:/path"), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_off_until_an_address_is_named_and_a_text_that_is_none_says_what_to_write() {
+        assert_eq!(parse(SMALLEST).unwrap().metrics, None);
+        let settings = parse(&format!("{SMALLEST}metrics = \"127.0.0.1:9464\"\n")).unwrap();
+        assert_eq!(settings.metrics, Some(([127, 0, 0, 1], 9464).into()));
+        let error = parse(&format!("{SMALLEST}metrics = \"9464\"\n")).unwrap_err();
+        assert!(error.contains("metrics") && error.contains("127.0.0.1:9464"), "{error}");
+    }
+
+    #[test]
+    fn a_hook_is_a_program_by_its_whole_path_with_its_arguments() {
+        assert_eq!(parse(SMALLEST).unwrap().hook, None);
+        let settings = parse(&format!("{SMALLEST}hook = [\"/usr/bin/page\", \"a b\"]\n")).unwrap();
+        assert_eq!(settings.hook, Some(HookCommand { program: "/usr/bin/page".into(), args: vec!["a b".to_owned()] }));
+        for words in ["[]", "[\"page\"]", "[\"\"]"] {
+            let error = parse(&format!("{SMALLEST}hook = {words}\n")).unwrap_err();
+            assert!(error.contains("hook") && error.contains("/path/program"), "{error}");
         }
     }
 

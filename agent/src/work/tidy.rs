@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 /// How often it is tried, and how long after one another.
 const TRIES: u32 = 60;
@@ -66,7 +66,8 @@ pub(super) fn begin(site: &Site, order: &Order) {
         if let Err(error) = prepared.write(&site.settings) {
             warn!("{error}");
         }
-        tokio::spawn(tidy(site.worker.clone(), site.settings.clone(), prepared));
+        // Its lines name the order that let it begin.
+        tokio::spawn(tidy(site.worker.clone(), site.settings.clone(), prepared).in_current_span());
     }
 }
 

@@ -8,7 +8,7 @@ use cutover_vocabulary::status::{StageStatus, Status};
 
 /// How long lies between two moments; nothing when the clock went back.
 pub fn between(from: Timestamp, to: Timestamp) -> Elapsed {
-    Elapsed(u64::try_from(to.as_millis().saturating_sub(from.as_millis())).unwrap_or(0))
+    from.until(to)
 }
 
 /// How long a stage took, once it was left.

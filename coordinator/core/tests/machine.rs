@@ -589,3 +589,22 @@ fn closing_comes_after_the_end_and_once() {
     let again = play.ask(3, Ask::Close { reason: String::new() });
     assert!(again.facts.is_empty() && again.rejected == vec![None], "closing what is closed is no error");
 }
+
+#[test]
+fn downtime_is_from_the_first_drain_until_the_first_instance_serves_again() {
+    let mut play = Play::start(Seen::three().plan());
+    play.until_phase(Phase::Drain);
+    let drain = play.facts.iter().rfind(|fact| matches!(fact.fact, Fact::StageEntered { .. })).unwrap().at;
+    let later = |millis: u64| Now { wall: Timestamp::from_millis(drain.as_millis() + millis as i64), ..now(0) };
+    assert_eq!(play.upgrade.downtime(later(700)), Elapsed(700));
+    assert!(!play.upgrade.opened());
+    play.until_end();
+    let opened = |fact: &&Recorded| matches!(fact.fact, Fact::StepSucceeded { evidence: Evidence::Opened { .. }, .. });
+    let until = play.facts.iter().find(opened).unwrap().at;
+    assert!(play.upgrade.opened());
+    assert_eq!(play.upgrade.downtime(later(86_400_000)), drain.until(until));
+    let mut aborted = Play::start(Seen::default().plan());
+    aborted.ask(1, Ask::Abort { reason: "not today".to_owned() });
+    aborted.until_end();
+    assert_eq!(aborted.upgrade.downtime(later(700)), Elapsed(0));
+}

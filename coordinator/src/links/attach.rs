@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument as _, debug, info, info_span, warn};
+use tracing::{Instrument as _, debug, error_span, info, warn};
 
 /// Messages that wait for the transport; an agent that does not read holds up its own link only.
 const OUTGOING: usize = 64;
@@ -47,7 +47,7 @@ impl pb::agent_link_server::AgentLink for Attach {
         let (outgoing, stream) = mpsc::channel(OUTGOING);
         let tasks = leadership.tasks.clone();
         let inbound = request.into_inner();
-        let span = info_span!(parent: None, "link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
+        let span = error_span!(parent: None, "link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
         let link = async move {
             if let Err(refused) = speak(&leadership, inbound, &outgoing).await {
                 info!(code = %refused.code, "closed a link: {refused}");

@@ -30,7 +30,12 @@ pub struct Manners {
     pub refuses_once: bool,
     /// It never answers orders of this phase.
     pub ignores: Option<Phase>,
+    /// Orders of this phase fail, with [`FAILURE`].
+    pub fails: Option<Phase>,
 }
+
+/// What a failure says: with quotes, a line's end and an escape of terminals.
+pub const FAILURE: &str = "it \"did\" not\n\u{1b}[31m work \\ at 'all' $(reboot)\u{7f}";
 
 /// What an agent knows for good.
 #[derive(Debug, Default)]
@@ -248,7 +253,15 @@ impl Agent {
         }
         let evidence = host::honest(&self.seen.plan(), order, host::now(0).wall);
         let silent = self.manners.ignores == Some(order.id.phase);
-        let outcome = (!silent).then_some(Outcome::Done(evidence));
+        let failed = || Failure {
+            kind: outcome::FailureKind::Failed,
+            message: FAILURE.to_owned(),
+            remedy: "look".to_owned(),
+            effect: outcome::Effect::None,
+        };
+        let fails = self.manners.fails == Some(order.id.phase);
+        let outcome = if fails { Outcome::Failed(failed()) } else { Outcome::Done(evidence) };
+        let outcome = (!silent).then_some(outcome);
         let entry = Entry { content, outcome, revoked: false, acknowledged: false };
         journal.orders.insert(order.id.clone(), entry.clone());
         answer(&order.id, &entry)

@@ -9,5 +9,5 @@ mod agent;
 pub mod panics;
 mod site;
 
-pub use agent::{FakeAgent, Journal, Manners};
+pub use agent::{FAILURE, FakeAgent, Journal, Manners};
 pub use site::{Backend, Client, Coordinator, Site, StopAt, persist, until};

@@ -2,6 +2,7 @@
 
 use super::host;
 use cutover_coordinator::faults::{Faults, NoFaults, Point};
+use cutover_coordinator::settings::HookCommand;
 use cutover_coordinator::{CannotRun, Parts, Settings, clock::SystemClock, run_with};
 use cutover_proto::transport::{Endpoint, connect_lazy, listen};
 use cutover_proto::v1 as pb;
@@ -14,6 +15,7 @@ use cutover_vocabulary::status::{State, Status as UpgradeStatus};
 use cutover_vocabulary::{Digest, Elapsed, Order, OrderId, Recorded, UpgradeId};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,6 +66,7 @@ pub async fn persist<T, F: Future<Output = Result<Response<T>, Status>>>(call: i
 pub enum Backend {
     Memory(MemoryStore),
     Sqlite(PathBuf),
+    Other(Arc<dyn Store>),
 }
 
 /// A folder, an address and a store.
@@ -72,6 +75,8 @@ pub struct Site {
     pub endpoint: Endpoint,
     pub backend: Backend,
     pub limits: Limits,
+    pub metrics: Option<SocketAddr>,
+    pub hook: Option<HookCommand>,
 }
 
 /// A coordinator that runs.
@@ -95,7 +100,14 @@ impl Site {
     pub fn memory() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(dir.path().join("c.sock"));
-        Self { dir, endpoint, backend: Backend::Memory(MemoryStore::new()), limits: Limits::default() }
+        Self {
+            dir,
+            endpoint,
+            backend: Backend::Memory(MemoryStore::new()),
+            limits: Limits::default(),
+            metrics: None,
+            hook: None,
+        }
     }
     pub fn sqlite() -> Self {
         let mut site = Self::memory();
@@ -105,6 +117,7 @@ impl Site {
     pub async fn store(&self) -> Arc<dyn Store> {
         match &self.backend {
             Backend::Memory(store) => Arc::new(store.another_handle()),
+            Backend::Other(store) => store.clone(),
             Backend::Sqlite(path) => Arc::new(SqliteStore::open(path).await.unwrap()),
         }
     }
@@ -116,6 +129,8 @@ impl Site {
         let mut settings =
             Settings::new(name, endpoint.clone(), cutover_coordinator::settings::StorePlace::Memory).unwrap();
         settings.limits = self.limits.clone();
+        settings.metrics = self.metrics;
+        settings.hook.clone_from(&self.hook);
         settings.survey = Elapsed::from_secs(2);
         let listening = until("the socket to be free", || async { listen(endpoint).await.ok() }).await;
         let shutdown = CancellationToken::new();

@@ -84,6 +84,30 @@ pub enum State {
     TakenOver,
 }
 impl State {
+    /// Every state.
+    pub const ALL: &[Self] = &[
+        Self::Running,
+        Self::Paused,
+        Self::Held,
+        Self::GoingBack,
+        Self::Completed,
+        Self::Aborted,
+        Self::RolledBack,
+        Self::TakenOver,
+    ];
+    /// The word for machines, as it is stored.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::GoingBack => "going-back",
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled-back",
+            Self::TakenOver => "taken-over",
+        }
+    }
     /// Of an ending.
     pub fn of(ending: Ending) -> Self {
         match ending {

@@ -19,6 +19,10 @@ impl Timestamp {
     pub fn as_millis(self) -> i64 {
         self.0.as_millisecond()
     }
+    /// How long lies between this and a later moment; nothing where the clock went back.
+    pub fn until(self, later: Self) -> Elapsed {
+        Elapsed(u64::try_from(later.as_millis().saturating_sub(self.as_millis())).unwrap_or(0))
+    }
 }
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -148,6 +148,9 @@ impl Upgrade {
             // What was kept of a storage that may have been written to since is no recovery point any more.
             self.void_points();
         }
+        if stage.phase == Phase::Drain && !self.rolling() {
+            self.shut_out.get_or_insert((at, None));
+        }
         if stage.phase == Phase::Drain && !self.crossed(Border::MigrateAuthorised) {
             self.storage = None;
         }

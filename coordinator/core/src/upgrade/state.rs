@@ -139,6 +139,8 @@ pub struct Upgrade {
     pub(super) ended: Option<(Ending, Timestamp)>,
     pub(super) closed: Option<Timestamp>,
     pub(super) borders: BTreeMap<Border, Timestamp>,
+    /// With downtime: since when no instance serves, and when the first one was let in again.
+    pub(super) shut_out: Option<(Timestamp, Option<Timestamp>)>,
     pub(super) holds: BTreeMap<HoldId, Hold>,
     pub(super) next_hold: u32,
 
@@ -204,6 +206,7 @@ impl Upgrade {
             ended: None,
             closed: None,
             borders: BTreeMap::new(),
+            shut_out: None,
             holds: BTreeMap::new(),
             next_hold: 1,
             steps: Steps::new(),
@@ -294,6 +297,10 @@ impl Upgrade {
     pub fn finished(&self) -> bool {
         self.ended.is_some()
     }
+    /// Whether somebody said that its recovery points are not needed any more.
+    pub fn closed(&self) -> bool {
+        self.closed.is_some()
+    }
     /// Whether a border was crossed.
     pub fn crossed(&self, border: Border) -> bool {
         self.borders.contains_key(&border)
@@ -301,6 +308,14 @@ impl Upgrade {
     /// What it waits for a person to decide.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.values()
+    }
+    /// How many holds there have been, decided and lifted ones included.
+    pub fn holds_so_far(&self) -> u32 {
+        self.next_hold.saturating_sub(1)
+    }
+    /// Whether clients reach an instance on the target.
+    pub fn opened(&self) -> bool {
+        self.up.keys().any(|instance| self.runs_target(instance))
     }
     /// The phase it is in; none before the first and when it ended without one.
     pub fn phase(&self) -> Option<Phase> {
@@ -455,8 +470,11 @@ impl Upgrade {
             (Evidence::Proved(proof), Subject::Ledger(name)) => {
                 self.proofs.insert(name.clone(), proof.clone());
             }
-            (Evidence::Opened { version, at }, Subject::Instance(name)) => {
-                self.up.insert(name.clone(), (*at, version.clone()));
+            (Evidence::Opened { version, at: answered }, Subject::Instance(name)) => {
+                self.up.insert(name.clone(), (*answered, version.clone()));
+                if let Some((_, until)) = &mut self.shut_out {
+                    until.get_or_insert(at);
+                }
                 self.drained.remove(name);
             }
             (Evidence::Restored(restored), Subject::Ledger(name)) => {

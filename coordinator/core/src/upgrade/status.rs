@@ -48,6 +48,14 @@ impl Upgrade {
         }
     }
 
+    /// For how long clients have been shut out: from the beginning of the drain until the first instance was let in again, on
+    /// whichever version; where none was, until the end. By the wall clock of whoever led. Nothing for a roll, which shuts
+    /// nobody out.
+    pub fn downtime(&self, now: Now) -> Elapsed {
+        let Some((since, until)) = self.shut_out else { return Elapsed(0) };
+        since.until(until.or(self.ended.map(|(_, at)| at)).unwrap_or(now.wall))
+    }
+
     fn state(&self) -> State {
         match self.ended {
             Some((ending, _)) => State::of(ending),
