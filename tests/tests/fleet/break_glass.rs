@@ -1,9 +1,11 @@
 //! Going back by hand on PostgreSQL, with the commands that `local status` prints on each host and no coordinator.
 
 use crate::{LEDGERS, held};
+use cutover_tests::checks::until_phase;
 use cutover_tests::clients::check_exactly_once;
 use cutover_tests::fleet::{DATABASE, Fleet, PASSWORD, Plan};
 use cutover_tests::house::program;
+use cutover_vocabulary::Phase;
 use std::process::Command;
 
 /// What `local status` prints on a host.
@@ -41,10 +43,11 @@ fn run(fleet: &Fleet, number: usize, script: &str, connected: bool) -> Result<()
 fn the_commands_that_each_host_prints_restore_every_ledger_and_start_the_former_release() {
     let Some(mut fleet) = Fleet::new(Plan::default()) else { return };
     let broken = fleet.dir().join("reads-fail");
-    std::fs::write(&broken, "").unwrap();
     fleet.fault(&format!("1.4.6:NUMARY_SIM_FAIL_READS={}", broken.display()));
     let writer = fleet.writer();
     let upgrade = fleet.begin();
+    assert!(until_phase(&fleet.voice, &upgrade, Phase::Migrate), "it never migrated");
+    std::fs::write(&broken, "").unwrap();
     held(&fleet, &upgrade);
     fleet.kill_coordinator();
 
