@@ -635,14 +635,12 @@ impl Simulation {
             return false;
         };
         let (reason, evidence) = ("burnt down".to_owned(), "no session from its address".to_owned());
-        match self.ask(Ask::Excuse { instance, reason, evidence }) {
-            Some(Some(Rejected::RunnerNeeded { .. } | Rejected::LastMember(_))) => {
-                self.say(|| format!("{name} is back"));
-                let host = self.host(&name);
-                host.dead = false;
-                host.running = !host.fenced;
-            }
-            Some(_) | None => {}
+        let answer = self.ask(Ask::Excuse { instance, reason, evidence });
+        if let Some(Some(Rejected::RunnerNeeded { .. } | Rejected::LastMember(_))) = answer {
+            self.say(|| format!("{name} is back"));
+            let host = self.host(&name);
+            host.dead = false;
+            host.running = !host.fenced;
         }
         true
     }
