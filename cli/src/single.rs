@@ -73,7 +73,7 @@ async fn inside(
     );
     let context = Context { next: Next::GoOn(again), ..context.clone() };
     if args.close {
-        return close(&context, &client, deployment).await;
+        return close(&context, &client, deployment, args.reason.as_deref().unwrap_or_default()).await;
     }
     if let Some(upgrade) = unfinished(&client, deployment).await? {
         context.screen.line(&format!("Going on with upgrade {upgrade}, which has not ended."));
@@ -82,7 +82,7 @@ async fn inside(
         }
         let status = client.status(&upgrade).await?;
         if let (Some(choice), Some(hold)) = (args.decide, status.holds.first()) {
-            client.decide(&upgrade, hold.id, choice, &args.reason).await?;
+            client.decide(&upgrade, hold.id, choice, args.why()).await?;
         }
         return follow_on(&context, &client, &upgrade).await;
     }
@@ -90,7 +90,7 @@ async fn inside(
     plans::show(&context, &plan, (!args.yes).then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {
         Exit::NeedsApproval if args.yes => {
-            let approval = client.approve(plan.digest(), &args.reason, &args.answers.by_question()).await?;
+            let approval = client.approve(plan.digest(), args.why(), &args.answers.by_question()).await?;
             plans::show_approval(&context, &plan, &approval, Rows::Counted)?;
         }
         Exit::Done => {}
@@ -114,14 +114,14 @@ async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId) -> R
 }
 
 /// Says that the recovery points of the newest upgrade are not needed any more.
-async fn close(context: &Context, client: &Client, deployment: &DeploymentName) -> Result<Exit, Trouble> {
+async fn close(context: &Context, client: &Client, deployment: &DeploymentName, reason: &str) -> Result<Exit, Trouble> {
     let upgrades = client.list().await?;
     let Some(newest) = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str()) else {
         return Err(Trouble::usage(format!("{deployment} has had no upgrade here")));
     };
     let upgrade = cutover_proto::malformed::text("id", &newest.id)
         .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })?;
-    let status = client.steer(&upgrade, Steer::Close, "closed by `cutover single`").await?;
+    let status = client.steer(&upgrade, Steer::Close, reason).await?;
     context.screen.line(&format!("Upgrade {} is closed.", status.id));
     context.screen.value(&serde_json::json!({ "status": status }))?;
     Ok(Exit::Done)

@@ -26,15 +26,12 @@ pub fn describe(recorded: &Recorded) -> String {
         }
         Fact::StageEntered { stage, run, .. } => {
             let again = if *run > 1 { format!(" (for the {run}. time)") } else { String::new() };
-            format!("{}{again}: {}", stage.phase, purpose(stage.phase))
+            format!("{}{again}: {}", stage.phase, purpose(*stage))
         }
         Fact::BorderCrossed { border } => match border {
-            Border::MigrateAuthorised => {
-                "the storage may be migrated from here on; going back means restoring, and loses nothing".to_owned()
-            }
-            Border::OpenAuthorised => {
-                "clients may be let in from here on; going back would lose what they write".to_owned()
-            }
+            // What going back costs from here is another thing in a roll; the plan, the holds and `--what-if` say it.
+            Border::MigrateAuthorised => "the storage may be migrated from here on".to_owned(),
+            Border::OpenAuthorised => "clients may be let in on the target from here on".to_owned(),
         },
         Fact::AttemptOpened { order } => {
             let again = if order.id.attempt > 1 { format!(", attempt {}", order.id.attempt) } else { String::new() };
@@ -48,7 +45,7 @@ pub fn describe(recorded: &Recorded) -> String {
         Fact::RevokeAsked { order } => format!("{}: asked its agent to leave it", step(order)),
         Fact::Revoked { order, settlement } => match settlement {
             Settlement::NeverBegun => format!("{}: left, it was never begun", step(order)),
-            Settlement::Stopped(failure) => format!("{}: stopped; {}", step(order), failed(failure)),
+            Settlement::Stopped(failure) => format!("{}: withdrawn; {}", step(order), failed(failure)),
             Settlement::Finished(outcome) => format!("{}: it had finished: {}", step(order), came_of(outcome)),
         },
         Fact::LateOutcome { order, outcome } => {
@@ -85,9 +82,7 @@ pub fn describe(recorded: &Recorded) -> String {
         Fact::Ended { ending, reason } => match ending {
             Ending::Completed => "completed: all instances answer on the new version".to_owned(),
             Ending::Aborted => "aborted: the former version serves, no data was touched".to_owned(),
-            Ending::RolledBack => {
-                "rolled back: the ledgers are what they were, the former version serves, no write was lost".to_owned()
-            }
+            Ending::RolledBack => "rolled back: the former version serves, no write was lost".to_owned(),
             Ending::TakenOver => {
                 let reason = reason.as_deref().unwrap_or("a person took it over");
                 format!(
@@ -142,8 +137,13 @@ fn came_of(outcome: &Outcome) -> String {
     }
 }
 
-fn purpose(phase: Phase) -> &'static str {
-    match phase {
+fn purpose(stage: Stage) -> &'static str {
+    match (stage.phase, stage.wave) {
+        (Phase::Drain, Some(_)) => return "stop the instances of this wave cleanly; the others serve",
+        (Phase::ConfirmDrained, Some(_)) => return "prove once more that the instances of this wave are down",
+        (_, _) => {}
+    }
+    match stage.phase {
         Phase::Preflight => "is everything still as the plan saw it?",
         Phase::Stage => "have the target release unpacked and verified on every host",
         Phase::Rehearse => "migrate a copy, and start the target on it",

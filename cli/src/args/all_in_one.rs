@@ -122,12 +122,18 @@ pub struct SingleArgs {
     /// Say that the recovery points of the newest upgrade are not needed any more; nothing else is done.
     #[arg(long, conflicts_with_all = ["yes", "decide"])]
     pub close: bool,
-    /// Why; stored with the approval and the decision.
-    #[arg(long, value_name = "TEXT", default_value = "agreed to on the command line")]
-    pub reason: String,
+    /// Why; stored with the approval and the decision, and needed to close an upgrade that a person took over.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// Answers to the plan's questions.
     #[command(flatten)]
     pub answers: super::Answers,
+}
+impl SingleArgs {
+    /// Why, where that need not be said.
+    pub fn why(&self) -> &str {
+        self.reason.as_deref().unwrap_or("agreed to on the command line")
+    }
 }
 
 /// A program with a settings file.

@@ -40,7 +40,14 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Troub
     show_approval(context, &plan, &approval, Rows::Listed)?;
     let mut page = Page::new(context.screen.ink);
     page.heading("Next");
-    page.command(4, &context.next.start(plan.digest()));
+    let open: Vec<_> = plan.binding.questions.keys().filter(|id| !approval.answers.contains_key(*id)).collect();
+    if open.is_empty() {
+        page.command(4, &context.next.start(plan.digest()));
+    } else {
+        page.paragraph(2, "It starts only once every question is answered:");
+        let answers: String = open.iter().map(|id| format!(" --answer '{id}=WHAT WAS SEEN TO'")).collect();
+        page.command(4, &format!("{}{answers}", context.next.approve(plan.digest())));
+    }
     context.screen.page(&page.finish());
     Ok(Exit::Done)
 }

@@ -65,6 +65,11 @@ impl Next {
     pub fn resume(&self, upgrade: &UpgradeId) -> String {
         self.with(&format!("resume {upgrade}"), "")
     }
+    /// Ends an upgrade that a person took over.
+    pub fn close_by_hand(&self, upgrade: &UpgradeId) -> String {
+        let reason = "--reason 'WHAT BECAME OF IT'";
+        self.with(&format!("close {upgrade} {reason}"), &format!("--close {reason}"))
+    }
     /// Lets go of the recovery points.
     pub fn close(&self, upgrade: &UpgradeId) -> String {
         self.with(&format!("close {upgrade}"), "--close")

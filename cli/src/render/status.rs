@@ -8,6 +8,7 @@ use super::stages;
 use super::words;
 use cutover_proto::v1::UpgradeSummary;
 use cutover_vocabulary::Elapsed;
+use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::status::{State, Status};
 
 /// The whole page.
@@ -156,6 +157,14 @@ pub fn holds(page: &mut Page, status: &Status, next: &Next) {
     }
     if status.state == State::Held {
         page.heading("Next");
+        if status.holds.iter().any(|hold| matches!(hold.reason, HoldReason::TakenOver { .. })) {
+            page.paragraph(
+                2,
+                "Nothing else is decided here. Once the person on the host is done, end it with what became of it:",
+            );
+            page.command(4, &next.close_by_hand(&status.id));
+            return;
+        }
         page.paragraph(2, "Choose one of the commands above.");
         if status.paused {
             page.paragraph(2, "It is paused as well: after that it goes on only with");

@@ -3,6 +3,7 @@
 //! a time and in pairs; the points come from the run itself, so a new phase is covered by itself.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
+mod durable;
 mod hosts;
 #[path = "../../../coordinator/core/tests/support/mod.rs"]
 mod support;

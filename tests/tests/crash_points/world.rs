@@ -1,6 +1,7 @@
 //! A coordinator, an agent and a host as data. What is durable survives a crash; everything else is forgotten.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 
+use crate::durable::is_durable;
 use crate::hosts::{Host, Storage};
 use crate::support::{self, Seen, agent, now, operator, request};
 use cutover_core::upgrade::{Ask, Input, Upgrade, Want, decide, start};
@@ -419,6 +420,7 @@ impl World {
 
     fn act(&mut self, actions: Vec<Action>) -> Result<(), Stopped> {
         for action in actions {
+            assert!(is_durable(&action, &self.host().journal), "I7: {action:?} could be forgotten");
             match action {
                 Action::Journal(entry) => {
                     self.point("before journal write")?;

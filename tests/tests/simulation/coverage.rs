@@ -144,8 +144,8 @@ impl Coverage {
 /// Every way in which each plan can end: where nothing is migrated, nothing is rolled back by restoring but by moving back.
 fn endings() -> Vec<String> {
     let every = [Ending::Completed, Ending::Aborted, Ending::RolledBack, Ending::TakenOver];
-    let of = |plan: &crate::simulation::PlanKind| every.map(|ending| format!("{plan:?}, {ending:?}"));
-    crate::simulation::PlanKind::ALL.iter().flat_map(of).collect()
+    let of = |plan: &crate::plans::PlanKind| every.map(|ending| format!("{plan:?}, {ending:?}"));
+    crate::plans::PlanKind::ALL.iter().flat_map(of).collect()
 }
 
 impl fmt::Display for Coverage {

@@ -8,18 +8,22 @@
 
 mod coordinator;
 mod coverage;
+#[path = "../crash_points/durable.rs"]
+mod durable;
 #[path = "../crash_points/hosts.rs"]
 mod hosts;
 mod mishap;
-mod simulation;
+mod plans;
 #[path = "../../../coordinator/core/tests/support/mod.rs"]
 mod support;
+mod world;
 
 use coverage::Coverage;
-use simulation::Simulation;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use world::Simulation;
 
 /// How many upgrades the test plays.
 const UPGRADES: u64 = 2_400;

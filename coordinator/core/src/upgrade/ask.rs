@@ -72,6 +72,9 @@ impl Draft {
 
     fn decide_hold(&mut self, by: Cause, id: HoldId, choice: Choice, reason: &str) -> Result<(), Rejected> {
         let hold = self.upgrade.holds.get(&id).ok_or(Rejected::NoSuchHold(id))?.clone();
+        if self.upgrade.taken_over() && !matches!(hold.reason, HoldReason::TakenOver { .. }) {
+            return Err(Rejected::NothingToDo("a person took it over on a host: `close` ends it"));
+        }
         if !hold.offers(choice) {
             let offered = hold.choices.iter().map(|offer| offer.choice.word()).collect::<Vec<_>>().join(", ");
             return Err(Rejected::NotOffered { hold: id, choice, offered });

@@ -13,7 +13,8 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             Source::ThisHost,
             "it was declared, and no agent has ever spoken for it",
             format!(
-                "start the agent that names {name} in its settings; or let it go with `cutover member excuse {} {name}`",
+                "start the agent that names {name} in its settings; or let it go with `cutover member excuse {} {name} \
+                 --reason TEXT --evidence TEXT`",
                 case.ask.deployment
             ),
         )
