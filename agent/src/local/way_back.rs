@@ -31,7 +31,7 @@ pub(super) fn with_points(
     let name = format!("aside-by-hand-{}", machine::now().as_millis());
     let aside = settings.recovery().join(upgrade).join(name);
     line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
-    let mut found = None;
+    let mut looked_at = false;
     for manifest in manifests {
         match &manifest.storage {
             StorageIdentity::Sqlite { directory, db_name, .. } => {
@@ -42,8 +42,9 @@ pub(super) fn with_points(
                 put_file_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
             }
             StorageIdentity::Postgres { system_identifier, database, .. } => {
-                if found.replace(()).is_none() {
+                if !looked_at {
                     same_database(text, system_identifier, database);
+                    looked_at = true;
                 }
                 put_schema_back(text, &aside, manifest);
             }
@@ -148,9 +149,11 @@ fn same_database(text: &mut String, system_identifier: &str, database: &str) {
     let wanted = shell(&format!("{system_identifier}/{database}"));
     line(text, format_args!("  [ \"$(psql -X -Atc {})\" = {wanted} ]", shell(sql)));
     line(text, format_args!("  # nobody else is there: the instances of all hosts are stopped"));
-    let sql = "SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE datname = current_database() \
-               AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
-    line(text, format_args!("  [ -z \"$(psql -X -Atc {})\" ]", shell(sql)));
+    // Of sessions of other roles a role without rights sees no more than that they are there; the server's own have no role. A
+    // number, because a query that failed must not pass for nobody.
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+               AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'";
+    line(text, format_args!("  [ \"$(psql -X -Atc {})\" = 0 ]", shell(sql)));
 }
 
 /// PostgreSQL: a schema that records other migrations than were kept is moved aside and the one that was kept takes its name, in

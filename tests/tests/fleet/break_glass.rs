@@ -7,6 +7,7 @@ use cutover_tests::fleet::{DATABASE, Fleet, PASSWORD, Plan};
 use cutover_tests::house::program;
 use cutover_vocabulary::Phase;
 use std::process::Command;
+use std::time::Duration;
 
 /// What `local status` prints on a host.
 fn status(fleet: &Fleet, number: usize) -> String {
@@ -39,6 +40,28 @@ fn run(fleet: &Fleet, number: usize, script: &str, connected: bool) -> Result<()
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
+/// A session of a role of which the ledger's may see nothing but that it is there.
+struct Stranger(std::process::Child);
+impl Stranger {
+    fn connect(fleet: &Fleet) -> Self {
+        fleet.sql("REVOKE pg_read_all_stats FROM ledger; CREATE ROLE stranger LOGIN SUPERUSER PASSWORD 'x'");
+        let url = fleet.cluster.url("stranger", "x", DATABASE);
+        let mut command = Command::new("psql");
+        command.args(["-X", "-c", "SELECT pg_sleep(120)", &url]).stdout(std::process::Stdio::null());
+        let session = Self(command.spawn().unwrap());
+        let there = "SELECT 1 FROM pg_stat_activity WHERE usename = 'stranger'";
+        let appears = || (fleet.sql(there).trim() == "1").then_some(());
+        cutover_tests::until("the stranger is connected", Duration::from_secs(20), appears);
+        session
+    }
+}
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 #[test]
 fn the_commands_that_each_host_prints_restore_every_ledger_and_start_the_former_release() {
     let Some(mut fleet) = Fleet::new(Plan::default()) else { return };
@@ -61,6 +84,11 @@ fn the_commands_that_each_host_prints_restore_every_ledger_and_start_the_former_
     let script = commands(&printed[runner[0] - 1], "(or run all of it with `sh -e`)");
     assert!(run(&fleet, runner[0], &script, false).unwrap_err().contains("first export PGHOST"));
     let migrated = fleet.sql("SELECT count(*) FROM main.migrations");
+    let stranger = Stranger::connect(&fleet);
+    assert!(run(&fleet, runner[0], &script, true).is_err(), "it goes on beside somebody else");
+    assert_eq!(fleet.sql("SELECT count(*) FROM main.migrations"), migrated);
+    drop(stranger);
+    fleet.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'stranger'");
     run(&fleet, runner[0], &script, true).unwrap_or_else(|error| panic!("{script}\n{error}"));
     assert_ne!(fleet.sql("SELECT count(*) FROM main.migrations"), migrated, "what was migrated was moved aside");
     for number in &others {
