@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file of the agent's own that cannot be read or written.
@@ -39,6 +39,12 @@ pub fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> F
 /// Makes a folder (mode 0700) and those above it; one that exists is left alone.
 pub fn folder(path: &Path) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("create", path))
+}
+
+/// Makes a folder and those above it, for everybody to look into (mode 0755).
+pub fn open_folder(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(io_error("create", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(io_error("open for everybody", path))
 }
 
 /// Writes a value as JSON so that a reader sees the old content or the new, whatever happens meanwhile; returns once it

@@ -2,12 +2,12 @@
 
 use crate::files::FileError;
 use crate::perform::Perform;
-use crate::service::{Role, ServiceError};
+use crate::service::ServiceError;
 use crate::settings::{Settings, SettingsError};
 use crate::work::{self, Site};
 use crate::worker::{Program, WorkFolder};
 use async_trait::async_trait;
-use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::instance::{InstanceReport, Manager};
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
 use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,11 +36,15 @@ impl Host {
     pub async fn start_services(&self) -> Vec<(InstanceName, Result<(), ServiceError>)> {
         work::resume_tidying(&self.site);
         let mut results = Vec::new();
-        for service in self.site.services().filter(|service| service.settings().start) {
+        for service in self
+            .site
+            .services()
+            .filter(|service| service.settings().manager == Manager::Process && service.settings().start)
+        {
             let standing = service.fence().read().map(|fence| fence.standing);
             let result = match standing {
                 Ok(true) => continue,
-                Ok(false) => service.start(Role::Service, service.settings().command.clone(), Vec::new(), None).await,
+                Ok(false) => service.start().await,
                 Err(error) => Err(error.into()),
             };
             results.push((service.name().clone(), result));

@@ -8,12 +8,11 @@ mod way_back;
 
 use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
-use crate::release::switch;
+use crate::release::{ReleaseError, switch};
 use crate::run::journal_file;
 use crate::service::fence::FenceFile;
-use crate::service::process::ProcessService;
-use crate::service::{Role, ServiceError};
-use crate::settings::{InstanceSettings, Settings};
+use crate::service::{Role, Service, ServiceError};
+use crate::settings::Settings;
 use crate::worker::Program;
 use cutover_desk::Entry;
 use cutover_storage::StorageError;
@@ -24,7 +23,6 @@ use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, Phase, UpgradeId
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
@@ -46,6 +44,18 @@ pub enum LocalCommand {
     },
     /// Start an instance with its own arguments; refused while it is fenced.
     Start {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// Have an instance start what it started before an upgrade. Starts and stops nothing.
+    SwitchBack {
+        /// Before which upgrade.
+        upgrade: UpgradeId,
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// Let a unit start the binary that lies at its command's path now; its guard refuses any other.
+    Allow {
         /// Which instance.
         instance: InstanceName,
     },
@@ -89,6 +99,9 @@ pub enum LocalError {
     /// A service.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// Its binary.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
     /// A recovery point.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -119,12 +132,21 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
-            service.start(Role::Service, service.settings().command.clone(), Vec::new(), None).await?;
-            Ok(match service.run_state() {
+            service.start().await?;
+            Ok(match service.run_state().await {
                 RunState::Running { pid } => format!("{instance} runs as process {pid}\n"),
-                RunState::Stopped => format!("{instance} ended at once: {}\n", service.last_words(Role::Service)),
+                RunState::Stopped => format!("{instance} ended at once: {}\n", service.last_words(Role::Service).await),
                 RunState::Unknown { why } => format!("{instance} was started; {why}\n"),
             })
+        }
+        LocalCommand::SwitchBack { upgrade, instance } => {
+            let binary = service(settings, instance)?.switch_back(upgrade).await?;
+            Ok(format!("{instance} starts what it started before upgrade {upgrade} (sha256 {binary})\n"))
+        }
+        LocalCommand::Allow { instance } => {
+            let service = service(settings, instance)?;
+            service.allow().await?;
+            Ok(format!("{instance} may start what lies at {} now\n", service.settings().command.display()))
         }
         LocalCommand::Takeover { upgrade, note } => {
             let (mut journal, entries) = Journal::beside(&journal_file(&settings.state)).await?;
@@ -144,18 +166,13 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
     }
 }
 
-fn service(settings: &Settings, name: &InstanceName) -> Result<ProcessService, LocalError> {
+fn service(settings: &Settings, name: &InstanceName) -> Result<Service, LocalError> {
     let Some(instance) = settings.instance(name) else {
         let known: Vec<&str> = settings.instances.iter().map(|instance| instance.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(LocalError::UnknownInstance { name: name.clone(), settings: settings.file.clone(), known });
     };
-    Ok(process(settings, instance, Program::current().map_err(LocalError::Program)?))
-}
-
-fn process(settings: &Settings, instance: &InstanceSettings, launcher: Program) -> ProcessService {
-    let dir = settings.instance_dir(&instance.name);
-    ProcessService::new(Arc::new(instance.clone()), dir, settings.file.clone(), launcher)
+    Ok(Service::new(settings, instance, &Program::current().map_err(LocalError::Program)?))
 }
 
 async fn status(settings: &Settings) -> Result<String, LocalError> {
@@ -164,7 +181,7 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
     let entries = if journal.exists() { Journal::beside(&journal).await?.1 } else { Vec::new() };
     let launcher = Program::current().map_err(LocalError::Program)?;
     for instance in &settings.instances {
-        let service = process(settings, instance, launcher.clone());
+        let service = Service::new(settings, instance, &launcher);
         let fence = service.fence().read()?;
         let fenced = if fence.standing {
             format!("FENCED since {} by {} (generation {})", fence.since, fence.by, fence.generation)
@@ -173,9 +190,14 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
         };
         line(
             &mut text,
-            format_args!("\ninstance {} of {}: {}, {fenced}", instance.name, instance.deployment, service.run_state()),
+            format_args!(
+                "\ninstance {} of {}: {}, {fenced}",
+                instance.name,
+                instance.deployment,
+                service.run_state().await
+            ),
         );
-        if let Some(closed) = service.running(Role::Closed)? {
+        if let Some(closed) = service.running(Role::Closed).await? {
             line(
                 &mut text,
                 format_args!(
@@ -213,13 +235,15 @@ async fn status(settings: &Settings) -> Result<String, LocalError> {
                     format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"),
                 );
             }
-            Latest::Here(_) | Latest::WentBack(_) => way_back::with_points(&mut text, settings, upgrade, manifests)?,
+            Latest::Here(_) | Latest::WentBack(_) => {
+                way_back::with_points(&mut text, settings, upgrade, manifests).await?
+            }
         }
     }
     if let Some(upgrade) = elsewhere
         && changed_here(settings, upgrade)?
     {
-        way_back::without_points(&mut text, settings, upgrade)?;
+        way_back::without_points(&mut text, settings, upgrade).await?;
     }
     Ok(text)
 }

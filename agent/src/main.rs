@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use cutover_agent::local::{self, LocalCommand};
 use cutover_agent::run::{self, AgentError};
-use cutover_agent::settings::Settings;
+use cutover_agent::service::systemd::{guard_main, settings_now};
 use cutover_agent::worker::{Program, child};
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -36,6 +36,12 @@ enum Command {
         #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
         log_format: LogFormat,
     },
+    /// Whether an instance may start what lies at its command's path; a unit's guard runs this before every start.
+    #[command(hide = true)]
+    Guard {
+        /// The instance's folder in the agent's state directory.
+        folder: PathBuf,
+    },
     /// A worker process; started by the agent, never by hand.
     #[command(hide = true)]
     Work(child::Arguments),
@@ -62,6 +68,14 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
         Command::Work(arguments) => child::main(&arguments),
+        Command::Guard { folder } => match guard_main(&folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // To the journal of the unit that is refused.
+                let _ = writeln!(io::stderr(), "cutover-agent: {}", with_causes(&error));
+                ExitCode::FAILURE
+            }
+        },
         Command::Run { settings, log_format } => daemon(&settings, log_format),
         Command::Local { settings, command } => by_hand(&settings, &command),
     }
@@ -93,7 +107,7 @@ fn daemon(settings: &Path, format: LogFormat) -> ExitCode {
 }
 
 async fn until_signal(settings: &Path) -> Result<(), AgentError> {
-    let settings = Settings::load(settings)?;
+    let settings = settings_now(settings).await?;
     let worker = Program::current().map_err(AgentError::Start)?;
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Start)?;
@@ -111,11 +125,12 @@ async fn until_signal(settings: &Path) -> Result<(), AgentError> {
 }
 
 fn by_hand(settings: &Path, command: &LocalCommand) -> ExitCode {
-    let done = Settings::load(settings).map_err(|error| with_causes(&error)).and_then(|settings| {
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-        runtime.block_on(local::run(&settings, command)).map_err(|error| with_causes(&error))
-    });
+    let run = async {
+        let settings = settings_now(settings).await.map_err(|error| with_causes(&error))?;
+        local::run(&settings, command).await.map_err(|error| with_causes(&error))
+    };
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let done = runtime.map_err(|error| format!("cannot start: {error}")).and_then(|runtime| runtime.block_on(run));
     let (text, code) = match &done {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err(text) => (text, ExitCode::FAILURE),

@@ -14,7 +14,7 @@ use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Version};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -94,6 +94,13 @@ pub struct ReleasesSettings {
     /// stands for the version. The default has both names that the ledger's releases ever had.
     #[schemars(example = ["v{version}/SHA256SUMS"])]
     pub checksums: Vec<String>,
+    /// Where releases are unpacked, `VERSION/numary` below it. Readable for everybody: services start from there as their own
+    /// users.
+    #[schemars(
+        extend("format" = PATH, "x-default" = "`releases` in `state`; `/opt/cutover/releases` where an instance is a unit"),
+        example = "/opt/numary/releases"
+    )]
+    pub unpacked: Option<PathBuf>,
     /// The largest binary that is unpacked. The ledger's are about 40 MB.
     #[schemars(example = 536_870_912)]
     pub max_binary_bytes: u64,
@@ -114,13 +121,19 @@ pub struct InstanceSettings {
     /// The deployment it belongs to: all instances that share its storage.
     #[schemars(with = "String", example = &"prod")]
     pub deployment: DeploymentName,
-    /// What runs it. Only `process` yet: the agent starts and watches it itself, and nothing else keeps it down.
-    #[schemars(with = "String", example = &"process")]
+    /// What runs it: `systemd`, a unit of this host; or `process`: the agent starts and watches it itself, and nothing else
+    /// keeps it down.
+    #[schemars(with = "String", example = &"systemd")]
     pub manager: Manager,
+    /// The unit, for the manager `systemd`. Its command, arguments, environment and user are read from it, anew for every step,
+    /// and the keys here that say the same may not be used.
+    #[schemars(example = "numary.service")]
+    pub unit: Option<String>,
     /// The ledger's binary as the service starts it. A link into the agent's `releases` folder, or a plain file: a plain
     /// file is kept beside itself as `NAME.before-UPGRADE` and replaced by such a link when a release is switched for the
     /// first time.
-    #[schemars(extend("format" = PATH), example = "/opt/numary/numary")]
+    #[serde(default)]
+    #[schemars(extend("format" = PATH, "x-default" = "required for the manager `process`"), example = "/opt/numary/numary")]
     pub command: PathBuf,
     /// Its arguments. May hold secrets: never shown.
     #[serde(default = "default_args")]
@@ -147,7 +160,8 @@ pub struct InstanceSettings {
     /// The user it runs as. Must be the agent's own for the manager `process`.
     #[schemars(extend("x-default" = "the agent's user"), example = &"root")]
     pub user: Option<String>,
-    /// Whether the agent starts it when the agent itself starts, unless it is fenced or runs already.
+    /// Whether the agent starts it when the agent itself starts, unless it is fenced or runs already. A unit is started by
+    /// systemd, never by this.
     #[serde(default = "default_true")]
     #[schemars(example = false)]
     pub start: bool,
@@ -168,6 +182,24 @@ pub struct InstanceSettings {
     #[serde(default = "default_30")]
     #[schemars(example = 120)]
     pub start_seconds: u64,
+    /// Whom its unit runs as; the agent itself for the manager `process`.
+    #[serde(skip)]
+    pub account: Option<Account>,
+    /// Why its unit could not be read, where that is so.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
+}
+
+/// Where releases are unpacked that units start: the agent's own directory is closed to their users.
+const PUBLIC_RELEASES: &str = "/opt/cutover/releases";
+
+/// A user of this host, by numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
 }
 
 /// What the ledger is started with where nothing else is said.
@@ -221,13 +253,19 @@ impl Settings {
         if let Some(recovery) = &self.recovery {
             absolute("recovery", recovery)?;
         }
+        if let Some(unpacked) = &self.releases.unpacked {
+            absolute("releases: unpacked", unpacked)?;
+        }
         let mut seen = BTreeMap::new();
         for instance in &self.instances {
             let name = &instance.name;
             if seen.insert(name, ()).is_some() {
                 return Err(format!("two instances are named {name}: give each its own name"));
             }
-            absolute(&format!("instance {name}: command"), &instance.command)?;
+            match instance.manager {
+                Manager::Process => instance.check_process()?,
+                Manager::Systemd => instance.check_unit()?,
+            }
             for (key, path) in [
                 ("env_file", &instance.env_file),
                 ("home", &instance.home),
@@ -236,23 +274,6 @@ impl Settings {
                 if let Some(path) = path {
                     absolute(&format!("instance {name}: {key}"), path)?;
                 }
-            }
-            match instance.manager {
-                Manager::Process => {}
-                Manager::Systemd => {
-                    return Err(format!(
-                        "instance {name}: manager = \"systemd\" is not supported yet; use \"process\""
-                    ));
-                }
-            }
-            if let Some(user) = &instance.user
-                && Some(user.as_str()) != std::env::var("USER").ok().as_deref()
-                && !(user == "root" && rustix::process::geteuid().is_root())
-            {
-                return Err(format!(
-                    "instance {name}: user = {user:?} is not the user that the agent runs as; run the agent as {user:?}, or \
-                     leave the key away"
-                ));
             }
         }
         Ok(())
@@ -264,7 +285,7 @@ impl Settings {
     /// [`SettingsError::State`] when it cannot be made, or when others may enter it.
     pub fn prepare(&self) -> Result<(), SettingsError> {
         let refuse = |path: &Path, what: String| SettingsError::State { path: path.to_owned(), what };
-        for folder in [&self.state, &self.work(), &self.unpacked(), &self.scratch(), &self.recovery()] {
+        for folder in [&self.state, &self.work(), &self.scratch(), &self.recovery()] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
                 refuse(folder, format!("{error}; it must be a directory that the agent may write to"))
             })?;
@@ -298,7 +319,13 @@ impl Settings {
     }
     /// Where releases are unpacked: `releases/VERSION/numary`.
     pub fn unpacked(&self) -> PathBuf {
-        self.state.join("releases")
+        match &self.releases.unpacked {
+            Some(folder) => folder.clone(),
+            None if self.instances.iter().any(|instance| instance.manager == Manager::Systemd) => {
+                PUBLIC_RELEASES.into()
+            }
+            None => self.state.join("releases"),
+        }
     }
     /// Where copies lie that are removed afterwards.
     pub fn scratch(&self) -> PathBuf {
@@ -315,6 +342,57 @@ impl Settings {
 }
 
 impl InstanceSettings {
+    /// The unit's name; empty for the manager `process`.
+    pub fn unit_name(&self) -> &str {
+        self.unit.as_deref().unwrap_or_default()
+    }
+
+    fn check_process(&self) -> Result<(), String> {
+        let name = &self.name;
+        if self.unit.is_some() {
+            return Err(format!("instance {name}: unit is for manager = \"systemd\""));
+        }
+        if !self.command.is_absolute() {
+            let command = self.command.display().to_string();
+            return Err(format!("instance {name}: command = {command:?} must be an absolute path"));
+        }
+        if let Some(user) = &self.user
+            && Some(user.as_str()) != std::env::var("USER").ok().as_deref()
+            && !(user == "root" && rustix::process::geteuid().is_root())
+        {
+            return Err(format!(
+                "instance {name}: user = {user:?} is not the user that the agent runs as; run the agent as {user:?}, or \
+                 leave the key away"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_unit(&self) -> Result<(), String> {
+        let name = &self.name;
+        let unit = self.unit_name();
+        let known = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        if !unit.ends_with(".service") || !unit.chars().all(known) || unit.ends_with("@.service") {
+            return Err(format!(
+                "instance {name}: unit = {unit:?} is no service of systemd; write it as `systemctl status` does: \
+                 \"numary.service\", or \"numary@eu.service\" for one of a template"
+            ));
+        }
+        let said = [
+            ("command", self.command != PathBuf::new()),
+            ("args", self.args.iter().map(ExposeSecret::expose_secret).ne(DEFAULT_ARGS)),
+            ("env", !self.env.is_empty()),
+            ("env_file", self.env_file.is_some()),
+            ("home", self.home.is_some()),
+            ("working_directory", self.working_directory.is_some()),
+            ("user", self.user.is_some()),
+        ];
+        match said.iter().find(|(_, said)| *said) {
+            Some((key, _)) => Err(format!("instance {name}: {key} is read from unit {unit}; leave the key away")),
+            None => Ok(()),
+        }
+    }
+
     /// Its `HOME`.
     pub fn home(&self) -> PathBuf {
         self.home.clone().unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into())))
@@ -330,6 +408,10 @@ impl InstanceSettings {
     /// # Errors
     /// When `env_file` cannot be read or has a line that is no `KEY=VALUE`; the line is numbered, not quoted.
     pub fn environment(&self) -> Result<BTreeMap<String, SecretString>, EnvironmentError> {
+        if self.unit.is_some() {
+            // The unit's is whole.
+            return Ok(self.env.clone());
+        }
         let mut all = self.env.clone();
         if let Some(file) = &self.env_file {
             all.extend(read_env_file(file)?);
@@ -348,6 +430,7 @@ impl Default for ReleasesSettings {
             place: Place(PathBuf::from("/srv/numary-releases")),
             archives: names(["numary_{version}_Linux-64bit.tar.gz", "numary_Linux_x86_64.tar.gz"]),
             checksums: names(["checksums_linux.txt", "checksums.txt"]),
+            unpacked: None,
             max_binary_bytes: 256 << 20,
         }
     }

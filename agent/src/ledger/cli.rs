@@ -8,6 +8,7 @@
 use super::message::{error_message, lines, panic_message};
 use crate::files::{FileError, io_error};
 use crate::service::environment::Redactor;
+use crate::settings::Account;
 use cutover_vocabulary::{LedgerName, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +119,7 @@ pub struct Cli {
     output: PathBuf,
     redactor: Redactor,
     inherit_stdin: bool,
+    account: Option<Account>,
 }
 
 /// What a command printed.
@@ -140,13 +142,20 @@ impl Cli {
     /// the folder `output`: files, because a command that outlives its parent must not lose its pipes.
     pub fn new(program: PathBuf, environment: BTreeMap<String, SecretString>, output: PathBuf) -> Self {
         let redactor = Redactor::of(&[], &environment);
-        Self { program, environment, output, redactor, inherit_stdin: false }
+        Self { program, environment, output, redactor, inherit_stdin: false, account: None }
     }
 
     /// Hands this process's standard input down: in a worker it is the lock that says the worker's work still runs.
     #[must_use]
     pub fn holding_the_worker_lock(mut self) -> Self {
         self.inherit_stdin = true;
+        self
+    }
+
+    /// Runs commands as that user; as this process's own if none.
+    #[must_use]
+    pub fn as_account(mut self, account: Option<Account>) -> Self {
+        self.account = account;
         self
     }
 
@@ -279,11 +288,17 @@ impl Cli {
         };
         let mut busy = 0;
         let mut child = loop {
-            let spawned = Command::new(&self.program)
+            let mut command = Command::new(&self.program);
+            if let Some(account) = self.account {
+                command.uid(account.user).gid(account.group);
+            }
+            // The folder of its output is closed to other users.
+            let directory = if self.account.is_some() { Path::new("/") } else { &self.output };
+            let spawned = command
                 .args(args)
                 .env_clear()
                 .envs(self.environment.iter().map(|(key, value)| (key, value.expose_secret())))
-                .current_dir(&self.output)
+                .current_dir(directory)
                 .stdin(if self.inherit_stdin { Stdio::inherit() } else { Stdio::null() })
                 .stdout(open("stdout")?)
                 .stderr(open("stderr")?)

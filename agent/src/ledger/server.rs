@@ -5,6 +5,7 @@
 //! as a companion ([`crate::worker::Program::companion`]), asks the kernel to kill it together with the thread that started it,
 //! and then becomes the ledger. That thread does nothing but wait for it.
 
+use crate::settings::Account;
 use crate::worker::Program;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub struct Start<'a> {
     pub arguments: &'a [SecretString],
     /// Where it works.
     pub directory: &'a Path,
+    /// Whom it runs as; this process's own user if none.
+    pub account: Option<Account>,
     /// Where its messages go.
     pub stderr: File,
 }
@@ -55,6 +59,9 @@ impl Server {
             .stdin(Stdio::inherit())
             .stdout(Stdio::null())
             .stderr(start.stderr);
+        if let Some(account) = start.account {
+            command.uid(account.user).gid(account.group);
+        }
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new().name("companion".to_owned()).spawn(move || {
             let child = command.spawn();

@@ -1,20 +1,22 @@
 //! The way back by hand, as commands: each may be pasted by itself, all of them are one script for `sh -e`. What is checked stands
 //! on a line of its own, for in a list of commands a failure would not end the script.
 
-use super::{LocalError, line, process};
+use super::{LocalError, line};
 use crate::machine;
 use crate::release::switch::{self, Was};
-use crate::service::Role;
+use crate::service::systemd::unit_of;
+use crate::service::{Role, Service};
 use crate::settings::Settings;
 use crate::worker::Program;
 use cutover_storage::points::Manifest;
 use cutover_storage::sqlite::SqlitePlace;
 use cutover_vocabulary::UpgradeId;
+use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
 use std::path::Path;
 
 /// On the host that keeps the recovery points: stop, restore, start what was there.
-pub(super) fn with_points(
+pub(super) async fn with_points(
     text: &mut String,
     settings: &Settings,
     upgrade: &str,
@@ -26,7 +28,7 @@ pub(super) fn with_points(
             "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
         ),
     );
-    stop(text, settings, upgrade)?;
+    stop(text, settings, upgrade).await?;
     // Each print names another folder: a second way back must not overwrite what the first one moved aside.
     let name = format!("aside-by-hand-{}", machine::now().as_millis());
     let aside = settings.recovery().join(upgrade).join(name);
@@ -54,12 +56,12 @@ pub(super) fn with_points(
 }
 
 /// On a host without recovery points: only what runs there changes, once the storage is what it was.
-pub(super) fn without_points(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
+pub(super) async fn without_points(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
     line(
         text,
         format_args!("\nto go back by hand: this host keeps no recovery point of upgrade {upgrade}. First, here:"),
     );
-    stop(text, settings, upgrade)?;
+    stop(text, settings, upgrade).await?;
     line(
         text,
         format_args!(
@@ -70,17 +72,21 @@ pub(super) fn without_points(text: &mut String, settings: &Settings, upgrade: &s
     start(text, settings, upgrade)
 }
 
-fn stop(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
+async fn stop(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
     let agent = agent(settings);
     line(text, format_args!("  {agent} takeover {upgrade} --note 'going back by hand'"));
     let launcher = Program::current().map_err(LocalError::Program)?;
     for instance in &settings.instances {
         line(text, format_args!("  {agent} fence {}", instance.name));
-        let service = process(settings, instance, launcher.clone());
+        let service = Service::new(settings, instance, &launcher);
         for role in [Role::Service, Role::Closed] {
-            if let Some(record) = service.running(role)? {
-                let pid = record.pid;
-                line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+            let Some(running) = service.running(role).await? else { continue };
+            match instance.manager {
+                Manager::Process => {
+                    let pid = running.pid;
+                    line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+                }
+                Manager::Systemd => line(text, format_args!("  systemctl stop {}", unit_of(instance, role))),
             }
         }
     }
@@ -93,8 +99,16 @@ fn start(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), Lo
         let dir = settings.instance_dir(&instance.name);
         let Ok(id) = UpgradeId::new(upgrade) else { continue };
         if let Some(before) = switch::before(&dir, &id)? {
-            let (Was::Link(target) | Was::File(target)) = before.was;
-            line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
+            match (before.was, instance.manager) {
+                (Was::Link(target) | Was::File(target), Manager::Process) => {
+                    line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
+                }
+                // The unit's files and its guard go back with it.
+                (Was::Link(_) | Was::File(_) | Was::DropIn { .. }, Manager::Systemd)
+                | (Was::DropIn { .. }, Manager::Process) => {
+                    line(text, format_args!("  {agent} switch-back {upgrade} {}", instance.name));
+                }
+            }
         }
         line(text, format_args!("  {agent} unfence {}", instance.name));
         line(text, format_args!("  {agent} start {}", instance.name));

@@ -2,7 +2,7 @@
 
 use super::ReleaseError;
 use super::archive::{self, sha256};
-use crate::files::{self, folder, io_error};
+use crate::files::{self, folder, io_error, open_folder};
 use crate::ledger::cli::{Cli, harmless_environment};
 use crate::settings::Settings;
 use cutover_vocabulary::release::{Release, StagedRelease};
@@ -60,8 +60,9 @@ fn unpack(settings: &Settings, wanted: &Release, to: &Path) -> Result<Digest, Re
             planned: wanted.archive,
         });
     }
+    open_folder(&settings.unpacked())?;
     if let Some(parent) = to.parent() {
-        folder(parent)?;
+        open_folder(parent)?;
     }
     let temporary = to.with_extension("tmp");
     let digest = archive.unpack(&temporary, settings.releases.max_binary_bytes)?;

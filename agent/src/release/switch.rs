@@ -29,6 +29,13 @@ pub enum Was {
     Link(PathBuf),
     /// A plain file, which is kept here.
     File(PathBuf),
+    /// A path that was not touched: a drop-in of the unit names the release instead.
+    DropIn {
+        /// Where that lies.
+        path: PathBuf,
+        /// What it said before; nothing where there was none.
+        text: Option<String>,
+    },
 }
 
 fn record(instance_dir: &Path, upgrade: &UpgradeId) -> PathBuf {
@@ -38,6 +45,15 @@ fn record(instance_dir: &Path, upgrade: &UpgradeId) -> PathBuf {
 /// What the command was before that upgrade; none when the upgrade never switched it.
 pub fn before(instance_dir: &Path, upgrade: &UpgradeId) -> Result<Option<Before>, FileError> {
     files::read_json(&record(instance_dir, upgrade))
+}
+
+/// Writes down what the command was before an upgrade, unless that was done.
+pub fn keep_before(instance_dir: &Path, kept: &Before) -> Result<(), FileError> {
+    if before(instance_dir, &kept.upgrade)?.is_some() {
+        return Ok(());
+    }
+    files::folder(instance_dir)?;
+    files::write_json(&record(instance_dir, &kept.upgrade), kept)
 }
 
 /// Makes `target` the binary that `command` starts. Idempotent.
@@ -54,8 +70,7 @@ pub fn switch(command: &Path, target: &Path, instance_dir: &Path, upgrade: &Upgr
         let was = look(command)?;
         let kept =
             Before { upgrade: upgrade.clone(), binary: digest_of(command)?, was: kept_name(was, command, upgrade) };
-        files::folder(instance_dir)?;
-        files::write_json(&record(instance_dir, upgrade), &kept)?;
+        keep_before(instance_dir, &kept)?;
     }
     if let Some(Before { was: Was::File(aside), .. }) = before(instance_dir, upgrade)?
         && !aside.exists()
@@ -76,8 +91,8 @@ pub fn switch_back(command: &Path, instance_dir: &Path, upgrade: &UpgradeId) -> 
     let source = match &before.was {
         Was::Link(link) => command.parent().unwrap_or(Path::new("/")).join(link),
         Was::File(aside) if aside.exists() => aside.clone(),
-        // Switched never got as far as keeping it aside: it still lies in its place.
-        Was::File(_) => command.to_owned(),
+        // Switched never got as far as keeping it aside, or it was never touched: it still lies in its place.
+        Was::File(_) | Was::DropIn { .. } => command.to_owned(),
     };
     let found = digest_of(&source).map_err(|error| refuse(format!("what it was before is gone: {error}")))?;
     if found != before.binary {
@@ -98,6 +113,7 @@ pub fn switch_back(command: &Path, instance_dir: &Path, upgrade: &UpgradeId) -> 
                 put_back(aside, command)?;
             }
         }
+        Was::DropIn { .. } => {}
     }
     let now = digest_of(command)?;
     if now != before.binary {
@@ -121,7 +137,7 @@ fn look(command: &Path) -> Result<Was, ReleaseError> {
 
 fn kept_name(was: Was, command: &Path, upgrade: &UpgradeId) -> Was {
     match was {
-        Was::Link(link) => Was::Link(link),
+        Was::Link(_) | Was::DropIn { .. } => was,
         Was::File(_) => {
             let mut name = command.file_name().unwrap_or_default().to_owned();
             name.push(format!(".before-{upgrade}"));

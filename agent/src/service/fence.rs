@@ -1,6 +1,9 @@
 //! The fence: while it stands, the agent does not start the instance, whoever asks. It survives reboots.
+//!
+//! Beside what it says lies an empty file that is there as long as it stands: that is what a unit's guard asserts, so that
+//! systemd itself refuses a start without any daemon of ours.
 
-use crate::files::{FileError, folder, read_json, write_json};
+use crate::files::{self, FileError, folder, read_json, write_json};
 use crate::machine;
 use cutover_vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,6 +46,7 @@ impl FenceFile {
     pub fn set(&self, by: &str) -> Result<Fence, FileError> {
         let now = self.read()?;
         if now.standing {
+            self.put_marker()?;
             return Ok(now);
         }
         self.write(Fence { generation: now.generation + 1, standing: true, since: machine::now(), by: by.to_owned() })
@@ -52,6 +56,7 @@ impl FenceFile {
     pub fn lift(&self, by: &str) -> Result<Fence, FileError> {
         let now = self.read()?;
         if !now.standing {
+            self.take_marker()?;
             return Ok(now);
         }
         self.write(Fence { generation: now.generation, standing: false, since: machine::now(), by: by.to_owned() })
@@ -61,8 +66,29 @@ impl FenceFile {
         if let Some(parent) = self.0.parent() {
             folder(parent)?;
         }
-        write_json(&self.0, &fence)?;
+        // Between the two writes it stands: a crash leaves an instance down rather than free.
+        if fence.standing {
+            self.put_marker()?;
+            write_json(&self.0, &fence)?;
+        } else {
+            write_json(&self.0, &fence)?;
+            self.take_marker()?;
+        }
         Ok(fence)
+    }
+
+    /// The file that is there as long as the fence stands.
+    pub fn marker(&self) -> PathBuf {
+        self.0.with_file_name("fenced")
+    }
+
+    fn put_marker(&self) -> Result<(), FileError> {
+        let marker = self.marker();
+        if marker.exists() { Ok(()) } else { files::write(&marker, b"") }
+    }
+
+    fn take_marker(&self) -> Result<(), FileError> {
+        files::remove(&self.marker())
     }
 }
 
@@ -76,8 +102,10 @@ mod tests {
         let fence = FenceFile::of(dir.path());
         assert!(!fence.read().unwrap().standing);
         assert_eq!(fence.set("a").unwrap().generation, 1);
+        assert!(fence.marker().exists());
         assert_eq!(fence.set("b").unwrap(), fence.read().unwrap(), "set again: left as it is");
         assert_eq!(fence.lift("c").unwrap().generation, 1);
+        assert!(!fence.marker().exists());
         assert_eq!(FenceFile::of(dir.path()).set("d").unwrap().generation, 2);
     }
 }

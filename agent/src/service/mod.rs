@@ -1,7 +1,8 @@
 //! Services: start, observe, stop, and keep from starting.
 //!
-//! [`process`] runs a service as a plain process that outlives the agent. It has no guard outside the agent: whoever
-//! starts the ledger by hand while it is fenced is not kept from it, and proofs say so (`guarded: false`).
+//! [`Service`] is one instance; [`Manage`] is what runs it. [`systemd`] speaks to the host's systemd, whose own guard keeps a
+//! fenced unit from starting. [`process`] runs a service as a plain process that outlives the agent. It has no guard outside the
+//! agent: whoever starts the ledger by hand while it is fenced is not kept from it, and proofs say so (`guarded: false`).
 
 pub mod environment;
 pub mod fence;
@@ -10,11 +11,22 @@ pub mod ports;
 pub mod process;
 pub mod record;
 pub mod requests;
+pub mod systemd;
 
 use crate::files::FileError;
-use cutover_vocabulary::InstanceName;
+use crate::release::ReleaseError;
+use crate::settings::{InstanceSettings, Settings};
+use crate::worker::Program;
+use async_trait::async_trait;
+use cutover_vocabulary::instance::{Manager, RunState};
+use cutover_vocabulary::outcome::CleanEnd;
+use cutover_vocabulary::{Digest, Elapsed, InstanceName, UpgradeId};
 use environment::EnvironmentError;
-use std::path::PathBuf;
+use fence::FenceFile;
+use process::ProcessService;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use systemd::SystemdUnit;
 
 /// Which process of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -32,6 +44,194 @@ impl Role {
             Self::Service => "service",
             Self::Closed => "closed",
         }
+    }
+}
+
+/// A process of an instance that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Process id.
+    pub pid: u32,
+    /// When it started, in ticks since boot: a process id is used again, both together are not.
+    pub start: u64,
+    /// Which binary it is, if the agent chose that.
+    pub program: Option<PathBuf>,
+    /// Where it listens, if the agent chose that.
+    pub address: Option<String>,
+}
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// As what.
+    pub role: Role,
+    /// Which binary; of a unit the service itself always starts what the unit names.
+    pub program: PathBuf,
+    /// Appended to the service's own arguments; of a repeated flag the ledger takes the last.
+    pub extra: Vec<String>,
+    /// Where it will listen, if the agent chose that.
+    pub address: Option<String>,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was not running.
+    NotRunning,
+    /// It ended well after SIGTERM.
+    Ended(CleanEnd),
+    /// It ended after SIGTERM, but badly: `ended with status 1`, `killed after its TimeoutStopSec`.
+    Badly(String),
+    /// It still runs: SIGTERM had no effect within the patience.
+    StillRunning {
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// What runs an instance. Every method may be repeated at any time.
+#[async_trait]
+pub trait Manage: Send + Sync {
+    /// The settings as they are now: of a unit, what systemd has loaded.
+    ///
+    /// # Errors
+    /// Why they cannot be told.
+    async fn settings(&self) -> Result<InstanceSettings, ServiceError>;
+
+    /// The process of that role, if it runs.
+    async fn running(&self, role: Role) -> Result<Option<Running>, ServiceError>;
+
+    /// Starts a process of that role unless it runs; returns once it is known, not once it answers.
+    ///
+    /// # Errors
+    /// [`ServiceError::Fenced`] for the service while it is fenced; what keeps it from starting.
+    async fn start(&self, start: Start) -> Result<(), ServiceError>;
+
+    /// SIGTERM, then waits until it is gone, at most `patience`. The agent never sends SIGKILL: a ledger that will not stop is
+    /// in the middle of something, and a person decides.
+    async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError>;
+
+    /// Why the process of that role ended, in the ledger's own words without secrets, for messages.
+    async fn last_words(&self, role: Role) -> String;
+
+    /// Sees to it that nothing but the agent's word starts the service while it is fenced, a person and a reboot included, and
+    /// proves it. False: there is no such guard here.
+    ///
+    /// # Errors
+    /// Why it cannot be put in place, or what else could start the service.
+    async fn guard(&self) -> Result<bool, ServiceError>;
+
+    /// Has the guard let the binary start that lies at the command's path now. Nothing to do where there is no guard.
+    ///
+    /// # Errors
+    /// When that binary cannot be read.
+    async fn allow(&self) -> Result<(), ServiceError>;
+
+    /// Makes `target` the binary that the service starts. Idempotent.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Switch`].
+    async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError>;
+
+    /// Makes what was there before the upgrade the binary that the service starts, and gives its digest. Idempotent.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Switch`] when what was kept is gone or was changed since.
+    async fn switch_back(&self, upgrade: &UpgradeId) -> Result<Digest, ReleaseError>;
+}
+
+/// One instance of this host.
+pub struct Service {
+    settings: RwLock<Arc<InstanceSettings>>,
+    dir: PathBuf,
+    manager: Box<dyn Manage>,
+}
+
+impl Service {
+    /// An instance of these settings; `launcher` is the program that becomes the ledger where no systemd starts it.
+    pub fn new(settings: &Settings, instance: &InstanceSettings, launcher: &Program) -> Self {
+        let dir = settings.instance_dir(&instance.name);
+        let own = Arc::new(instance.clone());
+        let manager: Box<dyn Manage> = match instance.manager {
+            Manager::Process => {
+                Box::new(ProcessService::new(Arc::clone(&own), dir.clone(), settings.file.clone(), launcher.clone()))
+            }
+            Manager::Systemd => Box::new(SystemdUnit::new(Arc::clone(&own), dir.clone(), launcher.clone())),
+        };
+        Self { settings: RwLock::new(own), dir, manager }
+    }
+
+    /// The instance's settings as they were at the last [`refresh`](Self::refresh).
+    pub fn settings(&self) -> Arc<InstanceSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// As [`Manage::settings`]; the former ones stay.
+    pub async fn refresh(&self) -> Result<(), ServiceError> {
+        let now = Arc::new(self.manager.settings().await?);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(())
+    }
+    /// The instance's own folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+    /// Its name.
+    pub fn name(&self) -> InstanceName {
+        self.settings().name.clone()
+    }
+    /// Its fence.
+    pub fn fence(&self) -> FenceFile {
+        FenceFile::of(&self.dir)
+    }
+    /// Whether the service runs, as reports say it.
+    pub async fn run_state(&self) -> RunState {
+        match self.running(Role::Service).await {
+            Ok(Some(running)) => RunState::Running { pid: running.pid },
+            Ok(None) => RunState::Stopped,
+            Err(error) => RunState::Unknown { why: error.to_string() },
+        }
+    }
+
+    /// As [`Manage::running`].
+    pub async fn running(&self, role: Role) -> Result<Option<Running>, ServiceError> {
+        self.manager.running(role).await
+    }
+    /// Starts the service itself, as [`Manage::start`].
+    pub async fn start(&self) -> Result<(), ServiceError> {
+        let program = self.settings().command.clone();
+        self.manager.start(Start { role: Role::Service, program, extra: Vec::new(), address: None }).await
+    }
+    /// Starts a closed copy: `program` with the service's own arguments, listening on `address`.
+    pub async fn start_closed(&self, program: PathBuf, address: String) -> Result<(), ServiceError> {
+        let extra = vec![format!("--server.http.bind_address={address}")];
+        self.manager.start(Start { role: Role::Closed, program, extra, address: Some(address) }).await
+    }
+    /// As [`Manage::stop`].
+    pub async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError> {
+        self.manager.stop(role, patience).await
+    }
+    /// As [`Manage::last_words`].
+    pub async fn last_words(&self, role: Role) -> String {
+        self.manager.last_words(role).await
+    }
+    /// As [`Manage::guard`].
+    pub async fn guard(&self) -> Result<bool, ServiceError> {
+        self.manager.guard().await
+    }
+    /// As [`Manage::allow`].
+    pub async fn allow(&self) -> Result<(), ServiceError> {
+        self.manager.allow().await
+    }
+    /// As [`Manage::switch`].
+    pub async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {
+        self.manager.switch(target, upgrade).await
+    }
+    /// As [`Manage::switch_back`].
+    pub async fn switch_back(&self, upgrade: &UpgradeId) -> Result<Digest, ReleaseError> {
+        self.manager.switch_back(upgrade).await
     }
 }
 
@@ -83,6 +283,16 @@ pub enum ServiceError {
         instance: InstanceName,
         /// Why not.
         source: std::io::Error,
+    },
+    /// A unit that cannot be used as it is.
+    #[error("unit {unit} of instance {instance}: {why}")]
+    Unit {
+        /// Which instance.
+        instance: InstanceName,
+        /// Which unit.
+        unit: String,
+        /// Why not, and what to do.
+        why: String,
     },
     /// The table of connections cannot be read.
     #[error("cannot read the connections of this host: {0}; not visible is not quiet, so the step cannot be proved")]

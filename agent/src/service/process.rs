@@ -4,13 +4,14 @@ use super::environment::Redactor;
 use super::fence::FenceFile;
 use super::launch::{Launch, output_path};
 use super::record::{self, Record};
-use super::{Role, ServiceError};
+use super::{Manage, Role, Running, ServiceError, Start, Stopped};
 use crate::ledger::message::error_message;
+use crate::release::{ReleaseError, switch};
 use crate::settings::InstanceSettings;
 use crate::worker::{Program, Task, WorkFolder};
-use cutover_vocabulary::instance::RunState;
+use async_trait::async_trait;
 use cutover_vocabulary::outcome::CleanEnd;
-use cutover_vocabulary::{Elapsed, InstanceName};
+use cutover_vocabulary::{Digest, Elapsed, InstanceName, UpgradeId};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -25,22 +26,6 @@ use tokio::sync::watch;
 
 /// How often a launcher is looked at until it has become the ledger: a few milliseconds in all.
 const LAUNCHING: Duration = Duration::from_millis(2);
-
-/// How a stop went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// It was not running.
-    NotRunning,
-    /// It ended well after SIGTERM.
-    Ended(CleanEnd),
-    /// It ended after SIGTERM, but badly: killed by a signal, or with this status.
-    Badly(ExitStatus),
-    /// It still runs: SIGTERM had no effect within the patience. Nothing else was sent.
-    StillRunning {
-        /// Its process.
-        pid: u32,
-    },
-}
 
 /// The processes that this agent process itself started: only a parent learns an exit status.
 #[derive(Clone, Default)]
@@ -62,53 +47,38 @@ impl ProcessService {
         Self { settings, dir, settings_file, launcher, children: Children::default() }
     }
 
-    /// The instance's settings.
-    pub fn settings(&self) -> &InstanceSettings {
-        &self.settings
-    }
-    /// The instance's own folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-    /// Its name.
-    pub fn name(&self) -> &InstanceName {
+    fn name(&self) -> &InstanceName {
         &self.settings.name
     }
-    /// Its fence.
-    pub fn fence(&self) -> FenceFile {
-        FenceFile::of(&self.dir)
-    }
 
-    /// The process of that role, if it runs.
-    pub fn running(&self, role: Role) -> Result<Option<Record>, ServiceError> {
+    fn record(&self, role: Role) -> Result<Option<Record>, ServiceError> {
         record::running(&self.dir, self.name(), role)
     }
+}
 
-    /// Whether the service runs, as reports say it.
-    pub fn run_state(&self) -> RunState {
-        match self.running(Role::Service) {
-            Ok(Some(record)) => RunState::Running { pid: record.pid },
-            Ok(None) => RunState::Stopped,
-            Err(error) => RunState::Unknown { why: error.to_string() },
-        }
+#[async_trait]
+impl Manage for ProcessService {
+    async fn settings(&self) -> Result<InstanceSettings, ServiceError> {
+        Ok((*self.settings).clone())
     }
 
-    /// Starts a process of that role unless it runs; returns once it is recorded, not once it answers.
+    async fn running(&self, role: Role) -> Result<Option<Running>, ServiceError> {
+        let running = |record: Record| Running {
+            pid: record.pid,
+            start: record.start,
+            program: Some(record.program),
+            address: record.address,
+        };
+        Ok(self.record(role)?.map(running))
+    }
+
     /// Safe to repeat at any time: the launcher looks again, under a lock.
-    ///
-    /// # Errors
-    /// [`ServiceError::Fenced`] for the service while it is fenced; what keeps the launcher from starting.
-    pub async fn start(
-        &self,
-        role: Role,
-        program: PathBuf,
-        extra: Vec<String>,
-        address: Option<String>,
-    ) -> Result<(), ServiceError> {
-        if self.running(role)?.is_some() {
+    async fn start(&self, start: Start) -> Result<(), ServiceError> {
+        let Start { role, program, extra, address } = start;
+        if self.record(role)?.is_some() {
             return Ok(());
         }
-        let fence = self.fence().read()?;
+        let fence = FenceFile::of(&self.dir).read()?;
         if role == Role::Service && fence.standing {
             return Err(ServiceError::Fenced { instance: self.name().clone(), generation: fence.generation });
         }
@@ -126,15 +96,14 @@ impl ProcessService {
             tokio::time::sleep(LAUNCHING).await;
         }
         match folder.launch_failure() {
-            Some(why) if self.running(role)?.is_none() => {
+            Some(why) if self.record(role)?.is_none() => {
                 Err(ServiceError::NotLaunched { instance: self.name().clone(), why })
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Why the process of that role ended, in the ledger's or the launcher's own words without secrets, for messages.
-    pub fn last_words(&self, role: Role) -> String {
+    async fn last_words(&self, role: Role) -> String {
         let folder = WorkFolder::at(self.dir.join(format!("{}.launch", role.word())));
         if let Some(refused) = folder.launch_failure() {
             return refused;
@@ -151,10 +120,8 @@ impl ProcessService {
         }
     }
 
-    /// SIGTERM, then waits until it is gone, at most `patience`. Never sends SIGKILL: a ledger that will not stop is in
-    /// the middle of something, and a person decides.
-    pub async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError> {
-        let Some(record) = self.running(role)? else { return Ok(Stopped::NotRunning) };
+    async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError> {
+        let Some(record) = self.record(role)? else { return Ok(Stopped::NotRunning) };
         let error = |doing| {
             let (pid, instance) = (record.pid, self.name().clone());
             move |source: std::io::Error| ServiceError::Process { doing, pid, instance, source }
@@ -185,13 +152,41 @@ impl ProcessService {
                 Some(status) if status.success() => Stopped::Ended(CleanEnd::Exited),
                 // A program that installs no handler dies by the SIGTERM that was sent: nothing worse happened.
                 Some(status) if status.signal() == Some(Signal::TERM.as_raw()) => Stopped::Ended(CleanEnd::Gone),
-                Some(status) => Stopped::Badly(status),
+                Some(status) => Stopped::Badly(status.to_string()),
                 None => Stopped::Ended(CleanEnd::Gone),
             }),
             Ok(Err(source)) => Err(error("wait for")(source)),
             Err(_) => Ok(Stopped::StillRunning { pid: record.pid }),
         }
     }
+
+    async fn guard(&self) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
+
+    async fn allow(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {
+        let (command, dir, target, upgrade) =
+            (self.settings.command.clone(), self.dir.clone(), target.to_owned(), upgrade.clone());
+        tokio::task::spawn_blocking(move || switch::switch(&command, &target, &dir, &upgrade))
+            .await
+            .unwrap_or_else(broke_off(&self.settings.command))
+    }
+
+    async fn switch_back(&self, upgrade: &UpgradeId) -> Result<Digest, ReleaseError> {
+        let (command, dir, upgrade) = (self.settings.command.clone(), self.dir.clone(), upgrade.clone());
+        tokio::task::spawn_blocking(move || switch::switch_back(&command, &dir, &upgrade))
+            .await
+            .unwrap_or_else(broke_off(&self.settings.command))
+    }
+}
+
+fn broke_off<T>(command: &Path) -> impl FnOnce(tokio::task::JoinError) -> Result<T, ReleaseError> {
+    let command = command.to_owned();
+    move |error| Err(ReleaseError::Switch { command, why: format!("the work broke off: {error}") })
 }
 
 impl Children {

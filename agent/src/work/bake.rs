@@ -41,9 +41,9 @@ pub(super) async fn bake(
     ask: Ask<'_>,
     stop: &CancellationToken,
 ) -> Result<Evidence, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let settings = service.settings();
-    let place = place::of(settings)?;
+    let place = place::of(&settings)?;
     let http = Http::new(address(service)?, REQUEST).with(place.resolved.credentials());
     for ledger in ask.ledgers {
         // A read of a name that is not there would create it.
@@ -84,7 +84,7 @@ pub(super) async fn bake(
     }
     let withdrawn = note(service, WITHDRAWN);
     if ask.withdraw && files::read_json::<OrderId>(&withdrawn)?.is_some() {
-        turn(settings, Rotation::Into).await?;
+        turn(&settings, Rotation::Into).await?;
         files::remove(&withdrawn)?;
     }
     Ok(Evidence::Baked { version: ask.version.clone(), looks, served: requests.read() })
@@ -103,12 +103,12 @@ async fn look(http: &Http, version: &Version, ledgers: &[LedgerName]) -> Result<
 }
 
 async fn failed(site: &Site, order: &Order, ask: &Ask<'_>, why: &str) -> Result<Trouble, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let name = service.name();
     let mut message = format!("instance {name} does not serve as it must: {why}");
     if ask.withdraw {
         files::write_json(&note(service, WITHDRAWN), &order.id)?;
-        turn(service.settings(), Rotation::Out).await?;
+        turn(&service.settings(), Rotation::Out).await?;
         message += if service.settings().out_of_rotation.is_empty() {
             "; no command takes it out of rotation, so clients still reach it"
         } else {

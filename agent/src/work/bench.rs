@@ -85,6 +85,6 @@ impl Bench<'_> {
         }
         let cli =
             Cli::new(program, place.command_environment(&self.order.id.file_name())?, self.folder.path().to_owned());
-        Ok(cli.holding_the_worker_lock())
+        Ok(cli.holding_the_worker_lock().as_account(place.account))
     }
 }

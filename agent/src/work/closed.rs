@@ -11,8 +11,7 @@ use super::trouble::Trouble;
 use crate::files;
 use crate::ledger::http::Http;
 use crate::release::stage;
-use crate::service::process::ProcessService;
-use crate::service::{Role, ports};
+use crate::service::{Role, Service, ports};
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::{LedgerName, Order, OrderId, Version};
@@ -30,9 +29,9 @@ pub(super) async fn start(
     target: &StagedRelease,
     stop: &CancellationToken,
 ) -> Result<SocketAddr, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     own_folder(service)?;
-    refuse_beside_the_service(service)?;
+    refuse_beside_the_service(service).await?;
     let program = stage::check(&site.settings, target)?;
     if let Some(running) = answering(service, &program, &target.release.version).await? {
         return Ok(running);
@@ -42,8 +41,7 @@ pub(super) async fn start(
     loop {
         tries += 1;
         let address = free_port()?;
-        let extra = vec![format!("--server.http.bind_address={address}")];
-        service.start(Role::Closed, program.clone(), extra, Some(address.to_string())).await?;
+        service.start_closed(program.clone(), address.to_string()).await?;
         match wait_for_answer(service, Role::Closed, address, stop).await {
             Ok(version) if version == target.release.version => return Ok(address),
             Ok(version) => {
@@ -82,7 +80,7 @@ pub(super) async fn verify(
     version: &Version,
     ledgers: &[LedgerName],
 ) -> Result<Evidence, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let path = note(service, "verified.json");
     let earlier: Option<Verified> = files::read_json(&path)?;
     if let Some(earlier) = earlier
@@ -103,16 +101,16 @@ pub(super) async fn verify(
     Ok(Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() })
 }
 
-async fn look(service: &ProcessService, version: &Version, ledgers: &[LedgerName]) -> Result<(), Trouble> {
+async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> Result<(), Trouble> {
     let name = service.name();
-    refuse_beside_the_service(service)?;
-    let place = super::place::of(service.settings())?;
-    let record = service.running(Role::Closed)?;
+    refuse_beside_the_service(service).await?;
+    let place = super::place::of(&service.settings())?;
+    let record = service.running(Role::Closed).await?;
     let closed = record.and_then(|record| record.address).and_then(|text| text.parse::<SocketAddr>().ok());
     let Some(closed) = closed else {
         return Err(Trouble::new(
             FailureKind::Failed,
-            format!("the closed copy of instance {name} does not run: {}", service.last_words(Role::Closed)),
+            format!("the closed copy of instance {name} does not run: {}", service.last_words(Role::Closed).await),
             "start it closed again",
         ));
     };
@@ -146,9 +144,9 @@ async fn look(service: &ProcessService, version: &Version, ledgers: &[LedgerName
 }
 
 /// The service's real port must refuse while a closed copy runs: no client may reach the new version yet.
-fn refuse_beside_the_service(service: &ProcessService) -> Result<(), Trouble> {
+async fn refuse_beside_the_service(service: &Service) -> Result<(), Trouble> {
     let name = service.name();
-    if let Some(record) = service.running(Role::Service)? {
+    if let Some(record) = service.running(Role::Service).await? {
         return Err(Trouble::refused(
             format!("instance {name} runs (process {}): a closed copy is only started while it is down", record.pid),
             "drain it first",
@@ -166,15 +164,15 @@ fn refuse_beside_the_service(service: &ProcessService) -> Result<(), Trouble> {
 
 /// Where a copy of that binary runs and answers already.
 async fn answering(
-    service: &ProcessService,
+    service: &Service,
     program: &std::path::Path,
     version: &Version,
 ) -> Result<Option<SocketAddr>, Trouble> {
-    let Some(record) = service.running(Role::Closed)? else { return Ok(None) };
+    let Some(record) = service.running(Role::Closed).await? else { return Ok(None) };
     let address = record.address.and_then(|text| text.parse::<SocketAddr>().ok());
     match address {
-        Some(address) if record.program == program => {
-            let credentials = super::place::settings_of(service.settings())?.credentials();
+        Some(address) if record.program.as_deref() == Some(program) => {
+            let credentials = super::place::settings_of(&service.settings())?.credentials();
             let answer = Http::new(address, REQUEST).with(credentials).version().await;
             Ok(answer.is_ok_and(|found| found == *version).then_some(address))
         }

@@ -12,8 +12,7 @@ use super::site::{LOOKING, Site, address, end_closed_copy, note, own_folder};
 use super::trouble::Trouble;
 use crate::files;
 use crate::machine;
-use crate::service::process::{ProcessService, Stopped};
-use crate::service::{Role, ports};
+use crate::service::{Role, Service, Stopped, ports};
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
 use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
 use serde::{Deserialize, Serialize};
@@ -66,14 +65,15 @@ pub(super) async fn drain(
     patience: Elapsed,
     stop: &CancellationToken,
 ) -> Result<DrainProof, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let port = address(service)?.port();
     own_folder(service)?;
     end_closed_copy(service).await?;
+    service.guard().await?;
     let fence = service.fence().set(&order.id.to_string())?;
     let mut connections = 0;
-    if let Some(record) = service.running(Role::Service)? {
-        turn(service.settings(), Rotation::Out).await?;
+    if let Some(record) = service.running(Role::Service).await? {
+        turn(&service.settings(), Rotation::Out).await?;
         connections = wait_until_idle(service, port, patience, stop).await?;
         let mut stopping =
             Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
@@ -90,7 +90,7 @@ pub(super) async fn drain(
 }
 
 /// What is known of the stop under that fence.
-fn stopping(service: &ProcessService, fence: u64) -> Result<Option<Stopping>, Trouble> {
+fn stopping(service: &Service, fence: u64) -> Result<Option<Stopping>, Trouble> {
     let stopping: Option<Stopping> = files::read_json(&note(service, STOPPING))?;
     Ok(stopping.filter(|stopping| stopping.fence == fence))
 }
@@ -98,7 +98,7 @@ fn stopping(service: &ProcessService, fence: u64) -> Result<Option<Stopping>, Tr
 /// Proves that an instance is down and fenced at this moment. Changes nothing of the instance; a closed copy that an
 /// earlier order left behind is ended, because nothing may run beside what follows.
 pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let port = address(service)?.port();
     end_closed_copy(service).await?;
     prove(site, service, port, 0, Elapsed(0)).await
@@ -106,7 +106,7 @@ pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Tro
 
 /// Waits until no client is connected in two looks after one another.
 async fn wait_until_idle(
-    service: &ProcessService,
+    service: &Service,
     port: u16,
     patience: Elapsed,
     stop: &CancellationToken,
@@ -120,7 +120,7 @@ async fn wait_until_idle(
             (0, false) => quiet_before = true,
             (_, _) => quiet_before = false,
         }
-        if service.running(Role::Service)?.is_none() {
+        if service.running(Role::Service).await?.is_none() {
             // It ended by itself: what follows tells how it looks now.
             return Ok(connections);
         }
@@ -143,15 +143,15 @@ async fn wait_until_idle(
     }
 }
 
-async fn stop_it(service: &ProcessService, order: &Order, patience: Elapsed) -> Result<End, Trouble> {
+async fn stop_it(service: &Service, order: &Order, patience: Elapsed) -> Result<End, Trouble> {
     let name = service.name();
     match service.stop(Role::Service, patience).await? {
         Stopped::NotRunning => Ok(End::Before),
         Stopped::Ended(end) => Ok(End::Clean(end)),
-        Stopped::Badly(status) => {
+        Stopped::Badly(how) => {
             let trouble = Trouble::new(
                 FailureKind::Unclean,
-                format!("instance {name} ended badly after SIGTERM ({status}): {}", service.last_words(Role::Service)),
+                format!("instance {name} ended badly after SIGTERM ({how}): {}", service.last_words(Role::Service).await),
                 "look at its output; requests in flight may have been cut, so compare with your clients before going on",
             );
             Ok(End::Badly { order: Box::new(order.id.clone()), failure: trouble.effect(Effect::Unknown).0 })
@@ -167,7 +167,7 @@ async fn stop_it(service: &ProcessService, order: &Order, patience: Elapsed) -> 
 
 async fn prove(
     site: &Site,
-    service: &ProcessService,
+    service: &Service,
     port: u16,
     connections: u32,
     patience: Elapsed,
@@ -180,7 +180,7 @@ async fn prove(
             "drain it again",
         ));
     }
-    if let Some(record) = service.running(Role::Service)? {
+    if let Some(record) = service.running(Role::Service).await? {
         return Err(Trouble::refused(
             format!("instance {name} runs (process {}) though it is fenced", record.pid),
             "find out who started it; drain it again",
@@ -210,6 +210,6 @@ async fn prove(
         ended,
         connections,
         at: machine::now(),
-        guarded: false,
+        guarded: service.guard().await?,
     })
 }

@@ -8,6 +8,7 @@ use super::bench::Bench;
 use super::trouble::Trouble;
 use super::visit::{Visit, Words, visit};
 use crate::service::environment::Redactor;
+use crate::settings::Account;
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::{Elapsed, LedgerName};
 use secrecy::SecretString;
@@ -21,12 +22,22 @@ const START: Elapsed = Elapsed::from_secs(60);
 /// How long the first request to a ledger may take: it makes tables and indexes, and moves no rows.
 const FIRST_READ: Duration = Duration::from_secs(300);
 
+/// On what the target is started.
+pub(super) struct On {
+    /// Every key of the storage.
+    pub(super) environment: BTreeMap<String, SecretString>,
+    /// With which the target may let us in.
+    pub(super) credentials: Vec<SecretString>,
+    /// Whom it runs as; the agent's own user if none.
+    pub(super) account: Option<Account>,
+}
+
 /// Reads each ledger once. How long each took.
 pub(super) async fn read_each(
     bench: &Bench<'_>,
     target: &StagedRelease,
     program: &Path,
-    (mut environment, credentials): (BTreeMap<String, SecretString>, Vec<SecretString>),
+    On { mut environment, credentials, account }: On,
     ledger: &'static str,
     ledgers: &[LedgerName],
 ) -> Result<Vec<(LedgerName, Elapsed)>, Trouble> {
@@ -38,7 +49,9 @@ pub(super) async fn read_each(
         version: &target.release.version,
         environment,
         arguments: ["server", "start"].map(SecretString::from).into(),
-        directory: bench.folder.path(),
+        // The worker's folder is closed to other users.
+        directory: if account.is_some() { Path::new("/") } else { bench.folder.path() },
+        account,
         // The service's home may have a settings file that asks for them.
         credentials,
         patience: START,

@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use crate::ledger::http::Http;
 use crate::machine;
 use crate::release::stage::digest_of;
-use crate::service::process::ProcessService;
+use crate::service::Service;
 use crate::service::requests::RequestLog;
 use cutover_vocabulary::Version;
 use cutover_vocabulary::instance::{InstanceReport, RunState};
@@ -19,9 +19,9 @@ use std::time::Duration;
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// Looks closely.
-pub(super) async fn inspect(site: &Site, service: &ProcessService) -> Result<Inspection, Trouble> {
+pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection, Trouble> {
     let settings = service.settings();
-    let place = place::of(settings)?;
+    let place = place::of(&settings)?;
     let command = settings.command.clone();
     let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
     Ok(Inspection {
@@ -35,12 +35,12 @@ pub(super) async fn inspect(site: &Site, service: &ProcessService) -> Result<Ins
 }
 
 /// The version that answers, while the service's process runs.
-async fn running_version(service: &ProcessService) -> Option<Version> {
-    match service.run_state() {
+async fn running_version(service: &Service) -> Option<Version> {
+    match service.run_state().await {
         RunState::Running { .. } => {
             let settings = service.settings();
-            let resolved = place::settings_of(settings).ok()?;
-            let address = place::address(settings, &resolved).ok()?;
+            let resolved = place::settings_of(&settings).ok()?;
+            let address = place::address(&settings, &resolved).ok()?;
             Http::new(address, BRIEFLY).with(resolved.credentials()).version().await.ok()
         }
         RunState::Stopped | RunState::Unknown { .. } => None,
@@ -48,10 +48,12 @@ async fn running_version(service: &ProcessService) -> Option<Version> {
 }
 
 /// Looks briefly: telemetry.
-pub(super) async fn report(site: &Site, service: &ProcessService) -> InstanceReport {
+pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
+    // Where they cannot be told, the run state says so.
+    let _ = service.refresh().await;
     let settings = service.settings();
     let (fenced, fence, run) = match service.fence().read() {
-        Ok(fence) => (fence.standing, fence.generation, service.run_state()),
+        Ok(fence) => (fence.standing, fence.generation, service.run_state().await),
         Err(error) => (false, 0, RunState::Unknown { why: error.to_string() }),
     };
     InstanceReport {

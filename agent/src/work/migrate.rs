@@ -7,7 +7,7 @@
 //! hot journal or an uncommitted log, which the next opening rolls back; again does the migration.
 
 use super::bench::Bench;
-use super::first_start;
+use super::first_start::{self, On};
 use super::place;
 use super::trouble::Trouble;
 use crate::ledger::cli::Cli;
@@ -97,9 +97,16 @@ pub(super) async fn migrate(bench: &Bench<'_>, ask: Ask<'_>) -> Result<Migrated,
         Way::Command(cli, listed) => cli.upgrade(name, &listed, &stop).await.map(drop).map_err(Trouble::from),
         Way::FirstRequest(program, environment, credentials) => {
             let ledgers = std::slice::from_ref(name);
-            first_start::read_each(bench, target, &program, (environment, credentials), "ledger", ledgers)
-                .await
-                .map(drop)
+            first_start::read_each(
+                bench,
+                target,
+                &program,
+                On { environment, credentials, account: place.account },
+                "ledger",
+                ledgers,
+            )
+            .await
+            .map(drop)
         }
     };
     let took = machine::uptime().since(begun);

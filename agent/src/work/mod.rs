@@ -34,6 +34,7 @@ pub use trouble::Trouble;
 
 use crate::files::FileError;
 use crate::release::stage;
+use crate::service::systemd::settings_now;
 use crate::settings::Settings;
 use crate::worker::{self, Program, Task, WorkFolder};
 use bench::Bench;
@@ -55,7 +56,7 @@ pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Ou
 /// What runs in the daemon; none for what runs in a worker.
 async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Option<Evidence>, Trouble> {
     Ok(Some(match &order.work {
-        Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order)?).await?),
+        Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order).await?).await?),
         Work::StageRelease { release } => Evidence::Staged(stage::stage(&site.settings, release).await?),
         Work::Drain { patience } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
         Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
@@ -145,7 +146,7 @@ pub async fn observe(site: &Site) -> Vec<InstanceReport> {
 /// # Errors
 /// When the result cannot be written; then the daemon starts another worker, which looks first.
 pub async fn order_in_worker(settings: &Path, order: &Order, folder: &WorkFolder) -> Result<(), FileError> {
-    let outcome = match Settings::load(settings) {
+    let outcome = match settings_now(settings).await {
         Ok(settings) => match storage_work(&Bench { settings: &settings, order, folder }).await {
             Ok(evidence) => Outcome::Done(evidence),
             Err(trouble) => trouble.into(),
@@ -199,11 +200,11 @@ async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
 /// # Errors
 /// When the settings cannot be read or the result cannot be written.
 pub async fn survey_in_worker(settings: &Path, ask: &SurveyAsk, folder: &WorkFolder) -> Result<(), SurveyFailed> {
-    let settings = Settings::load(settings)?;
+    let settings = settings_now(settings).await?;
     let scratch = folder.path().join("scratch");
     crate::files::folder(&scratch)?;
     // A survey starts nothing, so the program that would become a worker is never asked for.
-    let program = Program { path: "/nonexistent".into(), args: Vec::new() };
+    let program = Program { path: "/nonexistent".into(), args: Vec::new(), leaves: false };
     let site = Site::new(settings, String::new(), program);
     let survey = survey::survey(&site, ask, &scratch).await;
     let _ = std::fs::remove_dir_all(&scratch);

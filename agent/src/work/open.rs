@@ -21,12 +21,12 @@ pub(super) async fn open(
     version: &Version,
     stop: &CancellationToken,
 ) -> Result<Evidence, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let settings = service.settings();
     let address = address(service)?;
     own_folder(service)?;
     end_closed_copy(service).await?;
-    if service.running(Role::Service)?.is_none() {
+    if service.running(Role::Service).await?.is_none() {
         match site.version_on_disk(&settings.command).await {
             Some(found) if found == *version => {}
             Some(found) => {
@@ -48,7 +48,7 @@ pub(super) async fn open(
         }
     }
     service.fence().lift(&order.id.to_string())?;
-    service.start(Role::Service, settings.command.clone(), Vec::new(), None).await?;
+    service.start().await?;
     let found = wait_for_answer(service, Role::Service, address, stop).await?;
     let at = machine::now();
     if found != *version {
@@ -58,6 +58,6 @@ pub(super) async fn open(
         )
         .effect(Effect::Unknown));
     }
-    turn(settings, Rotation::Into).await?;
+    turn(&settings, Rotation::Into).await?;
     Ok(Evidence::Opened { version: found, at })
 }

@@ -3,7 +3,7 @@
 use super::trouble::Trouble;
 use crate::ledger::cli;
 use crate::machine;
-use crate::settings::{InstanceSettings, Settings};
+use crate::settings::{Account, InstanceSettings, Settings};
 use cutover_storage::settings::{Resolved, Service, resolve};
 use cutover_storage::storage::Look;
 use cutover_storage::{Storage, StorageError};
@@ -20,6 +20,8 @@ pub(super) struct Place {
     pub(super) resolved: Resolved,
     /// The storage.
     pub(super) storage: Box<dyn Storage>,
+    /// Whom the ledger's own commands run as on it, so that a file they make is the service's; the agent itself if none.
+    pub(super) account: Option<Account>,
 }
 
 impl Place {
@@ -31,6 +33,9 @@ impl Place {
 
 /// A service's settings with where each came from.
 pub(crate) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Trouble> {
+    if let Some(why) = &instance.unreadable {
+        return Err(Trouble::refused(format!("instance {}: {why}", instance.name), "then try again"));
+    }
     let environment = instance.environment()?;
     Ok(resolve(Service {
         args: &instance.args,
@@ -47,7 +52,7 @@ pub(super) fn of(instance: &InstanceSettings) -> Result<Place, Trouble> {
     let storage = apart(|| {
         cutover_storage::open(&resolved, &instance.environment()?, &machine::machine_id()).map_err(Trouble::from)
     })?;
-    Ok(Place { resolved, storage })
+    Ok(Place { resolved, storage, account: instance.account })
 }
 
 /// Runs work on a storage, which waits for files and servers, where the runtime lets a thread wait.

@@ -8,7 +8,7 @@
 //! it, so nothing is published.
 
 use super::bench::Bench;
-use super::first_start;
+use super::first_start::{self, On};
 use super::place;
 use super::tidy;
 use super::trouble::Trouble;
@@ -140,8 +140,9 @@ async fn migrate_copies(
     let took = if target.storage_commands {
         by_commands(bench, program, environment, copy).await?
     } else {
-        first_start::read_each(bench, target, &program, (environment, Vec::new()), "the copy of ledger", copy.ledgers)
-            .await?
+        // The copy lies in a folder that other users may not look into.
+        let on = On { environment, credentials: Vec::new(), account: None };
+        first_start::read_each(bench, target, &program, on, "the copy of ledger", copy.ledgers).await?
     };
     let mut rehearsal = Rehearsal { took, differences: Vec::new(), difference_count: 0, migrations: BTreeMap::new() };
     for name in copy.ledgers {
@@ -207,6 +208,8 @@ async fn start_on_copy(
         environment,
         arguments,
         directory: &home,
+        // On a copy in a folder that other users may not look into.
+        account: None,
         credentials: place::settings_of(instance)?.credentials(),
         patience: Elapsed::from_secs(instance.start_seconds),
         read: super::site::REQUEST,

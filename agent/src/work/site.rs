@@ -6,8 +6,7 @@ use crate::files::FileError;
 use crate::ledger::http::Http;
 use crate::machine;
 use crate::release::stage;
-use crate::service::Role;
-use crate::service::process::{ProcessService, Stopped};
+use crate::service::{Role, Service, Stopped};
 use crate::settings::Settings;
 use crate::worker::Program;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
@@ -37,7 +36,7 @@ pub struct Site {
     pub incarnation: String,
     /// The program that workers are.
     pub worker: Program,
-    services: BTreeMap<InstanceName, ProcessService>,
+    services: BTreeMap<InstanceName, Service>,
     versions: Mutex<BTreeMap<FileId, Version>>,
 }
 
@@ -51,32 +50,29 @@ impl Site {
         let services = settings
             .instances
             .iter()
-            .map(|instance| {
-                let dir = settings.instance_dir(&instance.name);
-                let service =
-                    ProcessService::new(Arc::new(instance.clone()), dir, settings.file.clone(), worker.clone());
-                (instance.name.clone(), service)
-            })
+            .map(|instance| (instance.name.clone(), Service::new(&settings, instance, &worker)))
             .collect();
         Self { settings, incarnation, worker, services, versions: Mutex::default() }
     }
 
     /// Every service.
-    pub fn services(&self) -> impl Iterator<Item = &ProcessService> {
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values()
     }
 
-    /// The service that an order is about.
-    pub fn subject(&self, order: &Order) -> Result<&ProcessService, Trouble> {
+    /// The service that an order is about, with its settings as they are now.
+    pub async fn subject(&self, order: &Order) -> Result<&Service, Trouble> {
         let not_here = |what: String| Trouble::refused(what, "send the order to the agent that speaks for it");
-        match &order.id.step.subject {
+        let service = match &order.id.step.subject {
             Subject::Instance(name) => {
                 self.services.get(name).ok_or_else(|| not_here(format!("instance {name} is not on this host")))
             }
             Subject::Ledger(_) | Subject::Storage => {
                 Err(not_here(format!("{} is an order for an instance, and names none", order.id)))
             }
-        }
+        }?;
+        service.refresh().await?;
+        Ok(service)
     }
 
     /// The version of the binary that a service would start. Runs the binary only when its file has changed.
@@ -93,21 +89,21 @@ impl Site {
 }
 
 /// Where a service listens.
-pub(super) fn address(service: &ProcessService) -> Result<SocketAddr, Trouble> {
+pub(super) fn address(service: &Service) -> Result<SocketAddr, Trouble> {
     let settings = service.settings();
-    place::address(settings, &place::settings_of(settings)?)
+    place::address(&settings, &place::settings_of(&settings)?)
 }
 
 /// Ends a closed copy that an earlier order left behind: nothing but the agent knows it, and no proof holds beside it.
-pub(super) async fn end_closed_copy(service: &ProcessService) -> Result<(), Trouble> {
+pub(super) async fn end_closed_copy(service: &Service) -> Result<(), Trouble> {
     match service.stop(Role::Closed, CLOSED_END).await? {
         Stopped::NotRunning | Stopped::Ended(_) => Ok(()),
-        Stopped::Badly(status) => Err(Trouble::new(
+        Stopped::Badly(how) => Err(Trouble::new(
             FailureKind::Failed,
             format!(
-                "the closed copy of instance {} ended badly ({status}): {}",
+                "the closed copy of instance {} ended badly ({how}): {}",
                 service.name(),
-                service.last_words(Role::Closed)
+                service.last_words(Role::Closed).await
             ),
             "look at its output in the agent's state directory; clients never reached it",
         )),
@@ -124,14 +120,14 @@ pub(super) async fn end_closed_copy(service: &ProcessService) -> Result<(), Trou
 
 /// Waits until a process that was started answers over HTTP, and gives the version that answered.
 pub(super) async fn wait_for_answer(
-    service: &ProcessService,
+    service: &Service,
     role: Role,
     address: SocketAddr,
     stop: &CancellationToken,
 ) -> Result<Version, Trouble> {
     let patience = Elapsed::from_secs(service.settings().start_seconds);
     let deadline = machine::uptime().plus(patience);
-    let http = Http::new(address, REQUEST).with(place::settings_of(service.settings())?.credentials());
+    let http = Http::new(address, REQUEST).with(place::settings_of(&service.settings())?.credentials());
     let what = match role {
         Role::Service => format!("instance {}", service.name()),
         Role::Closed => format!("the closed copy of instance {}", service.name()),
@@ -141,10 +137,10 @@ pub(super) async fn wait_for_answer(
         if let Ok(version) = answer {
             return Ok(version);
         }
-        if service.running(role)?.is_none() {
+        if service.running(role).await?.is_none() {
             return Err(Trouble::new(
                 FailureKind::Failed,
-                format!("{what} ended instead of serving: {}", service.last_words(role)),
+                format!("{what} ended instead of serving: {}", service.last_words(role).await),
                 "correct what its message names: an unknown flag is one that this release no longer has",
             )
             .effect(Effect::Unknown));
@@ -166,11 +162,11 @@ pub(super) async fn wait_for_answer(
 }
 
 /// A small file of work that is about one instance.
-pub(super) fn note(service: &ProcessService, name: &str) -> std::path::PathBuf {
+pub(super) fn note(service: &Service, name: &str) -> std::path::PathBuf {
     service.dir().join(name)
 }
 
 /// Makes the instance's own folder.
-pub(super) fn own_folder(service: &ProcessService) -> Result<(), FileError> {
+pub(super) fn own_folder(service: &Service) -> Result<(), FileError> {
     crate::files::folder(service.dir())
 }

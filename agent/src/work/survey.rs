@@ -7,8 +7,7 @@ use super::trouble::Trouble;
 use super::trying::Target;
 use crate::machine;
 use crate::release::archive;
-use crate::service::Role;
-use crate::service::process::ProcessService;
+use crate::service::{Role, Service};
 use crate::settings::Settings;
 use cutover_storage::settings::Resolved;
 use cutover_vocabulary::storage::StorageIdentity;
@@ -20,21 +19,22 @@ use std::path::Path;
 /// Looks at every instance of the deployment on this host.
 pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> HostSurvey {
     let settings = &site.settings;
-    let services: Vec<&ProcessService> =
+    let services: Vec<&Service> =
         site.services().filter(|service| service.settings().deployment == ask.deployment).collect();
+    let own = own_processes(&services).await;
     let mut archive = archive::verify(&settings.releases, &ask.target);
     let target = archive.as_mut().ok().map(|archive| Target::unpack(settings, archive, scratch));
     let mut storages: BTreeMap<StorageIdentity, Result<StorageSurvey, String>> = BTreeMap::new();
     let mut instances = Vec::new();
     for service in &services {
-        let storage = match place::of(service.settings()) {
+        let storage = match place::of(&service.settings()) {
             Err(trouble) => Err(trouble.0.message),
             // Instances that share a storage share the look at it.
             Ok(place) => storages
                 .entry(place.storage.identity().clone())
                 .or_insert_with(|| {
                     refuse_shared(site, ask, &place)
-                        .and_then(|()| look(settings, &place, &own_processes(&services), scratch))
+                        .and_then(|()| look(settings, &place, &own, scratch))
                         .map_err(|trouble| trouble.0.message)
                 })
                 .clone(),
@@ -42,16 +42,16 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
         instances.push(InstanceSurvey {
             instance: service.name().clone(),
             report: inspect::report(site, service).await,
-            lock: place::settings_of(service.settings()).ok().map(|found| LockStrategy::of(found.lock_strategy())),
+            lock: place::settings_of(&service.settings()).ok().map(|found| LockStrategy::of(found.lock_strategy())),
             inspection: inspect::inspect(site, service).await.map_err(|trouble| trouble.0.message),
             storage,
             manager: service.settings().manager,
             tried: match &target {
                 None => None,
-                Some(Ok(target)) => Some(target.ask(service.settings()).await.map_err(|trouble| trouble.0.message)),
+                Some(Ok(target)) => Some(target.ask(&service.settings()).await.map_err(|trouble| trouble.0.message)),
                 Some(Err(trouble)) => Some(Err(trouble.0.message.clone())),
             },
-            settings_file: place::settings_of(service.settings()).ok().and_then(|resolved| settings_file(&resolved)),
+            settings_file: place::settings_of(&service.settings()).ok().and_then(|resolved| settings_file(&resolved)),
         });
     }
     let about = match &target {
@@ -82,20 +82,22 @@ fn settings_file(resolved: &Resolved) -> Option<SettingsFile> {
 }
 
 /// Processes that may have the storage open now: the services themselves, and this worker.
-fn own_processes(services: &[&ProcessService]) -> Vec<u32> {
-    let running = services
-        .iter()
-        .flat_map(|service| [Role::Service, Role::Closed].map(|role| service.running(role)))
-        .filter_map(|record| Some(record.ok()??.pid));
-    running.chain([std::process::id()]).collect()
+async fn own_processes(services: &[&Service]) -> Vec<u32> {
+    let mut own = vec![std::process::id()];
+    for service in services {
+        for role in [Role::Service, Role::Closed] {
+            own.extend(service.running(role).await.ok().flatten().map(|running| running.pid));
+        }
+    }
+    own
 }
 
 /// An instance of another deployment on the same storage would be nobody's member: it would go on while the storage is
 /// migrated under it. It may have no file open at the moment that somebody looks.
 fn refuse_shared(site: &Site, ask: &SurveyAsk, place: &Place) -> Result<(), Trouble> {
-    let others = site.services().map(ProcessService::settings).filter(|other| other.deployment != ask.deployment);
+    let others = site.services().map(Service::settings).filter(|other| other.deployment != ask.deployment);
     let mut sharing = others
-        .filter(|other| place::of(other).is_ok_and(|theirs| theirs.storage.identity() == place.storage.identity()));
+        .filter(|other| place::of(&other).is_ok_and(|theirs| theirs.storage.identity() == place.storage.identity()));
     match sharing.next() {
         None => Ok(()),
         Some(other) => Err(Trouble::refused(

@@ -5,33 +5,27 @@
 
 use super::site::{Site, end_closed_copy};
 use super::trouble::Trouble;
-use crate::release::{stage, switch};
+use crate::release::stage;
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::{Digest, Order, Version};
 
 /// Makes the staged release the one that starts.
 pub(super) async fn switch(site: &Site, order: &Order, to: &StagedRelease) -> Result<Digest, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     let (settings, staged) = (site.settings.clone(), to.clone());
-    let (command, dir, upgrade) =
-        (service.settings().command.clone(), service.dir().to_owned(), order.id.upgrade.clone());
-    blocking(move || {
-        // Read whole here, and then only linked to: it lies in a folder of our own.
-        let target = stage::check(&settings, &staged)?;
-        switch::switch(&command, &target, &dir, &upgrade)?;
-        Ok(staged.binary)
-    })
-    .await
+    // Read whole here, and then only named: it lies in a folder of our own.
+    let target = blocking(move || Ok(stage::check(&settings, &staged)?)).await?;
+    service.switch(&target, &order.id.upgrade).await?;
+    Ok(to.binary)
 }
 
 /// Makes what was there before the upgrade the one that starts, and asks it for its version.
 pub(super) async fn switch_back(site: &Site, order: &Order, to: &Version) -> Result<Digest, Trouble> {
-    let service = site.subject(order)?;
+    let service = site.subject(order).await?;
     end_closed_copy(service).await?;
-    let (command, dir, upgrade) =
-        (service.settings().command.clone(), service.dir().to_owned(), order.id.upgrade.clone());
-    let path = command.clone();
-    let binary = blocking(move || Ok(switch::switch_back(&path, &dir, &upgrade)?)).await?;
+    let binary = service.switch_back(&order.id.upgrade).await?;
+    service.refresh().await?;
+    let command = service.settings().command.clone();
     match site.version_on_disk(&command).await {
         Some(version) if version == *to => Ok(binary),
         Some(version) => Err(Trouble::refused(

@@ -7,6 +7,7 @@ use super::place;
 use super::site::Site;
 use super::trouble::Trouble;
 use crate::files::{self, FileError};
+use crate::service::systemd::settings_now;
 use crate::settings::Settings;
 use crate::worker::{self, Program, Task, WorkFolder};
 use cutover_storage::Storage;
@@ -122,12 +123,13 @@ pub async fn in_worker(
     upgrade: &UpgradeId,
     folder: &WorkFolder,
 ) -> Result<(), FileError> {
-    folder.write_result(&remove(path, deployment, upgrade).map_err(|trouble| trouble.0.to_string()))
+    folder.write_result(&remove(path, deployment, upgrade).await.map_err(|trouble| trouble.0.to_string()))
 }
 
-fn remove(path: &Path, deployment: &DeploymentName, upgrade: &UpgradeId) -> Result<(), Trouble> {
-    let settings =
-        Settings::load(path).map_err(|error| Trouble::refused(error.to_string(), "correct the agent's settings"))?;
+async fn remove(path: &Path, deployment: &DeploymentName, upgrade: &UpgradeId) -> Result<(), Trouble> {
+    let settings = settings_now(path)
+        .await
+        .map_err(|error| Trouble::refused(error.to_string(), "correct the agent's settings"))?;
     if let Some(instance) = settings.of_deployment(deployment).next() {
         let place = place::of(instance)?;
         place::apart(|| place.storage.tidy(upgrade))?;

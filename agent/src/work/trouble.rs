@@ -73,6 +73,11 @@ impl From<ServiceError> for Trouble {
                 error.to_string(),
                 "let the upgrade open it, or lift the fence by `cutover-agent local unfence`",
             ),
+            ServiceError::Unit { .. } => Self::new(
+                FailureKind::Failed,
+                error.to_string(),
+                "look at the unit (`systemctl status`, `systemctl cat`), mend it, then try again",
+            ),
             ServiceError::Spawn { .. } | ServiceError::NotLaunched { .. } => Self::new(
                 FailureKind::Failed,
                 error.to_string(),

@@ -11,6 +11,7 @@ use crate::ledger::message::error_message;
 use crate::ledger::server::{Server, Start};
 use crate::machine;
 use crate::service::environment::Redactor;
+use crate::settings::Account;
 use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::{Elapsed, LedgerName, Version};
 use secrecy::SecretString;
@@ -31,6 +32,8 @@ pub(super) struct Visit<'a> {
     pub(super) arguments: Vec<SecretString>,
     /// Where it works.
     pub(super) directory: &'a Path,
+    /// Whom it runs as; the agent's own user if none.
+    pub(super) account: Option<Account>,
     /// With which it may let us in.
     pub(super) credentials: Vec<SecretString>,
     /// How long it may take until it answers.
@@ -71,6 +74,7 @@ pub(super) async fn visit(
         environment: &visit.environment,
         arguments: &arguments,
         directory: visit.directory,
+        account: visit.account,
         stderr,
     };
     let mut server = Server::start(start).map_err(|error| {

@@ -1,7 +1,9 @@
 //! The worker's side: what a process does that was started as a worker.
 
 use super::folder::{Task, WorkFolder};
+use super::program::LEAVES;
 use crate::service::launch::{NotLaunched, become_ledger, exec};
+use crate::service::systemd::leave_unit;
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -83,15 +85,15 @@ fn work(folder: &Path) -> ExitCode {
         },
         Task::Order { settings, order } => match hold_the_lock(&folder) {
             Err(code) => code,
-            Ok(()) => in_runtime(crate::work::order_in_worker(&settings, &order, &folder)),
+            Ok(()) => in_runtime(&folder, crate::work::order_in_worker(&settings, &order, &folder)),
         },
         Task::Survey { settings, ask } => match hold_the_lock(&folder) {
             Err(code) => code,
-            Ok(()) => in_runtime(crate::work::survey_in_worker(&settings, &ask, &folder)),
+            Ok(()) => in_runtime(&folder, crate::work::survey_in_worker(&settings, &ask, &folder)),
         },
         Task::Tidy { settings, deployment, upgrade } => match hold_the_lock(&folder) {
             Err(code) => code,
-            Ok(()) => in_runtime(crate::work::tidy_in_worker(&settings, &deployment, &upgrade, &folder)),
+            Ok(()) => in_runtime(&folder, crate::work::tidy_in_worker(&settings, &deployment, &upgrade, &folder)),
         },
     }
 }
@@ -111,14 +113,28 @@ fn hold_the_lock(folder: &WorkFolder) -> Result<(), ExitCode> {
         .map_err(|_| complain(FAILED, "another worker works in this folder"))
 }
 
-fn in_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+fn in_runtime<E: std::fmt::Display>(folder: &WorkFolder, work: impl Future<Output = Result<(), E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(work) {
+        Ok(runtime) => match runtime.block_on(async {
+            leave(folder).await;
+            work.await
+        }) {
             Ok(()) => ExitCode::from(DONE),
             Err(error) => complain(FAILED, &error.to_string()),
         },
         Err(error) => complain(FAILED, &format!("cannot start: {error}")),
+    }
+}
+
+/// Before there is any child: those follow.
+async fn leave(folder: &WorkFolder) {
+    if std::env::var_os(LEAVES).is_none() {
+        return;
+    }
+    let work = folder.path().file_name().unwrap_or_default().to_string_lossy();
+    if let Err(why) = leave_unit(&work).await {
+        complain(FAILED, &format!("{why}; this worker ends with the agent, and its work would begin again"));
     }
 }
 

@@ -1,11 +1,15 @@
 //! The program that workers are: this one, with other arguments.
 
 use super::folder::{Alive, WorkFolder};
+use crate::service::systemd::runs_as_unit;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
+
+/// Set for a worker that is to leave the agent's control group.
+pub(super) const LEAVES: &str = "CUTOVER_WORKER_LEAVES";
 
 /// A program that calls [`super::child::main`] with its last argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +18,14 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments before the folder.
     pub args: Vec<OsString>,
+    /// Whether a worker leaves the control group that it is started in: that of a unit is emptied when the unit is stopped.
+    pub leaves: bool,
 }
 
 impl Program {
     /// The running program with the argument `work`, which `cutover-agent` and `cutover` both understand.
     pub fn current() -> io::Result<Self> {
-        Ok(Self { path: std::env::current_exe()?, args: vec!["work".into()] })
+        Ok(Self { path: std::env::current_exe()?, args: vec!["work".into()], leaves: runs_as_unit() })
     }
 
     /// In a worker: a command that becomes `program` and dies with the thread that starts it. Its arguments follow.
@@ -40,6 +46,9 @@ impl Program {
     pub fn spawn_worker(&self, folder: &WorkFolder, alive: Alive) -> io::Result<Child> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.path().join("worker.log"))?;
         let mut command = self.command(folder);
+        if self.leaves {
+            command.env(LEAVES, "1");
+        }
         command.stdin(Stdio::from(alive.into_file())).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
         command.spawn()
     }

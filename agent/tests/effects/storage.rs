@@ -354,7 +354,7 @@ async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for
     let bed = &quiet.bed;
     quiet.register().await.unwrap();
     // A program that is no worker: it ends without a result.
-    let program = cutover_agent::worker::Program { path: "/bin/true".into(), args: Vec::new() };
+    let program = cutover_agent::worker::Program { path: "/bin/true".into(), args: Vec::new(), leaves: false };
     let host = cutover_agent::host::Host::new(bed.settings(), "incarnation-1".to_owned(), program).unwrap();
     match host.perform(&quiet.migrate("main", after()), CancellationToken::new()).await {
         Outcome::Failed(failure) => {

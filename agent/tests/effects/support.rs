@@ -47,7 +47,7 @@ pub fn simulator() -> &'static Path {
 /// The program that workers are.
 pub fn worker() -> Program {
     let path = std::env::var_os("CUTOVER_TEST_WORKER").unwrap_or_else(|| env!("CARGO_BIN_EXE_cutover-agent").into());
-    Program { path: path.into(), args: vec!["work".into()] }
+    Program { path: path.into(), args: vec!["work".into()], leaves: false }
 }
 
 /// Release files of both versions, packed once.

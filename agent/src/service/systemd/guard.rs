@@ -1,0 +1,141 @@
+//! The guard of a unit: what keeps it from starting while it is fenced, or with another binary than the allowed one. It is a
+//! drop-in of the unit's own, so it holds against whoever starts it, after a reboot, with every daemon of ours down and without a
+//! network.
+//!
+//! * `AssertPathExists=` makes a start fail visibly; a condition would let `systemctl start` return 0, and a mask does not hold for
+//!   a unit whose file lies in `/etc` (both measured, systemd 252).
+//! * `RequiresMountsFor=`: on a state directory that is not mounted yet no fence would be found.
+//! * `ExecStartPre=+` compares the binary with the allowed one, as root whatever the unit's own user is.
+
+use super::bus::Bus;
+use super::closed::{line, reload, write};
+use crate::files::{self, FileError};
+use crate::release::stage::digest_of;
+use crate::service::fence::FenceFile;
+use crate::worker::Program;
+use cutover_vocabulary::Digest;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Where a unit's own drop-ins lie.
+pub(super) fn folder(unit: &str) -> PathBuf {
+    Path::new("/etc/systemd/system").join(format!("{unit}.d"))
+}
+
+/// The guard's drop-in.
+pub(super) fn path(unit: &str) -> PathBuf {
+    folder(unit).join("50-cutover-guard.conf")
+}
+
+/// Which binary an instance may start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Allowed {
+    /// The path that the unit starts.
+    command: PathBuf,
+    /// SHA-256 of what may lie there.
+    binary: Digest,
+}
+
+fn allowed(instance_dir: &Path) -> PathBuf {
+    instance_dir.join("allowed.json")
+}
+
+/// From now on the unit may start what lies at this path now, and nothing else.
+pub(super) fn allow(instance_dir: &Path, command: &Path) -> Result<(), FileError> {
+    files::folder(instance_dir)?;
+    let binary = digest_of(command)?;
+    files::write_json(&allowed(instance_dir), &Allowed { command: command.to_owned(), binary })
+}
+
+/// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds.
+pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, command: &Path) -> Result<(), String> {
+    let words = |error: FileError| error.to_string();
+    if !allowed(instance_dir).exists() {
+        allow(instance_dir, command).map_err(words)?;
+    }
+    let marker = FenceFile::of(instance_dir).marker();
+    let check = line("+", &agent.path, ["guard".to_owned(), instance_dir.to_string_lossy().into_owned()]);
+    let text = format!(
+        "# By Cutover: keeps this unit down during an upgrade, and from starting another binary than the allowed one.\n\
+         # `cutover-agent local status` tells why it is fenced; `cutover-agent local unfence` lifts it.\n\
+         [Unit]\nRequiresMountsFor={dir}\nAssertPathExists=!{marker}\n\n[Service]\nExecStartPre={check}\n",
+        dir = instance_dir.display(),
+        marker = marker.display(),
+    );
+    let path = path(unit);
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+        write(&path, &text).map_err(words)?;
+        reload().await?;
+    }
+    let failed = |error: zbus::Error| format!("systemd does not tell whether its guard holds: {error}");
+    let (general, service) = Bus.unit(unit).await.map_err(failed)?;
+    let not = |what: &str| Err(format!("its guard {} does not hold: {what}", path.display()));
+    if general.need_daemon_reload().await.map_err(failed)? {
+        return not("systemd has not read the unit's files since they were changed; run `systemctl daemon-reload`");
+    }
+    if !general.drop_in_paths().await.map_err(failed)?.iter().any(|file| Path::new(file) == path) {
+        return not("systemd does not use that file");
+    }
+    let marker = marker.to_string_lossy();
+    let asserts = general.asserts().await.map_err(failed)?;
+    if !asserts
+        .iter()
+        .any(|(kind, _, negated, parameter, _)| kind == "AssertPathExists" && *negated && **parameter == *marker)
+    {
+        return not("a later drop-in takes its assertion away");
+    }
+    let before = service.exec_start_pre_ex().await.map_err(failed)?;
+    if !before.iter().any(|(program, ..)| Path::new(program) == agent.path) {
+        return not("a later drop-in takes its ExecStartPre= away");
+    }
+    Ok(())
+}
+
+/// Why a unit may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAllowed {
+    /// Another binary than the allowed one.
+    #[error(
+        "{} has SHA-256 {found}, allowed is {wanted}: it was replaced since Cutover last switched it. Put the right release back, \
+         or accept this one with `cutover-agent local allow`", command.display()
+    )]
+    Other {
+        /// Which path.
+        command: PathBuf,
+        /// What lies there.
+        found: Digest,
+        /// What may.
+        wanted: Digest,
+    },
+    /// It cannot be told.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// What the guard runs before a unit starts: compares the binary with the allowed one. Where none was named yet, any is.
+///
+/// # Errors
+/// [`NotAllowed`].
+pub fn main(instance_dir: &Path) -> Result<(), NotAllowed> {
+    let Some(Allowed { command, binary }) = files::read_json(&allowed(instance_dir))? else { return Ok(()) };
+    let found = digest_of(&command)?;
+    if found == binary { Ok(()) } else { Err(NotAllowed::Other { command, found, wanted: binary }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_that_was_replaced_is_not_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let command = dir.path().join("numary");
+        std::fs::write(&command, "1.4.6").unwrap();
+        main(dir.path()).unwrap();
+        allow(dir.path(), &command).unwrap();
+        main(dir.path()).unwrap();
+        std::fs::write(&command, "1.3.1").unwrap();
+        let refused = main(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("was replaced") && refused.contains(&command.display().to_string()), "{refused}");
+    }
+}

@@ -1,0 +1,158 @@
+//! What a unit starts, as systemd has it loaded: the service's settings in the agent's own form.
+
+use super::bus::{Bus, ExecEx};
+use super::words::expand;
+use crate::service::environment::read_env_file;
+use crate::settings::{Account, InstanceSettings};
+use nix::unistd::User;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the ledger takes its user's home to be when no `HOME` is set, in every release.
+const NO_HOME: &str = "/root";
+
+/// Reads a unit's settings. Everything but what the agent's own file says of the instance comes from the unit.
+///
+/// # Errors
+/// Why they cannot be told, and what to do.
+pub(super) async fn settings(own: &InstanceSettings, unit: &str) -> Result<InstanceSettings, String> {
+    let failed = |error: zbus::Error| format!("systemd does not tell about it: {error}");
+    let (general, service) = Bus.unit(unit).await.map_err(failed)?;
+    match general.load_state().await.map_err(failed)?.as_str() {
+        "loaded" => {}
+        "not-found" => {
+            return Err("there is no such unit on this host; correct unit in the agent's settings".to_owned());
+        }
+        other => {
+            let (_, why) = general.load_error().await.unwrap_or_default();
+            return Err(format!("systemd has it as {other}: {why}; mend the unit"));
+        }
+    }
+    if general.need_daemon_reload().await.map_err(failed)? {
+        return Err(
+            "its files were changed since systemd read them, so what would start is not what runs; run `systemctl \
+             daemon-reload`"
+                .to_owned(),
+        );
+    }
+    let root = service.root_directory().await.map_err(failed)?;
+    if !matches!(root.as_str(), "" | "/") {
+        return Err(format!("it runs below RootDirectory={root}, which Cutover cannot look into yet"));
+    }
+    let found = Found {
+        commands: service.exec_start_ex().await.map_err(failed)?,
+        inherited: Bus.manager().await.map_err(failed)?.environment().await.map_err(failed)?,
+        variables: service.variables().await.map_err(failed)?,
+        files: service.environment_files().await.map_err(failed)?,
+        unset: service.unset_environment().await.map_err(failed)?,
+        user: service.user().await.map_err(failed)?,
+        working_directory: service.working_directory().await.map_err(failed)?,
+    };
+    found.settings(own)
+}
+
+/// What of a unit matters here.
+struct Found {
+    commands: Vec<ExecEx>,
+    inherited: Vec<String>,
+    variables: Vec<String>,
+    files: Vec<(String, bool)>,
+    unset: Vec<String>,
+    user: String,
+    working_directory: String,
+}
+
+impl Found {
+    fn settings(self, own: &InstanceSettings) -> Result<InstanceSettings, String> {
+        let [(path, argv, flags, ..)] = &self.commands[..] else {
+            return Err(format!(
+                "it has {} commands in ExecStart=, and a ledger's unit has one: mend the unit",
+                self.commands.len()
+            ));
+        };
+        let user = self.user()?;
+        let environment = self.environment(user.as_ref())?;
+        // With `:` before the command systemd replaces no variables in it.
+        let literal = flags.iter().any(|flag| flag == "no-env-expand");
+        let words = argv.get(1..).unwrap_or_default();
+        let args = if literal {
+            words.iter().map(|word| SecretString::from(word.clone())).collect()
+        } else {
+            expand(words, &environment)
+        };
+        let home = environment.get("HOME").map_or_else(|| PathBuf::from(NO_HOME), path_of);
+        let working_directory = match self.working_directory.trim_start_matches('!') {
+            "" => PathBuf::from("/"),
+            "~" => home.clone(),
+            directory => PathBuf::from(directory),
+        };
+        Ok(InstanceSettings {
+            command: PathBuf::from(path),
+            args,
+            env: environment,
+            env_file: None,
+            home: Some(home),
+            working_directory: Some(working_directory),
+            account: user.as_ref().map(|user| Account { user: user.uid.as_raw(), group: user.gid.as_raw() }),
+            user: user.map(|user| user.name),
+            ..own.clone()
+        })
+    }
+
+    /// Whom it runs as; none for the system's own user.
+    fn user(&self) -> Result<Option<User>, String> {
+        if self.user.is_empty() {
+            return Ok(None);
+        }
+        let found = match self.user.parse() {
+            Ok(number) => User::from_uid(nix::unistd::Uid::from_raw(number)),
+            Err(_) => User::from_name(&self.user),
+        };
+        match found {
+            Ok(Some(user)) => Ok(Some(user)),
+            Ok(None) => Err(format!("its User={} is not known on this host", self.user)),
+            Err(error) => Err(format!("its User={} cannot be looked up: {error}", self.user)),
+        }
+    }
+
+    /// In systemd's order, the later wins (man systemd.exec, "Environment variables in spawned processes").
+    fn environment(&self, user: Option<&User>) -> Result<BTreeMap<String, SecretString>, String> {
+        let pairs = |list: &[String]| -> Vec<(String, SecretString)> {
+            list.iter()
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(k, v)| (k.to_owned(), v.to_owned().into()))
+                .collect()
+        };
+        let mut all: BTreeMap<String, SecretString> = pairs(&self.inherited).into_iter().collect();
+        if let Some(user) = user {
+            all.insert("HOME".to_owned(), user.dir.to_string_lossy().into_owned().into());
+            all.insert("USER".to_owned(), user.name.clone().into());
+            all.insert("LOGNAME".to_owned(), user.name.clone().into());
+        }
+        all.extend(pairs(&self.variables));
+        for (path, optional) in &self.files {
+            let path = Path::new(path);
+            if *optional && !path.exists() {
+                continue;
+            }
+            all.extend(read_env_file(path).map_err(|error| error.to_string())?);
+        }
+        for pattern in &self.unset {
+            // `NAME` unsets it whatever it is, `NAME=VALUE` only that value.
+            match pattern.split_once('=') {
+                None => _ = all.remove(pattern),
+                Some((name, value)) => {
+                    if all.get(name).is_some_and(|now| secrecy::ExposeSecret::expose_secret(now) == value) {
+                        all.remove(name);
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn path_of(value: &SecretString) -> PathBuf {
+    PathBuf::from(secrecy::ExposeSecret::expose_secret(value))
+}

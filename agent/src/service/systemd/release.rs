@@ -1,0 +1,124 @@
+//! Which binary a unit starts. A command that is a link is pointed elsewhere by one rename; any other path is left as it is, for
+//! it may belong to a package, and a drop-in has the unit start the release instead, with the unit's own arguments.
+
+use super::bus::Bus;
+use super::closed::{line, reload, write};
+use super::{SystemdUnit, guard, loaded};
+use crate::files;
+use crate::release::ReleaseError;
+use crate::release::stage::digest_of;
+use crate::release::switch::{self, Before, Was};
+use cutover_vocabulary::{Digest, UpgradeId};
+use std::path::{Path, PathBuf};
+
+/// The drop-in that names the release.
+pub(super) fn path(unit: &str) -> PathBuf {
+    guard::folder(unit).join("60-cutover-release.conf")
+}
+
+/// The unit's command with another binary: its flags (`-`, `:`, `+`…), its own name for itself and its arguments stay.
+pub(super) fn command_line(program: &Path, argv: &[String], flags: &[String], extra: &[String]) -> String {
+    let mut prefix: String = flags
+        .iter()
+        .filter_map(|flag| match flag.as_str() {
+            "ignore-failure" => Some('-'),
+            "privileged" => Some('+'),
+            "no-setuid" => Some('!'),
+            "no-env-expand" => Some(':'),
+            _ => None,
+        })
+        .collect();
+    if flags.iter().any(|flag| flag == "ambient") {
+        prefix.push_str("!!");
+    }
+    line(&prefix, program, argv.iter().skip(1).chain(extra).cloned())
+}
+
+/// Makes `target` the binary that the unit starts, and the only one that its guard lets start. Idempotent.
+///
+/// Half done: the record of what was there before is on disk, or the drop-in is and systemd has not read it; again does the rest.
+pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {
+    let command = command(unit).await?;
+    let refuse = |why: String| ReleaseError::Switch { command: command.clone(), why };
+    if is_link(&command) {
+        switch::switch(&command, target, &unit.dir, upgrade)?;
+    } else if command != target {
+        let drop_in = path(unit.name());
+        if switch::before(&unit.dir, upgrade)?.is_none() {
+            let was = Was::DropIn { path: drop_in.clone(), text: std::fs::read_to_string(&drop_in).ok() };
+            switch::keep_before(&unit.dir, &Before { upgrade: upgrade.clone(), was, binary: digest_of(&command)? })?;
+        }
+        let (_, service) = Bus.unit(unit.name()).await.map_err(|error| refuse(error.to_string()))?;
+        let commands = service.exec_start_ex().await.map_err(|error| refuse(error.to_string()))?;
+        let Some((_, argv, flags, ..)) = commands.first() else { return Err(refuse("it has no command".to_owned())) };
+        let text = format!(
+            "# By Cutover: the release that this unit starts. Removing it brings the unit's own binary back.\n\
+             [Service]\nExecStart=\nExecStart={}\n",
+            command_line(target, argv, flags, &[])
+        );
+        write(&drop_in, &text)?;
+        reload().await.map_err(refuse)?;
+        let now = self::command(unit).await?;
+        if now != target {
+            let why = format!(
+                "{} is there, and yet it starts {}: another drop-in comes after it",
+                drop_in.display(),
+                now.display()
+            );
+            return Err(ReleaseError::Switch { command, why });
+        }
+    }
+    guard::allow(&unit.dir, &self::command(unit).await?)?;
+    Ok(())
+}
+
+/// Makes what was there before the upgrade the binary that starts. Idempotent.
+pub(super) async fn switch_back(unit: &SystemdUnit, upgrade: &UpgradeId) -> Result<Digest, ReleaseError> {
+    let command = command(unit).await?;
+    let refuse = |why: String| ReleaseError::Switch { command: command.clone(), why };
+    let before = switch::before(&unit.dir, upgrade)?;
+    let binary = match before {
+        Some(Before { was: Was::DropIn { path, text }, binary, .. }) => {
+            match &text {
+                Some(text) => write(&path, text)?,
+                None => files::remove(&path)?,
+            }
+            reload().await.map_err(&refuse)?;
+            let now = digest_of(&self::command(unit).await?)?;
+            if now != binary {
+                return Err(refuse(format!("its SHA-256 is {now} now, before the upgrade it was {binary}")));
+            }
+            now
+        }
+        Some(Before { was: Was::Link(_) | Was::File(_), .. }) | None => {
+            switch::switch_back(&command, &unit.dir, upgrade)?
+        }
+    };
+    guard::allow(&unit.dir, &self::command(unit).await?)?;
+    Ok(binary)
+}
+
+async fn command(unit: &SystemdUnit) -> Result<PathBuf, ReleaseError> {
+    let now = loaded::settings(&unit.own, unit.name()).await;
+    now.map(|now| now.command).map_err(|why| ReleaseError::Switch { command: PathBuf::from(unit.name()), why })
+}
+
+fn is_link(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_started_as_the_unit_started_its_own_binary() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let argv = words(&["/usr/bin/numary", "server", "start", "--x=100%", "$OPTIONS"]);
+        let flags = words(&["no-env-expand"]);
+        assert_eq!(
+            command_line(Path::new("/opt/r/1.4.6/numary"), &argv, &flags, &words(&["--y=1"])),
+            r#":"/opt/r/1.4.6/numary" "server" "start" "--x=100%%" "$OPTIONS" "--y=1""#
+        );
+    }
+}
