@@ -8,7 +8,8 @@ const SHIFTS: &str = "/etc/clock-shift";
 
 /// The library that answers for the clock, wherever this distribution puts it.
 fn library() -> PathBuf {
-    let folders = ["/usr/lib", "/usr/lib64"].into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    let folders =
+        ["/usr/lib", "/usr/lib64"].into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
     let mut found = folders.flatten().map(|entry| entry.path().join("faketime/libfaketime.so.1"));
     found.find(|path| path.exists()).expect("libfaketime is not installed: run deploy/setup")
 }

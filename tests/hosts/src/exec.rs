@@ -11,17 +11,15 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Where commands are looked for in a host.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Joins the host's control group, so that a command hangs while the host does, then its namespaces.
 const JOIN: &str = r#"echo 0 > "$1/by-hand/cgroup.procs" && shift && exec nsenter "$@""#;
 
-/// The arguments of `nsenter` for everything that a host has of its own: root and folder are its PID 1's.
-pub(crate) fn namespaces(pid: u32) -> Vec<String> {
-    let all = ["-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd"].map(str::to_owned);
-    let clean = ["env", "-i", &format!("PATH={PATH}"), "HOME=/root", "LANG=C.UTF-8"].map(str::to_owned);
-    ["-t".to_owned(), pid.to_string()].into_iter().chain(all).chain(clean).collect()
-}
+/// Every namespace that a host has of its own; root and folder are its PID 1's.
+pub(crate) const NAMESPACES: &[&str] = &["-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd", "-t"];
+/// The environment of a command in a host: nothing of this machine's.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")];
 
 impl Host {
     /// Runs a command as root in the host and gives what came of it.
@@ -99,8 +97,11 @@ impl Host {
         let mut process = Command::new("sh")
             .args(["-c", JOIN, "join"])
             .arg(self.cgroup())
-            .args(namespaces(pid))
+            .args(NAMESPACES)
+            .arg(pid.to_string())
             .args(command)
+            .env_clear()
+            .envs(ENVIRONMENT)
             .current_dir("/")
             .process_group(0)
             .stdin(input)

@@ -20,6 +20,7 @@
 //! What these hosts are not: they share the kernel, its page cache and its clock. So a power cut ends every process at once
 //! and leaves what was written, synced or not; and a clock is shifted for one unit, see [`Host::clock_shift`]. Limits of
 //! memory, processor and open files in units may be accepted and not enforced, as the machine's control groups have it.
+//! One thing of the machine is changed and stays: root's limit of inotify instances is raised, for more than 40 hosts.
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod clock;
@@ -33,7 +34,6 @@ mod postgres;
 mod power;
 mod shell;
 
-pub use exec::PATH;
 pub use host::Host;
 pub use lab::Lab;
 pub use machine::{cgroups, skipped};

@@ -1,7 +1,7 @@
 //! A host's wire, and what can go wrong on it.
 //!
 //! The rules are in the host's own network namespace, so they hold for what the lab sends as for what other hosts send, they
-//! stay over reboots, and address resolution goes on: a packet is lost, not the neighbour.
+//! stay over reboots, and address resolution goes on: a packet is lost, not the neighbour. Faults add up until [`Host::heal`].
 
 use crate::host::{Host, in_network};
 use crate::machine::run;
@@ -68,10 +68,9 @@ impl Host {
 
     /// Loses packets of both directions at random, each with this probability in percent.
     pub fn loss(&self, percent: u8) {
-        self.fault(&[
-            &format!("in iifname eth0 numgen random mod 100 < {percent} drop"),
-            &format!("out oifname eth0 numgen random mod 100 < {percent} drop"),
-        ]);
+        // Of a number below 100 nft cannot ask whether it is below 100.
+        let drawn = if percent < 100 { format!("numgen random mod 100 < {percent}") } else { String::new() };
+        self.fault(&[&format!("in iifname eth0 {drawn} drop"), &format!("out oifname eth0 {drawn} drop")]);
     }
 
     /// Takes every fault back but for the cable's.

@@ -18,7 +18,8 @@ impl Host {
         let mut power = self.power();
         let ended = power.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some());
         assert!(ended, "{} is on already", self.name());
-        let console = std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("console")).unwrap();
+        let console =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("console")).unwrap();
         let process = Command::new("nsenter")
             .arg(format!("--net={}", self.folder().join("net").display()))
             .args(["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sh", "-c", BOOT, "boot"])

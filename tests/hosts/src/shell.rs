@@ -1,6 +1,6 @@
 //! A way into a host from outside of its lab, by hand.
 
-use crate::exec::namespaces;
+use crate::exec::{ENVIRONMENT, NAMESPACES};
 use crate::lab::PREFIX;
 use crate::machine::cgroups;
 use std::os::unix::process::CommandExt as _;
@@ -40,8 +40,8 @@ pub fn shell(host: &str, command: &[&str]) -> Result<ExitCode, String> {
     };
     std::fs::write(path.join("by-hand/cgroup.procs"), "0").map_err(|error| format!("cannot enter {name}: {error}"))?;
     let mut enter = Command::new("nsenter");
-    enter.args(namespaces(*pid));
-    enter.args(std::env::var("TERM").ok().map(|term| format!("TERM={term}")));
+    enter.args(NAMESPACES).arg(pid.to_string()).env_clear().envs(ENVIRONMENT);
+    enter.envs(std::env::var("TERM").map(|term| ("TERM", term)));
     match command {
         [] => enter.args(["bash", "-l"]),
         command => enter.args(command),

@@ -12,7 +12,7 @@ fn a_full_disk_says_no_space_until_it_is_freed_and_keeps_what_was_there() {
         host.wait_running();
         host.run(&["sh", "-c", "echo kept > /var/lib/ledger/before"]);
         host.disk_full("/var/lib/ledger");
-        let write = ["sh", "-c", "echo lost > /var/lib/ledger/during"];
+        let write = ["cp", "/etc/hostname", "/var/lib/ledger/during"];
         let refused = host.exec(&write);
         assert!(!refused.status.success());
         assert!(String::from_utf8_lossy(&refused.stderr).contains("No space left on device"));
@@ -30,17 +30,18 @@ fn a_full_disk_says_no_space_until_it_is_freed_and_keeps_what_was_there() {
 fn what_a_host_changes_of_usr_is_its_own_and_survives_a_power_cut() {
     Lab::run(|lab| {
         let hosts = lab.hosts(2);
-        let on_machine = std::fs::read("/usr/bin/env").unwrap();
+        let on_machine = std::fs::read("/usr/bin/tac").unwrap();
         hosts[0].put("/usr/bin/numary", "#!/bin/sh\necho 1.4.6\n", 0o755);
-        hosts[0].put("/usr/bin/env", "#!/bin/sh\necho changed\n", 0o755);
+        hosts[0].put("/usr/bin/tac", "#!/bin/sh\necho changed\n", 0o755);
         assert_eq!(hosts[0].run(&["numary"]), "1.4.6");
         assert!(!std::path::Path::new("/usr/bin/numary").exists(), "this machine was changed");
-        assert!(std::fs::read("/usr/bin/env").unwrap() == on_machine, "this machine was changed");
+        assert!(std::fs::read("/usr/bin/tac").unwrap() == on_machine, "this machine was changed");
         assert!(!hosts[1].exec(&["test", "-e", "/usr/bin/numary"]).status.success(), "another host was changed");
         hosts[0].power_cut();
         hosts[0].boot();
         hosts[0].wait_running();
         assert_eq!(hosts[0].run(&["/usr/bin/numary"]), "1.4.6");
+        assert_eq!(hosts[0].run(&["tac"]), "changed");
     });
 }
 
@@ -48,7 +49,7 @@ fn what_a_host_changes_of_usr_is_its_own_and_survives_a_power_cut() {
 fn a_host_cannot_change_the_settings_of_this_machine() {
     Lab::run(|lab| {
         let host = &lab.hosts(1)[0];
-        let write = ["sh", "-c", "echo 7 > /proc/sys/vm/swappiness"];
+        let write = ["sh", "-c", "cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness"];
         assert!(String::from_utf8_lossy(&host.exec(&write).stderr).contains("Read-only file system"));
         host.run(&["sh", "-c", "echo own > /etc/motd && echo own > /opt/own && echo own > /root/own"]);
         assert!(!std::path::Path::new("/opt/own").exists() && !std::path::Path::new("/root/own").exists());
@@ -62,12 +63,14 @@ fn a_package_is_installed_on_one_host_alone() {
         let tree = lab.folder().join("package");
         std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         std::fs::create_dir_all(tree.join("usr/lib/systemd/system")).unwrap();
-        let control = "Package: greeting\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody\nDescription: says hello\n";
+        let control =
+            "Package: greeting\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody\nDescription: says hello\n";
         std::fs::write(tree.join("DEBIAN/control"), control).unwrap();
         let unit = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo hello\n";
         std::fs::write(tree.join("usr/lib/systemd/system/greeting.service"), unit).unwrap();
         let file = lab.folder().join("greeting.deb");
-        let built = Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &file]).output().unwrap();
+        let built =
+            Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &file]).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         hosts[0].copy_in(&file, "/root/greeting.deb");
         hosts[0].run(&["dpkg", "--install", "/root/greeting.deb"]);

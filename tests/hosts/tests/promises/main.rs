@@ -19,7 +19,9 @@ const GREETER: u16 = 700;
 fn install_greeter(host: &Host) {
     host.put(
         "/etc/systemd/system/greet.socket",
-        format!("[Socket]\nListenStream={GREETER}\nAccept=yes\nTriggerLimitBurst=0\n[Install]\nWantedBy=sockets.target\n"),
+        format!(
+            "[Socket]\nListenStream={GREETER}\nAccept=yes\nTriggerLimitBurst=0\n[Install]\nWantedBy=sockets.target\n"
+        ),
         0o644,
     );
     host.put(
