@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 const USAGE: &str = "usage: hosts N                        boot h1 to hN; they end with Enter or Ctrl-C
-       hosts shell NAME [COMMAND...]  enter one of them, from another terminal; NAME is h1, or LAB/h1 where there are several labs";
+       hosts shell NAME [COMMAND...]  enter one of them, from another terminal; where several labs run, NAME is LAB/h1";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -89,9 +89,12 @@ fn a_killed_lab_leaves_no_process_no_mount_no_control_group_and_no_folder() {
     let folder = std::env::temp_dir().join(lab);
     let pids = processes(&cgroups().unwrap().join(lab));
     assert!(folder.exists() && pids.len() >= 8, "two hosts have more processes than {pids:?}");
+    // Held open, so that it is the kill that ends the lab.
+    let input = program.stdin.take();
     program.kill().unwrap();
     program.wait().unwrap();
     nothing_is_left(lab, &folder, &pids);
+    drop(input);
 }
 
 #[test]
