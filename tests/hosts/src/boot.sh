@@ -11,10 +11,11 @@ fi
 folder=$1 root=$1/root
 # Disks that were mounted in the root come along.
 mount --rbind "$root" "$root"
-# The machine's programs; what the host changes of them is on its own disk.
-over() { mount -t overlay overlay -o "lowerdir=/$1,upperdir=$folder/$2/changed,workdir=$folder/$2/work" "$root/$1"; }
-over usr usr
-[ ! -d /var/lib/dpkg ] || over var/lib/dpkg dpkg
+# The machine's programs, and those for all hosts over them; what the host changes of them is on its own disk.
+over() { mount -t overlay overlay -o "lowerdir=$3/$1,upperdir=$folder/$2/changed,workdir=$folder/$2/work" "$root/$1"; }
+over usr usr "$folder/../all-usr:"
+[ ! -d /var/lib/dpkg ] || over var/lib/dpkg dpkg ""
+mount --bind "$folder/../all-names" "$root/etc/hosts"
 mount -t tmpfs -o mode=755,size=64m tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t proc proc "$root/proc"

@@ -4,7 +4,6 @@ use crate::host::Host;
 use crate::machine::run;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -72,8 +71,8 @@ const MASKED: &[&str] = &[
 /// The file that fills a disk.
 const FILLER: &str = ".filler";
 
-/// Makes a host's root in `folder`, with a name and an address, and no units but systemd's own.
-pub(crate) fn format(folder: &Path, name: &str, address: Ipv4Addr) {
+/// Makes a host's root in `folder`, with a name, and no units but systemd's own.
+pub(crate) fn format(folder: &Path, name: &str) {
     let root = folder.join("root");
     let etc = root.join("etc");
     let units = etc.join("systemd/system");
@@ -101,7 +100,8 @@ pub(crate) fn format(folder: &Path, name: &str, address: Ipv4Addr) {
         ("machine-id", fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().replace('-', "")),
         ("fstab", String::new()),
         ("resolv.conf", String::new()),
-        ("hosts", format!("127.0.0.1 localhost\n{address} {name}\n")),
+        // The lab's file is mounted here.
+        ("hosts", String::new()),
         ("systemd/system.conf", "[Manager]\nDefaultTimeoutStopSec=20s\nShowStatus=no\n".to_owned()),
         ("systemd/journald.conf", "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n".to_owned()),
     ] {

@@ -22,7 +22,7 @@ impl Host {
     pub(crate) fn create(name: &str, address: Ipv4Addr, folder: PathBuf, cgroup: PathBuf) -> Self {
         std::fs::create_dir(&folder).unwrap_or_else(|error| panic!("cannot make a host {name}: {error}"));
         std::fs::create_dir(&cgroup).unwrap();
-        disk::format(&folder, name, address);
+        disk::format(&folder, name);
         network::wire(&folder, address);
         Self { name: name.to_owned(), address, folder, cgroup, power: Mutex::new(None) }
     }

@@ -10,6 +10,7 @@
 use crate::host::Host;
 use crate::machine::{cgroups, prepare, run, skipped};
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
@@ -21,6 +22,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 const INSIDE: &str = "CUTOVER_LAB";
 /// Names of labs begin so: folders and control groups.
 pub(crate) const PREFIX: &str = "cutover-lab-";
+/// In the lab's folder: what is installed on all hosts, and the names of all.
+const USR: &str = "all-usr";
+const NAMES: &str = "all-names";
 /// The status of a program whose test ran and passed. The test runner's own 0 may mean that it found no such test.
 const PASSED: i32 = 42;
 
@@ -99,7 +103,11 @@ impl Lab {
         ] {
             run("ip", &wire.split(' ').collect::<Vec<_>>());
         }
-        Some(Self { folder, cgroup, hosts: AtomicU8::new(0) })
+        let lab = Self { folder, cgroup, hosts: AtomicU8::new(0) };
+        std::fs::create_dir(lab.folder.join(USR)).unwrap();
+        std::fs::write(lab.folder.join(NAMES), format!("127.0.0.1 localhost\n{} lab\n", Self::ADDRESS)).unwrap();
+        run("mount", &["--bind", lab.folder.join(NAMES).to_str().unwrap(), "/etc/hosts"]);
+        Some(lab)
     }
 
     /// Where the test itself is in the network of its hosts.
@@ -115,11 +123,25 @@ impl Lab {
         self.folder.file_name().and_then(OsStr::to_str).unwrap()
     }
 
-    /// A new host with an empty disk, switched off. At most 250 in a lab.
+    /// Puts a file of this machine, a program for one, into every host that is booted later; `to` is below `/usr`. It is
+    /// kept once, however large and however many the hosts, and what a host changes of it is the host's own.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn install(&self, from: &Path, to: &str) {
+        let below = to.strip_prefix("/usr/").unwrap_or_else(|| panic!("{to} is not below /usr"));
+        let to = self.folder.join(USR).join(below);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(from, &to).unwrap_or_else(|error| panic!("cannot install {}: {error}", from.display()));
+    }
+
+    /// A new host with an empty disk, switched off; the others and the lab find it by its name. At most 250 in a lab.
     pub fn host(&self, name: &str) -> Host {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(number <= 250, "a lab has addresses for 250 hosts");
         let address = Ipv4Addr::new(10, 77, 0, number);
+        let mut names = OpenOptions::new().append(true).open(self.folder.join(NAMES)).unwrap();
+        writeln!(names, "{address} {name}").unwrap();
         Host::create(name, address, self.folder.join(name), self.cgroup.join(name))
     }
 

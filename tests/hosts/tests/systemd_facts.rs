@@ -91,7 +91,8 @@ fn a_drop_in_in_etc_holds_over_a_reboot_and_a_power_cut_and_one_in_run_does_not(
 fn a_stop_past_its_timeout_returns_success_and_only_the_units_result_tells() {
     Lab::run(|lab| {
         let host = &lab.hosts(1)[0];
-        let stubborn = "[Service]\nTimeoutStopSec=300ms\nExecStart=bash -c 'trap \"\" TERM; touch /run/deaf; while :; do sleep 1; done'\n";
+        let stubborn = "[Service]\nTimeoutStopSec=300ms\n\
+                        ExecStart=bash -c 'trap \"\" TERM; touch /run/deaf; while :; do sleep 1; done'\n";
         install(host, "/etc/systemd/system/ledger.service", stubborn);
         assert_eq!(start(host), Some(0));
         cutover_test_hosts::until("the service ignores SIGTERM", cutover_test_hosts::DEADLINE, || {
@@ -113,7 +114,8 @@ fn a_stop_past_its_timeout_returns_success_and_only_the_units_result_tells() {
 fn a_command_before_the_start_runs_as_root_with_a_plus_and_its_failure_prevents_the_start() {
     Lab::run(|lab| {
         let host = &lab.hosts(1)[0];
-        let guarded = "[Service]\nUser=nobody\nExecStartPre=sh -c 'id -un > /tmp/plain'\nExecStartPre=+sh -c 'id -un > /run/plus'\n\
+        let guarded = "[Service]\nUser=nobody\nExecStartPre=sh -c 'id -un > /tmp/plain'\n\
+                       ExecStartPre=+sh -c 'id -un > /run/plus'\n\
                        ExecStartPre=+test -e /var/lib/open\nExecStart=sh -c 'id -un > /tmp/main; exec sleep infinity'\n";
         install(host, "/etc/systemd/system/ledger.service", guarded);
         assert_eq!((start(host), show(host, "ActiveState")), (Some(1), "failed".to_owned()));

@@ -3,8 +3,9 @@
 use cutover_test_hosts::{DEADLINE, Host, Lab, until};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes the time twice a second, and how long it has been up.
-const TELLER: &str = "[Service]\nExecStart=bash -c 'while :; do date +%%s > /run/told.new; mv /run/told.new /run/told; sleep 0.05; done'\n";
+/// Tells the time, again and again.
+const TELLER: &str = "[Service]\n\
+    ExecStart=bash -c 'while :; do date +%%s > /run/told.new; mv /run/told.new /run/told; sleep 0.05; done'\n";
 
 /// How far the unit's clock is from this one, in whole minutes.
 fn told(host: &Host) -> i64 {

@@ -46,6 +46,20 @@ fn what_a_host_changes_of_usr_is_its_own_and_survives_a_power_cut() {
 }
 
 #[test]
+fn what_a_lab_installs_is_on_every_host_and_not_on_this_machine() {
+    Lab::run(|lab| {
+        let program = lab.folder().join("numary");
+        std::fs::write(&program, "#!/bin/sh\necho 1.3.1\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        lab.install(&program, "/usr/bin/numary");
+        let hosts = lab.hosts(2);
+        hosts[0].put("/usr/bin/numary", "#!/bin/sh\necho 1.4.6\n", 0o755);
+        assert_eq!((hosts[0].run(&["numary"]), hosts[1].run(&["numary"])), ("1.4.6".to_owned(), "1.3.1".to_owned()));
+        assert!(!std::path::Path::new("/usr/bin/numary").exists(), "this machine was changed");
+    });
+}
+
+#[test]
 fn a_host_cannot_change_the_settings_of_this_machine() {
     Lab::run(|lab| {
         let host = &lab.hosts(1)[0];

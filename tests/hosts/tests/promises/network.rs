@@ -31,6 +31,10 @@ fn hosts_and_the_lab_reach_each_other_and_nothing_else() {
         assert_eq!(greeting_at(&hosts[1], &hosts[0]).as_deref(), Some("h1"));
         assert_eq!(greeting_at(&hosts[0], &hosts[1]).as_deref(), Some("h2"));
         assert_eq!(heard(&ear(), &hosts[0], 10), 10);
+        let mut by_name = String::new();
+        TcpStream::connect(("h2", GREETER)).unwrap().read_to_string(&mut by_name).unwrap();
+        assert_eq!(by_name, "h2\n");
+        assert!(hosts[1].run(&["getent", "hosts", "h1", "lab"]).starts_with("10.77.0.1 "), "hosts have names");
         let outside = TcpStream::connect((Ipv4Addr::new(192, 0, 2, 1), 80)).unwrap_err();
         assert_eq!(outside.kind(), ErrorKind::NetworkUnreachable);
         assert!(hosts[0].run(&["ip", "route"]).lines().all(|route| route.starts_with("10.77.0.0/16 ")));
