@@ -1,8 +1,9 @@
 # The commands of this project. `make sandbox` and `make test` do everything on a fresh machine with Rust.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help setup build sandbox test check contract bench mutants
+.PHONY: help setup build sandbox test check contract bench mutants hosts
 ARGS ?=
+N ?= 3
 CARGO ?= cargo
 
 help: ## this list
@@ -33,3 +34,6 @@ bench: setup ## figures with their ratios
 
 mutants: setup ## break each invariant once by name, and see its test fail
 	tests/mutants/run
+
+hosts: build ## N=5 boots hosts with a real systemd each, as root; says how to get a shell on them
+	@target/debug/hosts $(N)
