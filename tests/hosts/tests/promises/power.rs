@@ -34,6 +34,20 @@ fn a_host_boots_to_running_with_a_bus_and_a_journal() {
 }
 
 #[test]
+fn a_host_with_a_failed_unit_does_not_pass_for_running() {
+    Lab::run(|lab| {
+        let host = &lab.hosts(1)[0];
+        let broken = "[Service]\nExecStart=false\n[Install]\nWantedBy=multi-user.target\n";
+        host.put("/etc/systemd/system/broken.service", broken, 0o644);
+        host.run(&["systemctl", "enable", "--quiet", "broken"]);
+        host.reboot();
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.wait_running()));
+        let said = *waited.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.starts_with("h1 is degraded: broken.service"), "{said}");
+    });
+}
+
+#[test]
 fn a_unit_and_a_file_survive_a_reboot() {
     Lab::run(|lab| {
         let host = &lab.hosts(1)[0];
