@@ -10,6 +10,7 @@ use crate::{host, machine};
 use cutover_desk::{Desk, Host};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::instance::InstanceReport;
+use sd_notify::NotifyState;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,6 +147,8 @@ impl Agent {
             agent = %self.host.agent, incarnation = journal.incarnation(), epoch = %desk.epoch(),
             in_hand = desk.running().count(), "the agent starts"
         );
+        // Where no systemd started this agent, nobody is told.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
         let identity =
             Identity { incarnation: journal.incarnation().to_owned(), machine: self.machine, boot: self.boot };
         let changed = Arc::new(Notify::new());
@@ -185,6 +188,8 @@ async fn report(
             // The link waits for the first look; it must not wait for ever.
             None => seen.send_replace(seen.borrow().clone()),
         };
+        // Desk, link and reports are one task: one that hangs takes this with it.
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = changed.notified() => tokio::time::sleep(REPORTS_APART).await,

@@ -4,6 +4,7 @@ use clap::Parser;
 use cutover_coordinator::{Settings, open_store, raise_epochs, run};
 use cutover_proto::transport::listen;
 use cutover_vocabulary::Epoch;
+use sd_notify::NotifyState;
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -95,6 +96,16 @@ fn work(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         let store = open_store(&settings.store).await?;
         let listening = listen(&settings.listen).await?;
+        // Where no systemd started this coordinator, nobody is told.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        if let Some(within) = sd_notify::watchdog_enabled() {
+            tokio::spawn(async move {
+                loop {
+                    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+                    tokio::time::sleep(within / 3).await;
+                }
+            });
+        }
         run(settings, store, listening, shutdown).await?;
         Ok(())
     })

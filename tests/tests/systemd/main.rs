@@ -1,0 +1,76 @@
+//! Upgrades of real units: hosts with a systemd of their own each, where the ledger was installed before anybody thought of
+//! Cutover.
+
+mod node;
+
+use cutover_test_hosts::Lab;
+use cutover_tests::checks::{check_facts, until_phase};
+use cutover_tests::clients::{check_exactly_once, version};
+use cutover_tests::house::LEDGERS;
+use cutover_vocabulary::Phase;
+use cutover_vocabulary::status::State;
+use node::{Node, UNIT};
+
+#[test]
+fn a_unit_is_upgraded_where_it_lies_and_every_write_is_there_once() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let writer = node.writer();
+        let upgrade = node.begin();
+        node.until_state(&upgrade, State::Completed);
+        let told = writer.end();
+        check_exactly_once(node.address, LEDGERS, &told);
+        check_facts(&node.voice.facts(&upgrade).unwrap());
+        assert_eq!(version(node.address).as_deref(), Some("1.4.6"));
+
+        let host = &node.host;
+        let shown = host.run(&["systemctl", "show", "--property=ExecStart,User", UNIT]);
+        assert!(shown.contains("/opt/cutover/releases/1.4.6/numary") && shown.contains("User=ledger"), "{shown}");
+        assert!(host.read("/usr/local/bin/numary").len() > 1_000, "the former binary is left where it was");
+        let owners = host.run(&["sh", "-c", "stat -c %U /var/lib/numary/* | sort -u"]);
+        assert_eq!(owners, "ledger", "no file of the storage is another user's");
+        let left = host.run(&["sh", "-c", "ls /run/systemd/system | grep cutover-closed || true"]);
+        assert_eq!(left, "", "no closed copy is left");
+    });
+}
+
+#[test]
+fn a_fenced_unit_is_started_by_nobody_and_not_by_a_reboot() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        node.hold_migrations();
+        let upgrade = node.begin();
+        assert!(until_phase(&node.voice, &upgrade, Phase::Migrate));
+        let host = &node.host;
+        let refused = host.exec(&["systemctl", "start", UNIT]);
+        assert!(!refused.status.success(), "a person's start fails visibly");
+        // With our daemons down, without a network, after a reboot.
+        host.run(&["systemctl", "disable", "--quiet", "--now", "cutover-agent", "cutover-coordinator"]);
+        host.reboot();
+        host.wait_running();
+        let state = host.exec(&["systemctl", "is-active", UNIT]);
+        assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "inactive");
+        assert!(!host.exec(&["systemctl", "start", UNIT]).status.success());
+        assert_eq!(version(node.address), None);
+
+        host.run(&["systemctl", "enable", "--quiet", "--now", "cutover-coordinator", "cutover-agent"]);
+        node.go_on();
+        node.until_state(&upgrade, State::Completed);
+        assert_eq!(version(node.address).as_deref(), Some("1.4.6"));
+    });
+}
+
+#[test]
+fn another_binary_in_the_units_place_is_not_started() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let upgrade = node.begin();
+        node.until_state(&upgrade, State::Completed);
+        let host = &node.host;
+        host.run(&["cp", "/usr/local/bin/numary", "/opt/cutover/releases/1.4.6/numary.new"]);
+        host.run(&["mv", "/opt/cutover/releases/1.4.6/numary.new", "/opt/cutover/releases/1.4.6/numary"]);
+        assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
+        let said = host.run(&["journalctl", "--no-pager", "--output=cat", "-u", UNIT]);
+        assert!(said.contains("was replaced since Cutover last switched it"), "{said}");
+    });
+}

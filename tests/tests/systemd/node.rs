@@ -1,0 +1,145 @@
+//! One host with a ledger that a package or a person installed as a unit, and Cutover's own units beside it.
+
+use cutover_ledger_simulator::{pack, seed};
+use cutover_test_hosts::{Host, Lab};
+use cutover_tests::clients::{Front, Writer, version};
+use cutover_tests::house::{LEDGERS, program, releases};
+use cutover_tests::until;
+use cutover_tests::voice::Voice;
+use cutover_vocabulary::finding::Level;
+use cutover_vocabulary::status::{State, Status};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The ledger's unit.
+pub const UNIT: &str = "numary.service";
+
+/// Where the coordinator listens, below the host's root.
+const SOCKET: &str = "/var/lib/cutover.sock";
+
+/// Whose presence takes the instance out of rotation.
+const OUT: &str = "/var/lib/out-of-rotation";
+
+/// Held migrations wait for this file.
+const GO_ON: &str = "/var/lib/go-on";
+
+/// A host whose ledger serves.
+pub struct Node {
+    /// The host.
+    pub host: Host,
+    /// Where its ledger serves.
+    pub address: SocketAddr,
+    /// Where clients reach it.
+    pub front: Front,
+    /// The operator.
+    pub voice: Voice,
+    to: &'static str,
+}
+
+impl Node {
+    /// A host where `from` runs, and `to` lies ready to be upgraded to.
+    pub fn new(lab: &Lab, from: &'static str, to: &'static str) -> Self {
+        for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
+            lab.install(&program(name), &format!("/usr/bin/{name}"));
+        }
+        let old = lab.folder().join("numary");
+        pack::install(&program("numary"), from, &old).unwrap();
+        let host = lab.host("h1");
+        host.boot();
+        host.wait_running();
+        host.run(&["useradd", "--system", "--create-home", "--home-dir", "/var/lib/ledger", "ledger"]);
+        host.run(&["install", "-d", "-o", "ledger", "/var/lib/numary"]);
+        host.copy_in(&old, "/usr/local/bin/numary");
+        host.put("/etc/numary/numary.env", "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\n", 0o600);
+        host.put(
+            &format!("/etc/systemd/system/{UNIT}"),
+            "[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
+             EnvironmentFile=/etc/numary/numary.env\nExecStart=/usr/local/bin/numary server start\nRestart=on-failure\n\
+             [Install]\nWantedBy=multi-user.target\n",
+            0o644,
+        );
+        let packed = releases(to).join(format!("v{to}"));
+        for file in std::fs::read_dir(packed).unwrap().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            host.copy_in(&file.path(), &format!("/srv/numary-releases/v{to}/{name}"));
+        }
+        install_cutover(&host);
+        host.run(&["systemctl", "daemon-reload"]);
+        host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
+        let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
+        until("the ledger serves", Duration::from_secs(30), || version(address));
+        for ledger in LEDGERS {
+            seed::over_http(&address.to_string(), ledger, 20).unwrap();
+        }
+        host.run(&["systemctl", "enable", "--quiet", "--now", "cutover-coordinator", "cutover-agent"]);
+        let below = |path: &str| host.root().join(path.trim_start_matches('/'));
+        let front = Front::start(address, below(OUT));
+        let voice = Voice::to(&format!("unix:{}", below(SOCKET).display()));
+        Self { address, front, voice, to, host }
+    }
+
+    /// A client that writes to every ledger through the front.
+    pub fn writer(&self) -> Writer {
+        Writer::start(self.front.address, LEDGERS)
+    }
+
+    /// Holds the migration of a ledger before its commit, from now on, until [`Self::go_on`].
+    pub fn hold_migrations(&self) {
+        let held = format!("NUMARY_SIM_HOLD_MIGRATION={GO_ON}\nNUMARY_SIM_HOLD_LEDGER={}\n", LEDGERS[0]);
+        self.host.put("/var/lib/numary/.numary-sim.env", held, 0o644);
+    }
+
+    /// Lets held migrations go on.
+    pub fn go_on(&self) {
+        self.host.put(GO_ON, "", 0o644);
+    }
+
+    /// Plans, approves what needs it, starts; the upgrade's name.
+    pub fn begin(&self) -> String {
+        let plan = self.voice.plan_when_ready("prod", self.to);
+        if plan.level() == Some(Level::Approve) {
+            self.voice.approve(&plan).unwrap();
+        }
+        self.voice.start(&plan).unwrap_or_else(|why| panic!("{why}\n{plan:#?}"))
+    }
+
+    /// Waits until it has this state; shows where it stands otherwise.
+    pub fn until_state(&self, upgrade: &str, wanted: State) -> Status {
+        let status = until(&format!("the upgrade is {wanted}"), Duration::from_secs(120), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state == wanted || status.state.ended() || status.state == State::Held).then_some(status)
+        });
+        assert_eq!(status.state, wanted, "holds: {:#?}\nback: {:?}\n{}", status.holds, status.turned_back, self.logs());
+        status
+    }
+
+    /// What our daemons logged.
+    pub fn logs(&self) -> String {
+        self.host.run(&["journalctl", "--no-pager", "--output=cat", "--lines=60", "-u", "cutover-agent", "-u", "cutover-coordinator"])
+    }
+}
+
+fn install_cutover(host: &Host) {
+    host.put("/etc/systemd/system/cutover-agent.service", include_str!("../../../deploy/systemd/cutover-agent.service"), 0o644);
+    host.put(
+        "/etc/systemd/system/cutover-coordinator.service",
+        include_str!("../../../deploy/systemd/cutover-coordinator.service"),
+        0o644,
+    );
+    // The lab reaches a socket on the host's disk; one in `/run` is in a file system of the host's own.
+    host.put("/etc/systemd/system/cutover-coordinator.service.d/lab.conf", "[Service]\nReadWritePaths=/var/lib\n", 0o644);
+    host.put(
+        "/etc/cutover/coordinator.toml",
+        format!("name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n"),
+        0o600,
+    );
+    host.put(
+        "/etc/cutover/agent.toml",
+        format!(
+            "name = \"h1\"\ncoordinator = \"unix:{SOCKET}\"\nstate = \"/var/lib/cutover-agent\"\n\n[[instance]]\nname = \"ledger\"\n\
+             deployment = \"prod\"\nmanager = \"systemd\"\nunit = \"{UNIT}\"\nout_of_rotation = [\"touch\", \"{OUT}\"]\n\
+             into_rotation = [\"rm\", \"-f\", \"{OUT}\"]\n"
+        ),
+        0o600,
+    );
+}
