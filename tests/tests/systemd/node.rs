@@ -115,22 +115,41 @@ impl Node {
 
     /// What our daemons logged.
     pub fn logs(&self) -> String {
-        self.host.run(&["journalctl", "--no-pager", "--output=cat", "--lines=60", "-u", "cutover-agent", "-u", "cutover-coordinator"])
+        self.host.run(&[
+            "journalctl",
+            "--no-pager",
+            "--output=cat",
+            "--lines=60",
+            "-u",
+            "cutover-agent",
+            "-u",
+            "cutover-coordinator",
+        ])
     }
 }
 
 fn install_cutover(host: &Host) {
-    host.put("/etc/systemd/system/cutover-agent.service", include_str!("../../../deploy/systemd/cutover-agent.service"), 0o644);
+    host.put(
+        "/etc/systemd/system/cutover-agent.service",
+        include_str!("../../../deploy/systemd/cutover-agent.service"),
+        0o644,
+    );
     host.put(
         "/etc/systemd/system/cutover-coordinator.service",
         include_str!("../../../deploy/systemd/cutover-coordinator.service"),
         0o644,
     );
     // The lab reaches a socket on the host's disk; one in `/run` is in a file system of the host's own.
-    host.put("/etc/systemd/system/cutover-coordinator.service.d/lab.conf", "[Service]\nReadWritePaths=/var/lib\n", 0o644);
+    host.put(
+        "/etc/systemd/system/cutover-coordinator.service.d/lab.conf",
+        "[Service]\nReadWritePaths=/var/lib\n",
+        0o644,
+    );
     host.put(
         "/etc/cutover/coordinator.toml",
-        format!("name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n"),
+        format!(
+            "name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n"
+        ),
         0o600,
     );
     host.put(

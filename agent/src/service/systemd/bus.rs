@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use tokio::sync::OnceCell;
+use zbus::Variant;
 use zbus::proxy::CacheProperties;
-use zbus::zvariant::Value;
 use zbus::{Connection, ObjectPath, OwnedObjectPath};
 
 /// How long any call may take. A reload of a large host takes a second; a bus that does not answer is a failure.
@@ -28,8 +28,8 @@ pub(super) trait Manager {
         &self,
         name: &str,
         mode: &str,
-        properties: &[(&str, Value<'_>)],
-        auxiliary: &[(&str, Vec<(&str, Value<'_>)>)],
+        properties: &[(&str, Variant<'_>)],
+        auxiliary: &[(&str, Vec<(&str, Variant<'_>)>)],
     ) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;

@@ -37,6 +37,9 @@ use tokio::process::Command;
 /// `code` of a process that exited, in `ExecMainCode` (`CLD_EXITED`).
 const EXITED: i32 = 1;
 
+/// What systemd says of a unit that it knows nothing of.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
 /// How many lines of a unit's journal are looked through for its last words.
 const LINES: &str = "200";
 
@@ -97,7 +100,11 @@ impl SystemdUnit {
     async fn processes(&self, unit: &str) -> Result<Vec<u32>, zbus::Error> {
         let (_, service) = Bus.unit(unit).await?;
         let main = service.main_pid().await?;
-        let all = Bus.manager().await?.get_unit_processes(unit).await?;
+        let all = match Bus.manager().await?.get_unit_processes(unit).await {
+            // A copy that was never made, or that is gone.
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => Vec::new(),
+            all => all?,
+        };
         let others = all.into_iter().map(|(_, pid, _)| pid).filter(|pid| *pid != main);
         Ok(Some(main).filter(|pid| *pid != 0).into_iter().chain(others).collect())
     }

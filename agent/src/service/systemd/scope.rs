@@ -3,7 +3,7 @@
 
 use super::bus::Bus;
 use std::path::Path;
-use zbus::zvariant::Value;
+use zbus::Variant;
 
 /// Whether this process is the main process of a unit.
 pub fn runs_as_unit() -> bool {
@@ -21,9 +21,9 @@ pub async fn leave(work: &str) -> Result<(), String> {
     let own = std::process::id();
     let name = name(work, own);
     let properties = [
-        ("Description", Value::from(format!("Cutover: {work}"))),
-        ("PIDs", Value::from(vec![own])),
-        ("CollectMode", Value::from("inactive-or-failed")),
+        ("Description", Variant::from(format!("Cutover: {work}"))),
+        ("PIDs", Variant::from(vec![own])),
+        ("CollectMode", Variant::from("inactive-or-failed")),
     ];
     let failed = |error: zbus::Error| format!("systemd does not make the scope {name}: {error}");
     let manager = Bus.manager().await.map_err(failed)?;
