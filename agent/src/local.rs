@@ -4,25 +4,26 @@
 //! everything back by hand. `takeover` is written to the journal and freezes the upgrade for good: the agent refuses every
 //! further order of it. `fence` keeps the agent from starting an instance, `unfence` lets it start again, `start` starts it.
 
+mod upgrades;
 mod way_back;
 
 use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
-use crate::release::{ReleaseError, switch};
+use crate::release::ReleaseError;
 use crate::run::journal_file;
-use crate::service::fence::FenceFile;
 use crate::service::{Role, Service, ServiceError};
-use crate::settings::Settings;
+use crate::settings::{InstanceSettings, Settings};
 use crate::worker::Program;
 use cutover_desk::Entry;
 use cutover_storage::StorageError;
-use cutover_storage::points::{Manifest, manifest};
+use cutover_storage::points::Manifest;
 use cutover_vocabulary::instance::RunState;
-use cutover_vocabulary::storage::RecoveryItem;
-use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome, Phase, UpgradeId};
+use cutover_vocabulary::{DeploymentName, InstanceName, Order, OrderId, Outcome, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use upgrades::{Latest, Upgrades, folders};
+use way_back::Back;
 
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
@@ -31,7 +32,10 @@ const LISTED_ORDERS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum LocalCommand {
     /// Show fences, last orders, recovery points, and the commands to go back by hand.
-    Status,
+    Status {
+        /// Only what concerns this upgrade; everything where none is named.
+        upgrade: Option<UpgradeId>,
+    },
     /// Fence an instance, so that the agent does not start it. Does not stop it.
     Fence {
         /// Which instance.
@@ -83,7 +87,7 @@ pub enum LocalError {
         known: String,
     },
     /// Nothing of such an upgrade is on this host, neither an order nor a recovery point: a slip of the pen would leave the real one in our hands.
-    #[error("nothing of upgrade {upgrade} is on this host, so nothing was taken over; known here: {known}")]
+    #[error("nothing of upgrade {upgrade} is on this host, so nothing was done; known here: {known}")]
     UnknownUpgrade {
         /// Which was named.
         upgrade: UpgradeId,
@@ -116,7 +120,7 @@ pub enum LocalError {
 /// [`LocalError`].
 pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, LocalError> {
     match command {
-        LocalCommand::Status => status(settings).await,
+        LocalCommand::Status { upgrade } => status(settings, upgrade.as_ref()).await,
         LocalCommand::Fence { instance } => {
             let fence = service(settings, instance)?.fence().set("a person on this host")?;
             Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
@@ -150,12 +154,8 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Takeover { upgrade, note } => {
             let (mut journal, entries) = Journal::beside(&journal_file(&settings.state)).await?;
-            let mut known: BTreeSet<String> = folders(&settings.recovery()).into_keys().collect();
-            known.extend(entries.iter().filter_map(Entry::upgrade).map(ToString::to_string));
-            if !known.contains(upgrade.as_str()) {
-                let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
-                return Err(LocalError::UnknownUpgrade { upgrade: upgrade.clone(), known });
-            }
+            let kept = folders(&settings.recovery()).into_keys();
+            must_be_known(upgrade, kept.chain(entries.iter().filter_map(Entry::upgrade).map(ToString::to_string)))?;
             journal.take_over(upgrade.clone(), note.clone()).await?;
             Ok(format!(
                 "upgrade {upgrade} is in your hands: this agent refuses every further order of it, for good.\n\
@@ -175,127 +175,122 @@ fn service(settings: &Settings, name: &InstanceName) -> Result<Service, LocalErr
     Ok(Service::new(settings, instance, &Program::current().map_err(LocalError::Program)?))
 }
 
-async fn status(settings: &Settings) -> Result<String, LocalError> {
-    let mut text = format!("agent {}, state in {}\n", settings.name, settings.state.display());
+/// That an upgrade is among those of which something is here.
+fn must_be_known(upgrade: &UpgradeId, known: impl Iterator<Item = String>) -> Result<(), LocalError> {
+    let known: BTreeSet<String> = known.collect();
+    if known.contains(upgrade.as_str()) {
+        return Ok(());
+    }
+    let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
+    Err(LocalError::UnknownUpgrade { upgrade: upgrade.clone(), known })
+}
+
+async fn status(settings: &Settings, wanted: Option<&UpgradeId>) -> Result<String, LocalError> {
     let journal = journal_file(&settings.state);
     let entries = if journal.exists() { Journal::beside(&journal).await?.1 } else { Vec::new() };
-    let launcher = Program::current().map_err(LocalError::Program)?;
-    for instance in &settings.instances {
-        let service = Service::new(settings, instance, &launcher);
-        let fence = service.fence().read()?;
-        let fenced = if fence.standing {
-            format!("FENCED since {} by {} (generation {})", fence.since, fence.by, fence.generation)
-        } else {
-            "not fenced".to_owned()
-        };
-        line(
-            &mut text,
-            format_args!(
-                "\ninstance {} of {}: {}, {fenced}",
-                instance.name,
-                instance.deployment,
-                service.run_state().await
-            ),
-        );
-        if let Some(closed) = service.running(Role::Closed).await? {
-            line(
-                &mut text,
-                format_args!(
-                    "  a closed copy runs as process {} at {}",
-                    closed.pid,
-                    closed.address.unwrap_or_default()
-                ),
-            );
-        }
-        line(&mut text, format_args!("  starts {}", leads_to(&instance.command)));
+    let upgrades = Upgrades::look(settings, &entries)?;
+    if let Some(wanted) = wanted {
+        let heard = entries.iter().filter_map(Entry::upgrade).map(ToString::to_string);
+        must_be_known(wanted, upgrades.names().cloned().chain(heard))?;
     }
-    orders(&mut text, &entries);
-    let points = recovery_points(settings)?;
-    let latest = latest(&entries, &points);
-    let elsewhere = match &latest {
-        Latest::Here(id) if !points.contains_key(id) => Some(id),
-        Latest::Here(_) | Latest::WentBack(_) => None,
-    };
-    for (upgrade, manifests) in &points {
-        line(&mut text, format_args!("\nrecovery points of upgrade {upgrade}:"));
-        for manifest in manifests {
-            let point = &manifest.point;
-            let what = point
-                .sha256
-                .map_or_else(|| "did not exist".to_owned(), |digest| format!("{} (sha256 {digest})", point.place));
-            line(&mut text, format_args!("  {}: {what}, taken {}", point.item, point.taken));
-        }
-        match &latest {
-            Latest::WentBack(id) if id == upgrade => {
-                line(&mut text, format_args!("it went back already: there is nothing to go back from"));
-            }
-            Latest::Here(id) | Latest::WentBack(id) if id != upgrade => {
-                line(
-                    &mut text,
-                    format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"),
-                );
-            }
-            Latest::Here(_) | Latest::WentBack(_) => {
-                way_back::with_points(&mut text, settings, upgrade, manifests).await?
-            }
-        }
+    let deployment = wanted.and_then(|wanted| upgrades.deployment(wanted.as_str()));
+    let mut text = format!("agent {}, state in {}\n", settings.name, settings.state.display());
+    for instance in settings.instances.iter().filter(|it| deployment.is_none_or(|wanted| it.deployment == *wanted)) {
+        one_instance(&mut text, settings, instance).await?;
     }
-    if let Some(upgrade) = elsewhere
-        && changed_here(settings, upgrade)?
-    {
-        way_back::without_points(&mut text, settings, upgrade).await?;
+    orders(&mut text, &entries, wanted);
+    let shown = |upgrade: &str| wanted.is_none_or(|wanted| wanted.as_str() == upgrade);
+    for (upgrade, manifests) in upgrades.points.iter().filter(|(upgrade, _)| shown(upgrade)) {
+        points(&mut text, settings, &upgrades, upgrade, manifests).await?;
+    }
+    let mut deployments: BTreeSet<&DeploymentName> = settings.instances.iter().map(|it| &it.deployment).collect();
+    deployments.retain(|it| deployment.is_none_or(|wanted| *it == wanted));
+    for deployment in deployments {
+        let instances: Vec<_> = settings.of_deployment(deployment).collect();
+        if let Some(Latest::Here(upgrade)) = upgrades.latest(deployment)
+            && shown(upgrade)
+            && !upgrades.points.contains_key(upgrade)
+            && upgrades::changed(settings, &instances, upgrade)?
+        {
+            Back { settings, upgrade, instances }.without_points(&mut text).await?;
+        }
     }
     Ok(text)
 }
 
-/// The last upgrade that this host heard of. Going back to a point from before an older one would undo what came after it.
-enum Latest {
-    /// It may be gone back from.
-    Here(String),
-    /// It has let the former version in again.
-    WentBack(String),
-}
-
-/// By the journal; where that is lost, by the recovery points themselves.
-fn latest(entries: &[Entry], points: &BTreeMap<String, Vec<Manifest>>) -> Latest {
-    let accepted = entries.iter().rev().find_map(|entry| match entry {
-        Entry::Accepted(order) => Some(order.id.upgrade.to_string()),
-        Entry::Epoch(_)
-        | Entry::Revoked(_)
-        | Entry::Finished { .. }
-        | Entry::Acknowledged(_)
-        | Entry::TakenOver { .. }
-        | Entry::Forgotten(_) => None,
-    });
-    let taken_last = || {
-        let taken = |manifests: &Vec<Manifest>| manifests.iter().map(|manifest| manifest.point.taken).max();
-        points.iter().max_by_key(|(_, manifests)| taken(manifests)).map(|(upgrade, _)| upgrade.clone())
+async fn one_instance(text: &mut String, settings: &Settings, instance: &InstanceSettings) -> Result<(), LocalError> {
+    let service = Service::new(settings, instance, &Program::current().map_err(LocalError::Program)?);
+    let fence = service.fence().read()?;
+    let fenced = if fence.standing {
+        format!("FENCED since {} by {} (generation {})", fence.since, fence.by, fence.generation)
+    } else {
+        "not fenced".to_owned()
     };
-    let id = accepted.or_else(taken_last).unwrap_or_default();
-    let went_back = entries.iter().any(|entry| match entry {
-        Entry::Finished { order, outcome } => {
-            order.phase == Phase::Reopen && order.upgrade.as_str() == id && matches!(**outcome, Outcome::Done(_))
-        }
-        Entry::Accepted(_)
-        | Entry::Epoch(_)
-        | Entry::Revoked(_)
-        | Entry::Acknowledged(_)
-        | Entry::TakenOver { .. }
-        | Entry::Forgotten(_) => false,
-    });
-    if went_back { Latest::WentBack(id) } else { Latest::Here(id) }
+    line(
+        text,
+        format_args!(
+            "\ninstance {} of {}: {}, {fenced}",
+            instance.name,
+            instance.deployment,
+            service.run_state().await
+        ),
+    );
+    if let Some(closed) = service.running(Role::Closed).await? {
+        line(
+            text,
+            format_args!("  a closed copy runs as process {} at {}", closed.pid, closed.address.unwrap_or_default()),
+        );
+    }
+    line(text, format_args!("  starts {}", leads_to(&instance.command)));
+    Ok(())
 }
 
-/// Whether an instance here was fenced or switched by that upgrade.
-fn changed_here(settings: &Settings, upgrade: &str) -> Result<bool, LocalError> {
-    let Ok(upgrade) = UpgradeId::new(upgrade) else { return Ok(false) };
-    for instance in &settings.instances {
-        let dir = settings.instance_dir(&instance.name);
-        if FenceFile::of(&dir).read()?.standing || switch::before(&dir, &upgrade)?.is_some() {
-            return Ok(true);
+/// What is kept of an upgrade, and the way back to it.
+async fn points(
+    text: &mut String,
+    settings: &Settings,
+    upgrades: &Upgrades,
+    upgrade: &str,
+    manifests: &[Manifest],
+) -> Result<(), LocalError> {
+    line(text, format_args!("\nrecovery points of upgrade {upgrade}:"));
+    for manifest in manifests {
+        let point = &manifest.point;
+        let what = point
+            .sha256
+            .map_or_else(|| "did not exist".to_owned(), |digest| format!("{} (sha256 {digest})", point.place));
+        line(text, format_args!("  {}: {what}, taken {}", point.item, point.taken));
+    }
+    let Some(deployment) = upgrades.deployment(upgrade) else {
+        line(
+            text,
+            format_args!(
+                "nothing on this host says whose they are, and it serves several deployments: no way back is printed"
+            ),
+        );
+        return Ok(());
+    };
+    let instances: Vec<_> = settings.of_deployment(deployment).collect();
+    match upgrades.latest(deployment) {
+        // Nothing would be stopped before it is restored.
+        None => line(
+            text,
+            format_args!("no instance of deployment {deployment} is in these settings: no way back is printed"),
+        ),
+        Some(Latest::WentBack(id)) if id == upgrade => {
+            line(text, format_args!("it went back already: there is nothing to go back from"));
+        }
+        Some(Latest::Here(id) | Latest::WentBack(id)) if id != upgrade => {
+            line(text, format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"));
+        }
+        Some(Latest::Here(_) | Latest::WentBack(_)) if upgrades.rolls(upgrade) => {
+            Back { settings, upgrade, instances }.rolling(text).await?;
+        }
+        Some(Latest::Here(_) | Latest::WentBack(_)) => {
+            Back { settings, upgrade, instances }.with_points(text, manifests).await?;
         }
     }
-    Ok(false)
+    Ok(())
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
@@ -311,11 +306,12 @@ fn leads_to(command: &Path) -> String {
 }
 
 /// The last orders and what came of each.
-fn orders(text: &mut String, entries: &[Entry]) {
+fn orders(text: &mut String, entries: &[Entry], wanted: Option<&UpgradeId>) {
     let mut accepted: Vec<&Order> = Vec::new();
     let mut said: BTreeMap<&OrderId, String> = BTreeMap::new();
     let mut taken = Vec::new();
-    for entry in entries {
+    let shown = |entry: &&Entry| wanted.is_none_or(|wanted| entry.upgrade() == Some(wanted));
+    for entry in entries.iter().filter(shown) {
         match entry {
             Entry::Epoch(_) | Entry::Forgotten(_) => {}
             Entry::Accepted(order) => accepted.push(order),
@@ -348,36 +344,4 @@ fn orders(text: &mut String, entries: &[Entry]) {
             format_args!("\nupgrade {upgrade} was taken over on this host: {}", cutover_vocabulary::name::shown(note)),
         );
     }
-}
-
-/// Every recovery point on this host, by upgrade: of each item the one that was taken last.
-fn recovery_points(settings: &Settings) -> Result<BTreeMap<String, Vec<Manifest>>, LocalError> {
-    let mut all: BTreeMap<String, BTreeMap<RecoveryItem, Manifest>> = BTreeMap::new();
-    for (upgrade, folder) in folders(&settings.recovery()) {
-        for (_, run) in folders(&folder) {
-            let Ok(files) = std::fs::read_dir(&run) else { continue };
-            for file in files.flatten() {
-                let name = file.file_name().to_string_lossy().into_owned();
-                if let Some(copy) = name.strip_suffix(".manifest.json")
-                    && let Some(manifest) = manifest(&run.join(copy))?
-                {
-                    let points = all.entry(upgrade.clone()).or_default();
-                    let earlier = points.get(&manifest.point.item);
-                    if earlier.is_none_or(|earlier| earlier.point.taken <= manifest.point.taken) {
-                        points.insert(manifest.point.item.clone(), manifest);
-                    }
-                }
-            }
-        }
-    }
-    Ok(all.into_iter().map(|(upgrade, points)| (upgrade, points.into_values().collect())).collect())
-}
-
-/// The folders in a folder, by name.
-fn folders(path: &Path) -> BTreeMap<String, PathBuf> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
-        .collect()
 }

@@ -276,6 +276,31 @@ impl Settings {
                 }
             }
         }
+        self.check_commands()
+    }
+
+    /// A switch changes what a command's path leads to, so instances of two deployments must not start one path: an upgrade of
+    /// one would have the other start a version that its storage is not ready for.
+    fn check_commands(&self) -> Result<(), String> {
+        let mut owners: BTreeMap<PathBuf, &InstanceSettings> = BTreeMap::new();
+        for instance in &self.instances {
+            let command = &instance.command;
+            let folder = command.parent().and_then(|folder| folder.canonicalize().ok());
+            let path =
+                folder.zip(command.file_name()).map_or_else(|| command.clone(), |(folder, name)| folder.join(name));
+            let owner = owners.entry(path).or_insert(instance);
+            if owner.deployment != instance.deployment {
+                return Err(format!(
+                    "instance {} of deployment {} and instance {} of deployment {} have one command, {}: an upgrade of one would \
+                     switch the other; give each deployment a file or a link of its own",
+                    owner.name,
+                    owner.deployment,
+                    instance.name,
+                    instance.deployment,
+                    command.display()
+                ));
+            }
+        }
         Ok(())
     }
 

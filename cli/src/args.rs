@@ -83,6 +83,11 @@ pub enum Command {
     Watch(WhichUpgrade),
     /// List what happened in an upgrade.
     Facts(WhichUpgrade),
+    /// Print what to do for an upgrade if Cutover itself cannot, as it stands now.
+    ///
+    /// Who the runner is, where the recovery points lie, which hosts are fenced, and what to run on which host without a
+    /// coordinator. `start` and `upgrade` leave it in the present folder.
+    Runbook(RunbookArgs),
     /// Decide a hold: `cutover status` shows the choices, and what each costs.
     Decide(DecideArgs),
     /// Go back before any ledger was migrated: the old version is let in again.
@@ -388,10 +393,12 @@ fn choice(text: &str) -> Result<Choice, String> {
 pub use all_in_one::{
     CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
 };
+pub use runbook::RunbookArgs;
 pub use shell::{CompletionsArgs, ManArgs};
 
 #[cfg(feature = "all-in-one")]
 mod all_in_one;
+mod runbook;
 mod shell;
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         Command::Fleet => commands::look::fleet(&context).await,
         Command::Deployment(command) => commands::members::deployment(&context, command).await,
         Command::Member(command) => commands::members::member(&context, command).await,
+        Command::Runbook(args) => commands::runbook::runbook(&context, args).await,
         Command::Decide(args) => commands::steer::decide(&context, args).await,
         Command::Abort(args) => commands::steer::abort(&context, args).await,
         Command::Rollback(args) => commands::steer::rollback(&context, args).await,

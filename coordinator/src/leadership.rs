@@ -14,7 +14,7 @@ use cutover_core::upgrade::Upgrade;
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store};
 use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -68,8 +68,8 @@ pub(crate) struct Leadership {
     hook: Option<Arc<Hook>>,
     /// Cancelled when it is over; everything of it ends then.
     pub(crate) ended: CancellationToken,
-    /// One start at a time: a deployment has one upgrade.
-    pub(crate) starting: tokio::sync::Mutex<()>,
+    /// One start of a deployment at a time: it has one upgrade. Another deployment's hosts may take their time.
+    starting: Mutex<BTreeMap<DeploymentName, Arc<tokio::sync::Mutex<()>>>>,
     clock: Arc<dyn Clock>,
     elected: Elapsed,
     upgrades: Mutex<BTreeMap<UpgradeId, Entry>>,
@@ -102,7 +102,7 @@ impl Leadership {
             tasks: Tasks { tracker: TaskTracker::new(), kill: means.kill.clone() },
             hook: means.settings.hook.clone().map(|command| Arc::new(Hook::new(command))),
             ended: means.kill.child_token(),
-            starting: tokio::sync::Mutex::default(),
+            starting: Mutex::default(),
             clock: means.clock.clone(),
             elected: means.clock.boot(),
             upgrades: Mutex::default(),
@@ -159,6 +159,15 @@ impl Leadership {
         }
     }
 
+    /// Waits until no other start of this deployment is under way.
+    pub(crate) async fn starting(&self, deployment: &DeploymentName) -> tokio::sync::OwnedMutexGuard<()> {
+        let gate = {
+            let mut all = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(deployment.clone()).or_default().clone()
+        };
+        gate.lock_owned().await
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<UpgradeId, Entry>> {
         self.upgrades.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +209,7 @@ impl Leadership {
             return entry.handle(id);
         }
         match load(&*self.store, id).await {
-            Ok(loaded) => Ok(self.lead(id.clone(), loaded)),
+            Ok(loaded) => self.lead(id, loaded).handle(id),
             Err(CannotLoad::Missing(_)) => Err(Refused::new(
                 Code::NoSuchUpgrade,
                 format!("there is no upgrade {id}"),
@@ -220,17 +229,24 @@ impl Leadership {
         error_span!(parent: None, "upgrade", upgrade = %id, epoch = self.epoch.0)
     }
 
-    /// Starts the loop of an upgrade that was loaded or begun just now.
-    pub(crate) fn lead(self: &Arc<Self>, id: UpgradeId, mut loaded: Loaded) -> Handle {
+    /// The entry of an upgrade that was loaded or begun just now: its loop is started with the entry and with nothing else, so
+    /// an upgrade has one under a leadership, whoever else loads it meanwhile. A start and a look at what it began come here at
+    /// one moment.
+    pub(crate) fn lead(self: &Arc<Self>, id: &UpgradeId, mut loaded: Loaded) -> Entry {
+        let mut entries = self.entries();
+        let place = match entries.entry(id.clone()) {
+            btree_map::Entry::Occupied(present) => return present.get().clone(),
+            btree_map::Entry::Vacant(place) => place,
+        };
         loaded.upgrade.led_by(self.epoch);
         let (handle, driver, commands) = prepare(self.clone(), id.clone(), loaded);
-        let span = self.span(&id);
-        self.entries().insert(id, Entry::Led(handle.clone()));
+        let span = self.span(id);
+        let entry = place.insert(Entry::Led(handle.clone())).clone();
         self.tasks.spawn(driver.run(commands).instrument(span.clone()));
         if let Some(hook) = &self.hook {
-            self.tasks.spawn(hook::follow(self.clone(), hook.clone(), handle.clone()).instrument(span));
+            self.tasks.spawn(hook::follow(self.clone(), hook.clone(), handle).instrument(span));
         }
-        handle
+        entry
     }
 
     /// Shows an upgrade and leaves it alone.

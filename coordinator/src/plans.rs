@@ -224,7 +224,7 @@ impl Leadership {
         }
         let agreed = self.kept_plan(digest).await?;
         let entry = &agreed.entry;
-        let _one_at_a_time = self.starting.lock().await;
+        let _one_at_a_time = self.starting(&entry.deployment).await;
         // Refused before anybody is asked to look: the look takes a while, and the answer would be the same.
         let (_, present) = self.next_upgrade(&entry.deployment, request).await?;
         let id = match present {
@@ -324,7 +324,7 @@ impl Leadership {
         match self.judge_append(&id, &batch, appended).instrument(self.span(&id)).await {
             Verdict::Committed => {
                 self.span(&id).in_scope(|| tell(&batch.facts));
-                self.lead(id.clone(), Loaded { upgrade, hash });
+                self.lead(&id, Loaded { upgrade, hash });
                 Ok(id)
             }
             Verdict::NotStored => Err(Refused::new(

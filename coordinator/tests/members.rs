@@ -5,11 +5,14 @@
 mod support;
 
 use cutover_proto::transport::connect_lazy;
+use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::{Code, Refused, v1 as pb};
 use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::{AgentMessage, Hello};
 use cutover_vocabulary::status::State;
-use cutover_vocabulary::{Elapsed, Phase};
+use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Phase};
 use support::host::Seen;
 use support::{FakeAgent, Manners, Site, until};
 use tonic::transport::Channel;
@@ -178,5 +181,49 @@ async fn a_taken_over_upgrade_is_ended_by_hand_and_frees_its_deployment() {
     client.reaches(&upgrade, State::TakenOver).await;
     let again = site.client().begin_again().await;
     assert_ne!(again, upgrade, "the deployment is free for a new plan");
+    coordinator.stop().await;
+}
+
+/// The hello of the agent on host a with these instances, each with its deployment; Ok where it is let in.
+async fn greets(site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> {
+    let like = Seen::default().surveys().remove(0).instances.remove(0).report;
+    let report = |(name, deployment): &(&str, &str)| InstanceReport {
+        instance: InstanceName::new(*name).unwrap(),
+        deployment: DeploymentName::new(*deployment).unwrap(),
+        ..like.clone()
+    };
+    let hello = Hello {
+        agent: support::host::agent("host-a"),
+        incarnation: "inc".to_owned(),
+        machine: "m1".to_owned(),
+        boot: "boot".to_owned(),
+        epoch: Epoch::default(),
+        in_hand: Vec::new(),
+        instances: instances.iter().map(report).collect(),
+    };
+    let (say, said) = tokio::sync::mpsc::channel::<pb::AgentMessage>(1);
+    say.send(AgentMessage::Hello(hello).into()).await.unwrap();
+    let mut link = AgentLinkClient::new(connect_lazy(&site.endpoint));
+    let mut inbound = link.attach(tokio_stream::wrappers::ReceiverStream::new(said)).await.unwrap().into_inner();
+    inbound.message().await.map(drop).map_err(|status| Refused::of(&status).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_instance_of_one_deployment_moved_is_not_kept_from_the_upgrade_of_another() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let manners = Manners { ignores: Some(Phase::Rehearse), ..Manners::default() };
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), manners);
+    site.client().begin().await;
+    until("the rehearsal to be in hand", || async {
+        let journal = agent.journal.lock().unwrap();
+        journal.orders.keys().any(|id| id.phase == Phase::Rehearse).then_some(())
+    })
+    .await;
+    drop(agent);
+    greets(&site, &[("a", "prod"), ("x", "books")]).await.unwrap();
+    greets(&site, &[("x", "archive"), ("a", "prod")]).await.unwrap();
+    let refused = greets(&site, &[("x", "archive"), ("a", "archive")]).await.unwrap_err();
+    assert_eq!(refused.code, Code::AgentNameTaken, "a member of an upgrade stays where it is: {refused}");
     coordinator.stop().await;
 }

@@ -163,19 +163,7 @@ impl House {
     }
 
     fn spawn(&self, name: &str, args: &[&str]) -> Child {
-        let log = |kind| {
-            let path = self.dir().join(format!("{name}.{kind}"));
-            Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
-        };
-        Command::new(program(name))
-            .args(args)
-            .current_dir(self.dir())
-            .stdin(Stdio::null())
-            .stdout(log("out"))
-            .stderr(log("err"))
-            .process_group(0)
-            .spawn()
-            .unwrap()
+        daemon(name, self.dir(), args)
     }
 
     /// Starts the coordinator.
@@ -288,6 +276,26 @@ impl House {
 pub fn home(path: &Path, version: &str) {
     let settings = ["1.0.", "1.1.", "1.2."].iter().any(|series| version.starts_with(series));
     std::fs::create_dir_all(if settings { path.join(".numary") } else { path.to_owned() }).unwrap();
+}
+
+/// Starts a daemon of this workspace in a folder, in a process group of its own, with its output in files there.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn daemon(name: &str, folder: &Path, args: &[&str]) -> Child {
+    let log = |kind| {
+        let path = folder.join(format!("{name}.{kind}"));
+        Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
+    };
+    Command::new(program(name))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log("out"))
+        .stderr(log("err"))
+        .process_group(0)
+        .spawn()
+        .unwrap()
 }
 
 /// `kill -9`, and waits for it.

@@ -5,6 +5,7 @@ pub mod checks;
 pub mod clients;
 pub mod fleet;
 pub mod house;
+pub mod neighbours;
 pub mod voice;
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@ use crate::machine;
 use crate::release::switch::{self, Was};
 use crate::service::systemd::unit_of;
 use crate::service::{Role, Service};
-use crate::settings::Settings;
+use crate::settings::{InstanceSettings, Settings};
 use crate::worker::Program;
 use cutover_storage::points::Manifest;
 use cutover_storage::sqlite::SqlitePlace;
@@ -15,105 +15,126 @@ use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
 use std::path::Path;
 
-/// On the host that keeps the recovery points: stop, restore, start what was there.
-pub(super) async fn with_points(
-    text: &mut String,
-    settings: &Settings,
-    upgrade: &str,
-    manifests: &[Manifest],
-) -> Result<(), LocalError> {
-    line(
-        text,
-        format_args!(
-            "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
-        ),
-    );
-    stop(text, settings, upgrade).await?;
-    // Each print names another folder: a second way back must not overwrite what the first one moved aside.
-    let name = format!("aside-by-hand-{}", machine::now().as_millis());
-    let aside = settings.recovery().join(upgrade).join(name);
-    line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
-    let mut looked_at = false;
-    for manifest in manifests {
-        match &manifest.storage {
-            StorageIdentity::Sqlite { directory, db_name, .. } => {
-                let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
-                    line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
-                    continue;
-                };
-                put_file_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
-            }
-            StorageIdentity::Postgres { system_identifier, database, .. } => {
-                if !looked_at {
-                    same_database(text, system_identifier, database);
-                    looked_at = true;
-                }
-                put_schema_back(text, &aside, manifest);
-            }
-        }
-    }
-    start(text, settings, upgrade)
+/// The way back from one upgrade on this host. It touches the instances of that upgrade's deployment and no others.
+pub(super) struct Back<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) upgrade: &'a str,
+    /// Of the upgrade's deployment.
+    pub(super) instances: Vec<&'a InstanceSettings>,
 }
 
-/// On a host without recovery points: only what runs there changes, once the storage is what it was.
-pub(super) async fn without_points(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
-    line(
-        text,
-        format_args!("\nto go back by hand: this host keeps no recovery point of upgrade {upgrade}. First, here:"),
-    );
-    stop(text, settings, upgrade).await?;
-    line(
-        text,
-        format_args!(
-            "then restore on the host that keeps them (its `local status` lists them), unless nothing was migrated; a former \
-             version that starts on a migrated storage damages it. Only after that, here:"
-        ),
-    );
-    start(text, settings, upgrade)
-}
-
-async fn stop(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
-    let agent = agent(settings);
-    line(text, format_args!("  {agent} takeover {upgrade} --note 'going back by hand'"));
-    let launcher = Program::current().map_err(LocalError::Program)?;
-    for instance in &settings.instances {
-        line(text, format_args!("  {agent} fence {}", instance.name));
-        let service = Service::new(settings, instance, &launcher);
-        for role in [Role::Service, Role::Closed] {
-            let Some(running) = service.running(role).await? else { continue };
-            match instance.manager {
-                Manager::Process => {
-                    let pid = running.pid;
-                    line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+impl Back<'_> {
+    /// On the host that keeps the recovery points: stop, restore, start what was there.
+    pub(super) async fn with_points(&self, text: &mut String, manifests: &[Manifest]) -> Result<(), LocalError> {
+        line(
+            text,
+            format_args!(
+                "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
+            ),
+        );
+        self.stop(text).await?;
+        // Each print names another folder: a second way back must not overwrite what the first one moved aside.
+        let name = format!("aside-by-hand-{}", machine::now().as_millis());
+        let aside = self.settings.recovery().join(self.upgrade).join(name);
+        line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
+        let mut looked_at = false;
+        for manifest in manifests {
+            match &manifest.storage {
+                StorageIdentity::Sqlite { directory, db_name, .. } => {
+                    let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
+                        line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
+                        continue;
+                    };
+                    put_file_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
                 }
-                Manager::Systemd => line(text, format_args!("  systemctl stop {}", unit_of(instance, role))),
-            }
-        }
-    }
-    Ok(())
-}
-
-fn start(text: &mut String, settings: &Settings, upgrade: &str) -> Result<(), LocalError> {
-    let agent = agent(settings);
-    for instance in &settings.instances {
-        let dir = settings.instance_dir(&instance.name);
-        let Ok(id) = UpgradeId::new(upgrade) else { continue };
-        if let Some(before) = switch::before(&dir, &id)? {
-            match (before.was, instance.manager) {
-                (Was::Link(target) | Was::File(target), Manager::Process) => {
-                    line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
-                }
-                // The unit's files and its guard go back with it.
-                (Was::Link(_) | Was::File(_) | Was::DropIn { .. }, Manager::Systemd)
-                | (Was::DropIn { .. }, Manager::Process) => {
-                    line(text, format_args!("  {agent} switch-back {upgrade} {}", instance.name));
+                StorageIdentity::Postgres { system_identifier, database, .. } => {
+                    if !looked_at {
+                        same_database(text, system_identifier, database);
+                        looked_at = true;
+                    }
+                    put_schema_back(text, &aside, manifest);
                 }
             }
         }
-        line(text, format_args!("  {agent} unfence {}", instance.name));
-        line(text, format_args!("  {agent} start {}", instance.name));
+        self.start(text)
     }
-    Ok(())
+
+    /// On a host without recovery points: only what runs there changes, once the storage is what it was.
+    pub(super) async fn without_points(&self, text: &mut String) -> Result<(), LocalError> {
+        let upgrade = self.upgrade;
+        line(
+            text,
+            format_args!("\nto go back by hand: this host keeps no recovery point of upgrade {upgrade}. First, here:"),
+        );
+        self.stop(text).await?;
+        line(
+            text,
+            format_args!(
+                "then restore on the host that keeps them (its `local status` lists them), unless nothing was migrated; a former \
+                 version that starts on a migrated storage damages it. Only after that, here:"
+            ),
+        );
+        self.start(text)
+    }
+
+    /// Where clients wrote beside the recovery points: the former version goes on with the storage as it is.
+    pub(super) async fn rolling(&self, text: &mut String) -> Result<(), LocalError> {
+        let upgrade = self.upgrade;
+        line(
+            text,
+            format_args!(
+                "\nto go back by hand: upgrade {upgrade} rolls, and clients have written since these were taken, so nothing is \
+                 restored. One host after the other. First, here:"
+            ),
+        );
+        self.stop(text).await?;
+        line(text, format_args!("then the former version starts on the storage as it is. Only after that, here:"));
+        self.start(text)
+    }
+
+    async fn stop(&self, text: &mut String) -> Result<(), LocalError> {
+        let agent = agent(self.settings);
+        line(text, format_args!("  {agent} takeover {} --note 'going back by hand'", self.upgrade));
+        let launcher = Program::current().map_err(LocalError::Program)?;
+        for instance in &self.instances {
+            line(text, format_args!("  {agent} fence {}", instance.name));
+            let service = Service::new(self.settings, instance, &launcher);
+            for role in [Role::Service, Role::Closed] {
+                let Some(running) = service.running(role).await? else { continue };
+                match instance.manager {
+                    Manager::Process => {
+                        let pid = running.pid;
+                        line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+                    }
+                    Manager::Systemd => line(text, format_args!("  systemctl stop {}", unit_of(instance, role))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, text: &mut String) -> Result<(), LocalError> {
+        let agent = agent(self.settings);
+        for instance in &self.instances {
+            let dir = self.settings.instance_dir(&instance.name);
+            let Ok(id) = UpgradeId::new(self.upgrade) else { continue };
+            if let Some(before) = switch::before(&dir, &id)? {
+                match (before.was, instance.manager) {
+                    (Was::Link(target) | Was::File(target), Manager::Process) => {
+                        line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
+                    }
+                    // The unit's files and its guard go back with it.
+                    (Was::Link(_) | Was::File(_) | Was::DropIn { .. }, Manager::Systemd)
+                    | (Was::DropIn { .. }, Manager::Process) => {
+                        line(text, format_args!("  {agent} switch-back {} {}", self.upgrade, instance.name));
+                    }
+                }
+            }
+            line(text, format_args!("  {agent} unfence {}", instance.name));
+            line(text, format_args!("  {agent} start {}", instance.name));
+        }
+        Ok(())
+    }
 }
 
 /// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived

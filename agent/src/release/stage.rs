@@ -19,7 +19,8 @@ fn manifest(settings: &Settings, version: &Version) -> PathBuf {
     settings.unpacked().join(version.to_string()).join("release.json")
 }
 
-/// Stages a release. Idempotent: one that is there with the right digests is only looked at.
+/// Stages a release. Idempotent: one that is there with the right digests is only looked at. One at a time: the caller sees to
+/// that, for two would write one file.
 ///
 /// Half done: `numary.tmp` without a manifest, which the next run overwrites; `numary` appears complete or not at all.
 ///

@@ -33,7 +33,6 @@ pub use tidy::resume as resume_tidying;
 pub use trouble::Trouble;
 
 use crate::files::FileError;
-use crate::release::stage;
 use crate::service::systemd::settings_now;
 use crate::settings::Settings;
 use crate::worker::{self, Program, Task, WorkFolder};
@@ -57,7 +56,7 @@ pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Ou
 async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Option<Evidence>, Trouble> {
     Ok(Some(match &order.work {
         Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order).await?).await?),
-        Work::StageRelease { release } => Evidence::Staged(stage::stage(&site.settings, release).await?),
+        Work::StageRelease { release } => Evidence::Staged(site.stage(release).await?),
         Work::Drain { patience } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
         Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
         Work::Switch { to } => Evidence::Switched { binary: switch::switch(site, order, to).await? },

@@ -10,6 +10,7 @@ use crate::service::{Role, Service, Stopped};
 use crate::settings::Settings;
 use crate::worker::Program;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
+use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::{Elapsed, InstanceName, Order, Subject, Version};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,6 +38,8 @@ pub struct Site {
     /// The program that workers are.
     pub worker: Program,
     services: BTreeMap<InstanceName, Service>,
+    /// Two deployments, or two instances, may want one release at one moment; it is unpacked under one name.
+    staging: tokio::sync::Mutex<()>,
     versions: Mutex<BTreeMap<FileId, Version>>,
 }
 
@@ -52,7 +55,14 @@ impl Site {
             .iter()
             .map(|instance| (instance.name.clone(), Service::new(&settings, instance, &worker)))
             .collect();
-        Self { settings, incarnation, worker, services, versions: Mutex::default() }
+        let (staging, versions) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { settings, incarnation, worker, services, staging, versions }
+    }
+
+    /// Stages a release; one at a time.
+    pub(super) async fn stage(&self, release: &Release) -> Result<StagedRelease, Trouble> {
+        let _one_at_a_time = self.staging.lock().await;
+        Ok(stage::stage(&self.settings, release).await?)
     }
 
     /// Every service.
@@ -134,10 +144,12 @@ pub(super) async fn wait_for_answer(
     };
     loop {
         let answer = http.version().await;
-        if let Ok(version) = answer {
-            return Ok(version);
+        let runs = service.running(role).await?.is_some();
+        // Where ours is gone somebody else has taken its port.
+        if let (Ok(version), true) = (&answer, runs) {
+            return Ok(version.clone());
         }
-        if service.running(role).await?.is_none() {
+        if !runs {
             return Err(Trouble::new(
                 FailureKind::Failed,
                 format!("{what} ended instead of serving: {}", service.last_words(role).await),

@@ -91,6 +91,17 @@ async fn a_staged_binary_that_somebody_changed_is_not_switched_to_and_is_staged_
     let _ = releases();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_release_that_several_orders_want_at_one_moment_is_there_whole_for_each() {
+    for _ in 0..4 {
+        let bed = Bed::new("").await;
+        let staged = futures::future::join_all((0..6).map(|_| bed.staged())).await;
+        assert!(staged.iter().all(|one| *one == staged[0]));
+        let binary = std::fs::read(bed.dir.path().join("state/releases/1.4.6/numary")).unwrap();
+        assert_eq!(Digest::of(&binary), staged[0].binary);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn asking_a_binary_touches_no_storage() {
     let bed = Bed::new("").await;

@@ -202,7 +202,7 @@ async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
         "{\"postings\":[{\"source\":\"world\",\"destination\":\"x\",\"amount\":1,\"asset\":\"USD\"}]}",
     )
     .unwrap();
-    let status = local::run(&settings, &LocalCommand::Status).await.unwrap();
+    let status = local::run(&settings, &LocalCommand::Status { upgrade: None }).await.unwrap();
     let script: String = status
         .lines()
         .skip_while(|line| !line.starts_with("to go back by hand"))

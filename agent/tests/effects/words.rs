@@ -49,6 +49,29 @@ fn no_error_and_no_debug_output_of_settings_shows_a_value_that_may_be_secret() {
 }
 
 #[test]
+fn one_command_for_instances_of_two_deployments_is_refused_because_a_switch_would_change_both() {
+    let bench = tempfile::tempdir().unwrap();
+    let (real, alias) = (bench.path().join("opt"), bench.path().join("alias"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &alias).unwrap();
+    let with = |second: &str, command: &Path| {
+        let instance = |name: &str, deployment: &str, command: &Path| {
+            format!(
+                "[[instance]]\nname = {name:?}\ndeployment = {deployment:?}\nmanager = \"process\"\ncommand = {command:?}\n"
+            )
+        };
+        format!("{GOOD}{}{}", instance("a", "prod", &real.join("numary")), instance("b", second, command))
+    };
+    for command in [real.join("numary"), alias.join("numary")] {
+        let error = refused(&with("books", &command));
+        assert!(error.contains("deployment books") && error.contains("a link of its own"), "{error}");
+    }
+    for (deployment, command) in [("books", real.join("numary-2")), ("prod", real.join("numary"))] {
+        Settings::parse(&with(deployment, &command), Path::new("agent.toml")).unwrap();
+    }
+}
+
+#[test]
 fn a_download_is_refused_with_what_to_do_instead() {
     let error = refused(&format!("{GOOD}releases = {{ place = \"https://example.org/x\" }}\n"));
     assert!(error.contains("cannot be downloaded yet") && error.contains("copy the archive"), "{error}");
@@ -102,7 +125,7 @@ async fn break_glass_shows_the_fence_and_lifts_it_without_any_coordinator() {
     let bed = Bed::new("").await;
     bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(1_000) }).await.unwrap();
     let settings = bed.settings();
-    let status = local::run(&settings, &LocalCommand::Status).await.unwrap();
+    let status = local::run(&settings, &LocalCommand::Status { upgrade: None }).await.unwrap();
     assert!(status.contains("FENCED since") && status.contains("up-1/01.1/drain"), "{status}");
     let unfence = LocalCommand::Unfence { instance: crate::support::instance() };
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! `start` and `upgrade`: start a plan and follow it.
 
 use super::plan as plans;
+use super::runbook;
 use crate::Context;
 use crate::args::{StartArgs, UpgradeArgs};
 use crate::client::{Client, Steer};
@@ -29,6 +30,7 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit, Trouble> 
     let plan = client.get_plan(&args.plan).await?;
     let upgrade = client.start(plan.digest()).await?;
     started(context, &upgrade)?;
+    runbook::leave(context, &client, &upgrade).await;
     if args.detach {
         let mut page = Page::new(context.screen.ink);
         page.heading("Next");
@@ -60,6 +62,7 @@ pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Troub
     }
     let upgrade = client.start(plan.digest()).await?;
     started(context, &upgrade)?;
+    runbook::leave(context, &client, &upgrade).await;
     to_standstill(context, &client, &upgrade).await
 }
 
@@ -82,6 +85,10 @@ pub async fn to_standstill(context: &Context, client: &Client, upgrade: &Upgrade
         status = follow(client, upgrade, 0, context.screen) => {
             let status = status?;
             show(context, &status)?;
+            if !status.state.ended() {
+                // The recovery points are known by now.
+                runbook::leave(context, client, upgrade).await;
+            }
             Ok(Exit::of_upgrade(&status))
         }
         _ = tokio::signal::ctrl_c() => {

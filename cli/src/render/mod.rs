@@ -11,6 +11,7 @@ pub mod losses;
 pub mod next;
 pub mod page;
 pub mod plan;
+pub mod runbook;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod stages;

@@ -3,7 +3,7 @@
 use super::words::quoted;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::plan::PlanDigest;
-use cutover_vocabulary::{DeploymentName, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId, Version};
 
 /// Writes commands that reach the same coordinator as the present one did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,22 @@ impl Next {
     /// Lets an upgrade go on.
     pub fn resume(&self, upgrade: &UpgradeId) -> String {
         self.with(&format!("resume {upgrade}"), "")
+    }
+    /// Prints the runbook.
+    pub fn runbook(&self, upgrade: &UpgradeId) -> String {
+        self.with(&format!("runbook {upgrade}"), "")
+    }
+    /// Goes back before any ledger was migrated.
+    pub fn abort(&self, upgrade: &UpgradeId) -> String {
+        self.with(&format!("abort {upgrade} --reason 'WHY'"), "")
+    }
+    /// Goes back after ledgers were migrated.
+    pub fn rollback(&self, upgrade: &UpgradeId) -> String {
+        self.with(&format!("rollback {upgrade} --reason 'WHY'"), "")
+    }
+    /// Lets an instance go.
+    pub fn excuse(&self, deployment: &DeploymentName, instance: &InstanceName) -> String {
+        self.with(&format!("member excuse {deployment} {instance} --reason 'WHY' --evidence 'WHAT WAS SEEN'"), "")
     }
     /// Ends an upgrade that a person took over.
     pub fn close_by_hand(&self, upgrade: &UpgradeId) -> String {

@@ -67,7 +67,10 @@ impl Leadership {
             let refused = Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &present.machine);
             Err(RegisterError::Refused(Box::new(refused)))
         };
-        if self.counts_on(&present.agent) {
+        let same_host = present.agent == wanted.agent && present.machine == wanted.machine;
+        // What is under way of another deployment on the same host is not touched by it.
+        let counted = if same_host { self.has_as_member(&present.instance) } else { self.counts_on(&present.agent) };
+        if counted {
             return refuse(
                 format!(
                     "instance {} is registered with agent {} on machine {}, and an upgrade that has not ended counts on it",
@@ -91,6 +94,13 @@ impl Leadership {
 
     pub(crate) fn claims(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Claim>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an upgrade that has not ended has this instance among its members.
+    fn has_as_member(&self, instance: &InstanceName) -> bool {
+        let handles = self.led();
+        let mut upgrades = handles.iter().map(|handle| handle.now().upgrade);
+        upgrades.any(|upgrade| !upgrade.finished() && upgrade.members().contains_key(instance))
     }
 
     /// Whether an upgrade that has not ended has this agent among its members.

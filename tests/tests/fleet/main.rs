@@ -9,7 +9,9 @@ mod kills;
 mod members;
 mod paths;
 mod rolling;
+mod runbook;
 mod server;
+mod several;
 
 use cutover_tests::checks::check_facts;
 use cutover_tests::clients::{Told, check_exactly_once, version};
