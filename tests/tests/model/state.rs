@@ -14,6 +14,7 @@ use crate::support::{self, Seen, database, operator, request};
 use cutover_core::upgrade::{Upgrade, start};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::*;
+use std::fmt;
 
 /// How much may go wrong. What is on its way may always be late, overtaken, lost, or arrive again, without a bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -26,6 +27,14 @@ pub struct Bounds {
     pub silences: u8,
     /// A person turns back once, anywhere.
     pub turns_back: bool,
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { crashes, troubles, silences, turns_back } = self;
+        let turns = u8::from(*turns_back);
+        write!(f, "{crashes} crashes, {troubles} troubles, {silences} silences, {turns} turns back, any losses and repetitions")
+    }
 }
 
 /// The real core and the real desks, and all that they were asked.
@@ -78,6 +87,16 @@ impl State {
 
     pub fn ending(&self) -> Option<String> {
         self.stored.ending().map(|ending| format!("{ending:?}"))
+    }
+
+    /// What is in it, in short.
+    pub fn story(&self) -> String {
+        let holds: Vec<_> = self.stored.holds().map(|hold| &hold.reason).collect();
+        let orders: Vec<_> = self.stored.orders().map(|(order, want)| (order.id.to_string(), want)).collect();
+        let hosts: Vec<_> = self.hosts.iter().map(|host| (host.alive, host.to, host.work.keys(), host.running)).collect();
+        let (phase, leaders) = (self.stored.phase(), self.leaders.iter().map(|leader| leader.epoch));
+        let leaders: Vec<_> = leaders.collect();
+        format!("in {phase:?}, holds {holds:?}, orders {orders:?}, hosts {hosts:?}, leaders {leaders:?}")
     }
 
     /// What must hold when nothing can happen any more.
