@@ -2,10 +2,11 @@
 
 use cutover_desk::{Action, Entry};
 use cutover_vocabulary::link::AgentMessage;
+use std::borrow::Borrow;
 
 /// Whether what an action rests on stands in the journal.
-pub fn is_durable(action: &Action, journal: &[Entry]) -> bool {
-    let has = |wanted: &dyn Fn(&Entry) -> bool| journal.iter().any(wanted);
+pub fn is_durable(action: &Action, journal: &[impl Borrow<Entry>]) -> bool {
+    let has = |wanted: &dyn Fn(&Entry) -> bool| journal.iter().any(|entry| wanted(entry.borrow()));
     match action {
         Action::Begin { order, .. } => has(&|entry| matches!(entry, Entry::Accepted(known) if known.id == order.id)),
         Action::Send(AgentMessage::Outcome { order, .. }) => {

@@ -118,13 +118,13 @@ impl Upgrade {
     }
 
     fn clear_steps(&mut self) {
-        self.put_steps_aside(Steps::new());
+        self.put_steps_aside();
         self.ready.clear();
         self.open_steps = 0;
     }
 
     fn enter(&mut self, number: u16, run: u16, stage: cutover_vocabulary::phase::Stage, at: Timestamp) {
-        self.put_steps_aside(Steps::new());
+        self.put_steps_aside();
         self.at = Some(number);
         // Where a stage begins again, what was asked about its last run is asked again if it is still so: an answer to it
         // must not pass for one about a step of this run.

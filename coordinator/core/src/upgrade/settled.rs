@@ -69,8 +69,8 @@ impl Upgrade {
     }
 
     /// The steps of the present stage count no more; by which attempts they were done stays known.
-    pub(super) fn put_steps_aside(&mut self, steps: Steps) {
-        let before = std::mem::replace(&mut self.steps, steps);
+    pub(super) fn put_steps_aside(&mut self) {
+        let before = std::mem::take(&mut self.steps);
         if let (Some(at), Some(stage)) = (self.at, self.current()) {
             let run = stage.run;
             self.settled.keep(at, run, before);
