@@ -1,7 +1,7 @@
 # The commands of this project. `make sandbox` and `make test` do everything on a fresh machine with Rust.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help setup build sandbox test check contract bench mutants
+.PHONY: help setup build sandbox test check contract bench mutants model
 ARGS ?=
 CARGO ?= cargo
 
@@ -33,3 +33,6 @@ bench: setup ## figures with their ratios
 
 mutants: setup ## break each invariant once by name, and see its test fail
 	tests/mutants/run
+
+model: setup ## every state with two crashes; prints states and CPU time of each configuration
+	CUTOVER_MODEL_DEPTH=2 $(CARGO) test -p cutover-tests --test model -- --nocapture

@@ -92,7 +92,10 @@ impl Desks {
                     let old = message.epoch < after.desk.epoch();
                     actions = after.desk.handle(Event::Heard(message.clone()));
                     let obeys = actions.iter().any(|action| !matches!(action, Action::Send(_)));
-                    assert!(!old || !obeys, "I2: {message:?} is obeyed under an epoch that was fenced off: {actions:?}");
+                    assert!(
+                        !old || !obeys,
+                        "I2: {message:?} is obeyed under an epoch that was fenced off: {actions:?}"
+                    );
                 }
             }
             Happens::Boot => {
@@ -114,7 +117,14 @@ impl Desks {
         reaction
     }
 
-    fn act(&mut self, messages: &mut Messages, n: usize, before: Kept<Host>, mut host: Host, actions: &[Action]) -> Reaction {
+    fn act(
+        &mut self,
+        messages: &mut Messages,
+        n: usize,
+        before: Kept<Host>,
+        mut host: Host,
+        actions: &[Action],
+    ) -> Reaction {
         let mut said = Vec::new();
         let mut killed = Vec::new();
         let mut written = before.desk.clone();
@@ -301,6 +311,10 @@ fn check_unacknowledged<'a>(host: &Host, heard: impl Iterator<Item = &'a Coordin
         let does = |desk: &Desk| -> Vec<Action> {
             desk.clone().handle(Event::Heard(message.clone())).into_iter().filter(of_others).collect()
         };
-        assert_eq!(does(&with), does(&without), "I7: {message:?} is taken otherwise where acknowledgements were missed");
+        assert_eq!(
+            does(&with),
+            does(&without),
+            "I7: {message:?} is taken otherwise where acknowledgements were missed"
+        );
     }
 }
