@@ -48,11 +48,14 @@ enum Happens {
     Dies,
 }
 
+/// Which order of a host is worked on, in what surroundings, and what befalls it.
+type Attempt = (Kept<Host>, usize, Around, Option<Trouble>);
+
 #[derive(Debug, Default)]
 pub struct Desks {
     hosts: Table<Host>,
     reactions: HashMap<(Kept<Host>, Happens), Rc<Reaction>>,
-    performed: HashMap<(Kept<Host>, usize, Around, Option<Trouble>), Rc<Performed>>,
+    performed: HashMap<Attempt, Rc<Performed>>,
     owed: HashMap<Kept<Host>, Vec<Kept<Message>>>,
     /// Which host became which.
     became: HashSet<(usize, Kept<Host>, Kept<Host>)>,
