@@ -35,4 +35,4 @@ mutants: setup ## break each invariant once by name, and see its test fail
 	tests/mutants/run
 
 model: setup ## every state with two crashes; prints states and CPU time of each configuration
-	CUTOVER_MODEL_DEPTH=2 $(CARGO) test -p cutover-tests --test model -- --nocapture
+	CUTOVER_MODEL_DEPTH=2 $(CARGO) test -p cutover-tests --test model -- --nocapture whatever_is_lost
