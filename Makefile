@@ -1,7 +1,7 @@
 # The commands of this project. `make sandbox` and `make test` do everything on a fresh machine with Rust.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help setup build sandbox test check contract bench mutants hosts
+.PHONY: help setup build sandbox test check contract bench mutants hosts model
 ARGS ?=
 N ?= 3
 CARGO ?= cargo
@@ -37,3 +37,6 @@ mutants: setup ## break each invariant once by name, and see its test fail
 
 hosts: build ## N=5 boots hosts with a real systemd each, as root; says how to get a shell on them
 	@target/debug/hosts $(N)
+
+model: setup ## every state with two crashes; prints states and CPU time of each configuration
+	CUTOVER_MODEL_DEPTH=2 $(CARGO) test -p cutover-tests --test model -- --nocapture whatever_is_lost

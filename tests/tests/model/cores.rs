@@ -206,7 +206,9 @@ fn check(before: &Upgrade, after: &Upgrade, epoch: Epoch, input: &Input, decisio
             assert!(!holds.any(of), "I12: {agent} was heard, and the facts still say that it is silent");
         }
         Input::Outcome { order, outcome: Outcome::Failed(failure), .. }
-            if failure.kind == FailureKind::Unclean && !after.going_back() && before.orders().any(|(o, _)| o.id == *order) =>
+            if failure.kind == FailureKind::Unclean
+                && !after.going_back()
+                && before.orders().any(|(o, _)| o.id == *order) =>
         {
             let of = |reason: &HoldReason| matches!(reason, HoldReason::UncleanStop { .. });
             assert!(holds.any(of), "I13: an instance that was killed passes as drained: {order}");

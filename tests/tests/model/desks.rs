@@ -48,11 +48,14 @@ enum Happens {
     Dies,
 }
 
+/// Which order of a host is worked on, in what surroundings, and what befalls it.
+type Attempt = (Kept<Host>, usize, Around, Option<Trouble>);
+
 #[derive(Debug, Default)]
 pub struct Desks {
     hosts: Table<Host>,
     reactions: HashMap<(Kept<Host>, Happens), Rc<Reaction>>,
-    performed: HashMap<(Kept<Host>, usize, Around, Option<Trouble>), Rc<Performed>>,
+    performed: HashMap<Attempt, Rc<Performed>>,
     owed: HashMap<Kept<Host>, Vec<Kept<Message>>>,
     /// Which host became which.
     became: HashSet<(usize, Kept<Host>, Kept<Host>)>,
@@ -92,7 +95,10 @@ impl Desks {
                     let old = message.epoch < after.desk.epoch();
                     actions = after.desk.handle(Event::Heard(message.clone()));
                     let obeys = actions.iter().any(|action| !matches!(action, Action::Send(_)));
-                    assert!(!old || !obeys, "I2: {message:?} is obeyed under an epoch that was fenced off: {actions:?}");
+                    assert!(
+                        !old || !obeys,
+                        "I2: {message:?} is obeyed under an epoch that was fenced off: {actions:?}"
+                    );
                 }
             }
             Happens::Boot => {
@@ -114,7 +120,14 @@ impl Desks {
         reaction
     }
 
-    fn act(&mut self, messages: &mut Messages, n: usize, before: Kept<Host>, mut host: Host, actions: &[Action]) -> Reaction {
+    fn act(
+        &mut self,
+        messages: &mut Messages,
+        n: usize,
+        before: Kept<Host>,
+        mut host: Host,
+        actions: &[Action],
+    ) -> Reaction {
         let mut said = Vec::new();
         let mut killed = Vec::new();
         let mut written = before.desk.clone();
@@ -301,6 +314,10 @@ fn check_unacknowledged<'a>(host: &Host, heard: impl Iterator<Item = &'a Coordin
         let does = |desk: &Desk| -> Vec<Action> {
             desk.clone().handle(Event::Heard(message.clone())).into_iter().filter(of_others).collect()
         };
-        assert_eq!(does(&with), does(&without), "I7: {message:?} is taken otherwise where acknowledgements were missed");
+        assert_eq!(
+            does(&with),
+            does(&without),
+            "I7: {message:?} is taken otherwise where acknowledgements were missed"
+        );
     }
 }

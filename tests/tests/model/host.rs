@@ -111,7 +111,9 @@ impl Trouble {
 
     pub fn befalls(self, work: &Work) -> bool {
         match self {
-            Self::Nothing | Self::Unknown => true,
+            Self::Nothing | Self::Unknown => {
+                matches!(work, Work::Migrate { .. } | Work::Restore { .. } | Work::Open { .. })
+            }
             Self::Killed => matches!(work, Work::Drain { .. }),
             Self::Stranger => matches!(work, Work::AttestStorage { .. }),
         }

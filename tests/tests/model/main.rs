@@ -67,7 +67,9 @@ fn check(bounds: Bounds, wanted: &[&str]) {
     parts.desks.check_what_was_left_out(&parts.messages);
     let (upgrades, hosts) = (parts.cores.count(), parts.desks.count());
     let took = cpu_seconds() - began;
-    println!("model check, {bounds}: {states} states of {upgrades} upgrades and {hosts} hosts, {took:.1} s, ends {ends:?}");
+    println!(
+        "model check, {bounds}: {states} states of {upgrades} upgrades and {hosts} hosts, {took:.1} s, ends {ends:?}"
+    );
     let endings: Vec<&str> = ends.keys().map(String::as_str).collect();
     assert_eq!(endings, wanted);
 }
@@ -88,6 +90,11 @@ const ANY: &[&str] = &["Aborted", "Completed", "RolledBack"];
 #[test]
 fn whatever_is_lost_late_or_repeated_and_whoever_is_killed_or_deposed_the_upgrade_completes() {
     check(Bounds { crashes: depth(), ..Bounds::default() }, &["Completed"]);
+}
+
+#[test]
+fn whoever_goes_back_to_a_deposed_leader_the_upgrade_completes() {
+    check(Bounds { crashes: 1, strays: 1, ..Bounds::default() }, &["Completed"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::kept::Table;
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Say};
 use std::hash::{Hash, Hasher};
 
+#[allow(clippy::large_enum_variant, reason = "every one is kept once")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     ToAgent(usize, CoordinatorMessage),

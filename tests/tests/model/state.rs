@@ -21,6 +21,8 @@ use std::fmt;
 pub struct Bounds {
     /// Agents and coordinators that are killed, and elections beside a leader that lives.
     pub crashes: u8,
+    /// Agents that go back to a leader that was deposed and does not know.
+    pub strays: u8,
     /// Work that fails, an instance that must be killed, a stranger on the storage.
     pub troubles: u8,
     /// An agent that is not heard of for long, and deadlines that pass.
@@ -31,9 +33,9 @@ pub struct Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { crashes, troubles, silences, turns_back } = self;
+        let Self { crashes, strays, troubles, silences, turns_back } = self;
         let turns = u8::from(*turns_back);
-        write!(f, "{crashes} crashes, {troubles} troubles, {silences} silences, {turns} turns back, any losses and repetitions")
+        write!(f, "{crashes} crashes, {strays} strays, {troubles} troubles, {silences} silences, {turns} turns back")
     }
 }
 
@@ -93,7 +95,8 @@ impl State {
     pub fn story(&self) -> String {
         let holds: Vec<_> = self.stored.holds().map(|hold| &hold.reason).collect();
         let orders: Vec<_> = self.stored.orders().map(|(order, want)| (order.id.to_string(), want)).collect();
-        let hosts: Vec<_> = self.hosts.iter().map(|host| (host.alive, host.to, host.work.keys(), host.running)).collect();
+        let hosts: Vec<_> =
+            self.hosts.iter().map(|host| (host.alive, host.to, host.work.keys(), host.running)).collect();
         let (phase, leaders) = (self.stored.phase(), self.leaders.iter().map(|leader| leader.epoch));
         let leaders: Vec<_> = leaders.collect();
         format!("in {phase:?}, holds {holds:?}, orders {orders:?}, hosts {hosts:?}, leaders {leaders:?}")

@@ -20,8 +20,15 @@ impl State {
                 state.agent_dies(n, &After { host: dead, said: Vec::new() });
             }));
         }
-        if let (true, Some(leader)) = (host.to != self.epoch, self.leading()) {
-            self.link(parts, n, leader, all);
+        for leader in 0..self.leaders.len() {
+            let epoch = self.leaders[leader].epoch;
+            if epoch == self.epoch && host.to != epoch {
+                self.link(parts, n, leader, all);
+            } else if let (true, Some(strays)) = (host.to > epoch, self.bounds.strays.checked_sub(1)) {
+                // To one that was deposed and does not know.
+                let strays = self.changed(|state| state.bounds.strays = strays);
+                strays.link(parts, n, leader, all);
+            }
         }
         for at in 0..host.work.len() {
             self.perform(parts, n, at, all);

@@ -1,6 +1,6 @@
 //! Links, and what is on its way over them.
 
-use super::{Parts, State};
+use super::{Leader, Parts, State};
 use crate::cores::{Judged, Told};
 use crate::kept::Kept;
 use crate::message::Message;
@@ -32,12 +32,13 @@ impl State {
 
     /// A new link: what was on its way over the former one is gone.
     pub(super) fn link(&self, parts: &mut Parts, n: usize, leader: usize, all: &mut Vec<Self>) {
+        let epoch = self.leaders[leader].epoch;
         let without = self.changed(|state| state.said.retain(|message| message.agent() != n));
-        let reaction = parts.desks.link(&mut parts.messages, n, self.hosts[n], self.epoch);
+        let reaction = parts.desks.link(&mut parts.messages, n, self.hosts[n], epoch);
         let mut states = Vec::new();
         without.reacts(n, &reaction, &mut states);
         for mut state in states {
-            if state.hosts[n].to == self.epoch {
+            if state.hosts[n].to == epoch {
                 state.hear(parts, leader, Told::Linked(n));
             }
             all.push(state);
@@ -80,20 +81,15 @@ impl State {
         }
     }
 
-    /// What stands is said again and again: by the leader to whom is linked to it, and by agents until it is acknowledged.
+    /// What stands is said again and again: by a leader to whom is linked to it, and by agents until it is acknowledged.
     pub(super) fn say_what_stands(&mut self, parts: &mut Parts) {
-        let Some(leading) = self.leading() else { return };
-        let orders = parts.cores.orders(&mut parts.messages, self.leaders[leading].upgrade, self.epoch).to_vec();
-        for message in orders {
-            if self.hosts[message.agent()].to == self.epoch {
-                self.say(message);
+        for Leader { epoch, upgrade } in self.leaders.clone() {
+            let linked = self.hosts.map(|host| host.to == epoch);
+            let mut said = parts.cores.orders(&mut parts.messages, upgrade, epoch).to_vec();
+            for n in 0..self.hosts.len() {
+                said.extend(parts.desks.owed(&mut parts.messages, n, self.hosts[n]));
             }
-        }
-        for n in 0..self.hosts.len() {
-            if self.hosts[n].to == self.epoch {
-                let owed = parts.desks.owed(&mut parts.messages, n, self.hosts[n]).to_vec();
-                owed.into_iter().for_each(|message| self.say(message));
-            }
+            said.into_iter().filter(|message| linked[message.agent()]).for_each(|message| self.say(message));
         }
     }
 
@@ -111,7 +107,8 @@ impl State {
                     && self.leaders.iter().all(|leader| {
                         let judged = parts.cores.judge(leader.upgrade, leader.epoch, Told::Said(message));
                         // A deposed leader learns by it what it learns anyway.
-                        let nothing = judged == Judged::Nothing || leader.epoch < self.epoch && judged != Judged::Unknown;
+                        let nothing =
+                            judged == Judged::Nothing || leader.epoch < self.epoch && judged != Judged::Unknown;
                         nothing
                             && self.acknowledgement(parts, *n, leader.epoch, message).is_none_or(|acknowledgement| {
                                 parts.desks.hear(&mut parts.messages, self.hosts[*n], acknowledgement).dealt_with
