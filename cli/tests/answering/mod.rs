@@ -10,7 +10,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 /// Escapes of a terminal, ends of lines, overridden directions, what is not seen, and much of it.
-pub fn hostile() -> String {
+pub(crate) fn hostile() -> String {
     format!(
         "a\u{1b}]0;title\u{7}\u{1b}[2J\r\n\t\u{9b}31m\u{7f}\u{202e}\u{2066}\u{200f}\u{61c}\u{200b}\u{feff} {}",
         "long".repeat(100)
@@ -18,7 +18,7 @@ pub fn hostile() -> String {
 }
 
 /// A coordinator on a socket of its own, and the command line that is told to ask it.
-pub struct Answering {
+pub(crate) struct Answering {
     folder: tempfile::TempDir,
     /// It serves as long as this is there.
     _runtime: tokio::runtime::Runtime,
@@ -26,7 +26,7 @@ pub struct Answering {
 
 impl Answering {
     /// Serves.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let endpoint = format!("unix:{}/c.sock", folder.path().display()).parse().unwrap();
@@ -37,7 +37,7 @@ impl Answering {
     }
 
     /// Runs the command line.
-    pub fn cutover(&self, args: &[&str]) -> Output {
+    pub(crate) fn cutover(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
         let socket = format!("unix:{}/c.sock", self.folder.path().display());
         command.args(args).env("CUTOVER_COORDINATOR", socket).env("USER", "tester").output().unwrap()
