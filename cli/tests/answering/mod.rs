@@ -84,7 +84,6 @@ fn details() -> pb::DeploymentDetails {
         instances: vec![instance()],
         missing: vec![hostile()],
         claims: vec![claim],
-        ..Default::default()
     }
 }
 
