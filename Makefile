@@ -22,9 +22,11 @@ test: build ## every test; says how many could not run here
 	@$(CARGO) test --workspace 2>&1 | tee target/test.log
 	@echo "skipped: $$(grep -c '^SKIPPED' target/test.log || true)"
 
-check: setup ## formatting and lints
+check: setup ## formatting, lints, and documentation without a broken link
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 contract: setup ## assert the ledger's measured behaviours against a binary: BIN=path VERSION=1.4.6 [ARGS="--from-bin path"]
 	$(CARGO) run -q -p cutover-ledger-simulator --bin contract -- --bin $(BIN) --version $(VERSION) $(ARGS)

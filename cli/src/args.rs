@@ -1,14 +1,9 @@
 //! The command line.
 
-use crate::client::How;
 use crate::exit::Exit;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use cutover_proto::transport::Endpoint;
-use cutover_vocabulary::hold::{Choice, HoldId};
-use cutover_vocabulary::plan::{PreparationId, Strategy};
-use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, UpgradeId, Version};
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use cutover_vocabulary::OperatorName;
 
 /// Where a coordinator listens when nothing else is said.
 pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
@@ -66,6 +61,11 @@ pub enum Command {
     Single(SingleArgs),
     /// Say what an upgrade of a deployment would do; touches nothing.
     Plan(PlanArgs),
+    /// Rehearse an upgrade while clients are served, and end there.
+    ///
+    /// Plans, has the release unpacked on every host, migrates a copy of the storage and starts the target on it. No instance is
+    /// stopped, and nothing but the copy is changed. What needs approval is shown, and needs none for this.
+    Rehearse(PlanArgs),
     /// Agree to everything in a plan that needs approval.
     Approve(ApproveArgs),
     /// Start a plan and follow it.
@@ -93,11 +93,13 @@ pub enum Command {
     /// Go back before any ledger was migrated: the old version is let in again.
     ///
     /// Refused from the first migration on; then `cutover rollback` is the way back. --what-if says what would happen.
+    #[command(after_help = Exit::OF_GOING_BACK)]
     Abort(AbortArgs),
     /// Go back after ledgers were migrated, before clients are let in: what changed is restored.
     ///
     /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. With downtime,
     /// refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
+    #[command(after_help = Exit::OF_GOING_BACK)]
     Rollback(RollbackArgs),
     /// Give no new orders until the upgrade is resumed.
     Pause(SteerArgs),
@@ -129,277 +131,23 @@ pub enum Command {
     Work(cutover_agent::worker::child::Arguments),
 }
 
-/// How instances are moved, as it is written on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum StrategyWord {
-    /// The coordinator chooses.
-    #[default]
-    Auto,
-    /// All down, migrate, all up.
-    Downtime,
-    /// One wave after the other.
-    Rolling,
-}
-impl StrategyWord {
-    /// None: the coordinator chooses.
-    pub fn strategy(self) -> Option<Strategy> {
-        match self {
-            Self::Auto => None,
-            Self::Downtime => Some(Strategy::Downtime),
-            Self::Rolling => Some(Strategy::Rolling),
-        }
-    }
-}
-
-/// Arguments of `plan`.
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// Which deployment; `cutover fleet` lists them.
-    pub deployment: DeploymentName,
-    /// To which version, like 1.4.6.
-    #[arg(long, value_name = "VERSION")]
-    pub to: Version,
-    /// How the instances are moved.
-    #[command(flatten)]
-    pub how: HowArgs,
-}
-
-/// How the instances are moved.
-#[derive(Debug, Args)]
-pub struct HowArgs {
-    /// How the instances are moved.
-    #[arg(long, value_enum, default_value_t)]
-    pub strategy: StrategyWord,
-    /// Rolling: how many instances move together behind the canary; default: as the coordinator's settings say.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
-    pub wave: Option<u16>,
-    /// Rolling: for how long a wave is watched before the next one moves; default: as the coordinator's settings say.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
-    pub bake: Option<u64>,
-}
-
-impl HowArgs {
-    /// As it is asked of the coordinator.
-    pub fn how(&self) -> How {
-        How { strategy: self.strategy.strategy(), wave: self.wave, bake: self.bake.map(Elapsed::from_secs) }
-    }
-}
-
-/// Arguments of `approve`.
-#[derive(Debug, Args)]
-pub struct ApproveArgs {
-    /// The plan's digest, or its first digits, at least 8.
-    pub plan: String,
-    /// Why; stored with the approval.
-    #[arg(long, value_name = "TEXT", default_value = "approved on the command line")]
-    pub reason: String,
-    /// Answers to the plan's questions.
-    #[command(flatten)]
-    pub answers: Answers,
-}
-
-/// Answers to a plan's questions.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Answers {
-    /// An answer to one of the plan's questions, in your own words; again for each.
-    #[arg(long = "answer", value_name = "ID=TEXT")]
-    given: Vec<Answer>,
-}
-impl Answers {
-    /// By question.
-    pub fn by_question(&self) -> BTreeMap<PreparationId, String> {
-        self.given.iter().map(|Answer { id, text }| (id.clone(), text.clone())).collect()
-    }
-}
-
-/// One answer.
-#[derive(Debug, Clone)]
-struct Answer {
-    id: PreparationId,
-    text: String,
-}
-impl FromStr for Answer {
-    type Err = String;
-    fn from_str(given: &str) -> Result<Self, String> {
-        match given.split_once('=') {
-            Some((id, text)) if !id.is_empty() && !text.trim().is_empty() => {
-                Ok(Self { id: PreparationId(id.to_owned()), text: text.to_owned() })
-            }
-            Some(_) | None => {
-                Err("write it as ID=TEXT: the question's id as the plan shows it, then what was seen to".to_owned())
-            }
-        }
-    }
-}
-
-/// Arguments of `start`.
-#[derive(Debug, Args)]
-pub struct StartArgs {
-    /// The plan's digest, or its first digits, at least 8.
-    pub plan: String,
-    /// Do not follow it: answer as soon as it is started.
-    #[arg(long)]
-    pub detach: bool,
-}
-
-/// Arguments of `upgrade`.
-#[derive(Debug, Args)]
-pub struct UpgradeArgs {
-    /// What to plan.
-    #[command(flatten)]
-    pub plan: PlanArgs,
-    /// Agree to exactly what this plan needs approval for.
-    #[arg(long)]
-    pub yes: bool,
-    /// Why; stored with the approval.
-    #[arg(long, value_name = "TEXT", default_value = "approved with --yes")]
-    pub reason: String,
-    /// Answers to the plan's questions.
-    #[command(flatten)]
-    pub answers: Answers,
-}
-
-/// Which upgrade.
-#[derive(Debug, Args)]
-pub struct WhichUpgrade {
-    /// Which upgrade; the newest where none is named.
-    pub upgrade: Option<UpgradeId>,
-}
-
-/// Which upgrade, for `status`.
-#[derive(Debug, Args)]
-pub struct WhichStatus {
-    /// Which upgrade; all, with details of those that have not ended, where none is named.
-    pub upgrade: Option<UpgradeId>,
-}
-
-/// Arguments of `decide`.
-#[derive(Debug, Args)]
-pub struct DecideArgs {
-    /// Which upgrade; `cutover status` lists them.
-    pub upgrade: UpgradeId,
-    /// Which hold, by its number; `cutover status` shows it.
-    #[arg(value_parser = hold_id)]
-    pub hold: HoldId,
-    /// What to do: retry, accept, wait, abort or rollback, as far as the hold offers it.
-    #[arg(value_parser = choice)]
-    pub choice: Choice,
-    /// Why; stored with the decision.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-}
-
-/// Arguments of `abort`.
-#[derive(Debug, Args)]
-pub struct AbortArgs {
-    /// Which upgrade; `cutover status` lists them.
-    pub upgrade: UpgradeId,
-    /// Only say what would happen; nothing is done.
-    #[arg(long)]
-    pub what_if: bool,
-    /// Why; stored.
-    #[arg(long, value_name = "TEXT", default_value = "aborted on the command line")]
-    pub reason: String,
-}
-
-/// Arguments of `rollback`.
-#[derive(Debug, Args)]
-pub struct RollbackArgs {
-    /// Which upgrade; `cutover status` lists them.
-    pub upgrade: UpgradeId,
-    /// Only say what would happen; nothing is done.
-    #[arg(long)]
-    pub what_if: bool,
-    /// Why; stored.
-    #[arg(long, value_name = "TEXT", default_value = "rolled back on the command line")]
-    pub reason: String,
-}
-
-/// Arguments of `pause`, `resume` and `close`.
-#[derive(Debug, Args)]
-pub struct SteerArgs {
-    /// Which upgrade; `cutover status` lists them.
-    pub upgrade: UpgradeId,
-    /// Why; stored.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub reason: String,
-}
-
-/// About deployments.
-#[derive(Debug, Subcommand)]
-pub enum DeploymentCommand {
-    /// Declare a deployment and the instances that must exist.
-    ///
-    /// A plan blocks on each that no agent has ever spoken for.
-    Create(CreateDeploymentArgs),
-    /// Show a deployment: its instances, which are missing, and who wrongly claims one.
-    Show {
-        /// Which deployment; `cutover fleet` lists them.
-        name: DeploymentName,
-    },
-}
-
-/// Arguments of `deployment create`.
-#[derive(Debug, Args)]
-pub struct CreateDeploymentArgs {
-    /// Its name.
-    pub name: DeploymentName,
-    /// An instance that must exist, besides those declared before; may be repeated.
-    #[arg(long = "instance", value_name = "NAME")]
-    pub instances: Vec<InstanceName>,
-}
-
-/// About members.
-#[derive(Debug, Subcommand)]
-pub enum MemberCommand {
-    /// Let an instance go that is gone for good.
-    ///
-    /// In an upgrade that has not ended, what its agent was asked about it counts as settled by this, so somebody must have
-    /// seen that nothing of it is at work on the storage.
-    #[command(
-        override_usage = "cutover member excuse <DEPLOYMENT> <INSTANCE>\n           --reason <TEXT> --evidence <TEXT>"
-    )]
-    Excuse(ExcuseArgs),
-}
-
-/// Arguments of `member excuse`.
-#[derive(Debug, Args)]
-pub struct ExcuseArgs {
-    /// Of which deployment.
-    pub deployment: DeploymentName,
-    /// Which instance.
-    pub instance: InstanceName,
-    /// Why; stored.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// What shows that nothing of it is at work on the storage, like: its host is off, and pg_stat_activity has no session
-    /// from its address; stored.
-    #[arg(long, value_name = "TEXT")]
-    pub evidence: String,
-}
-
-fn hold_id(text: &str) -> Result<HoldId, String> {
-    text.parse().map(HoldId).map_err(|_| "a hold is named by its number; `cutover status` shows it".to_owned())
-}
-
-fn choice(text: &str) -> Result<Choice, String> {
-    text.parse().map_err(|_| {
-        let words: Vec<&str> = Choice::ALL.iter().map(|choice| choice.word()).collect();
-        format!("there is no such choice; a hold offers some of: {}", words.join(", "))
-    })
-}
-
 #[cfg(feature = "all-in-one")]
 pub use all_in_one::{
     CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
 };
+pub use fleet::{CreateDeploymentArgs, DeploymentCommand, ExcuseArgs, MemberCommand};
+pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, StartArgs, StrategyWord, UpgradeArgs};
 pub use runbook::RunbookArgs;
 pub use shell::{CompletionsArgs, ManArgs};
+pub use steering::{AbortArgs, DecideArgs, RollbackArgs, SteerArgs, WhichStatus, WhichUpgrade};
 
 #[cfg(feature = "all-in-one")]
 mod all_in_one;
+mod fleet;
+mod planning;
 mod runbook;
 mod shell;
+mod steering;
 
 #[cfg(test)]
 mod tests {

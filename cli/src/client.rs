@@ -1,5 +1,7 @@
 //! The API as the commands use it: calls in the words of the vocabulary, refusals as [`Trouble`].
 
+mod fleet;
+
 use crate::trouble::Trouble;
 use cutover_proto::convert::fact::Event;
 use cutover_proto::refused::Refused;
@@ -11,7 +13,7 @@ use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId, Strategy};
 use cutover_vocabulary::status::{Status, WhatIf};
-use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, Recorded, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Elapsed, OperatorName, Recorded, UpgradeId, Version};
 use std::collections::BTreeMap;
 use tonic::transport::Channel;
 
@@ -107,6 +109,8 @@ pub struct How {
     pub wave: Option<u16>,
     /// Rolling: how long a wave is watched.
     pub bake: Option<Elapsed>,
+    /// End with the rehearsal.
+    pub rehearse_only: bool,
 }
 
 fn strategy(strategy: Option<Strategy>) -> v1::Strategy {
@@ -148,6 +152,7 @@ impl Client {
             operator: self.operator(),
             wave: how.wave.map(u32::from),
             bake_ms: how.bake.map(|bake| i64::try_from(bake.as_millis()).unwrap_or(i64::MAX)),
+            rehearse_only: how.rehearse_only,
         };
         let answer = self.upgrades.clone().make_plan(request).await.map_err(|status| refused(&doing, &status))?;
         read(&doing, answer.into_inner())
@@ -320,88 +325,6 @@ impl Client {
             Steer::Close => (format!("closing {upgrade}"), upgrades.close(request).await),
         };
         read(&doing, answer.map_err(|status| refused(&doing, &status))?.into_inner())
-    }
-
-    /// Who leads.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn leader(&self) -> Result<v1::Leader, Trouble> {
-        let answer = self.fleet.clone().get_leader(v1::GetLeaderRequest {}).await;
-        Ok(answer.map_err(|status| refused("asking who leads", &status))?.into_inner())
-    }
-
-    /// Every deployment.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn deployments(&self) -> Result<Vec<v1::Deployment>, Trouble> {
-        let answer = self.fleet.clone().list_deployments(v1::ListDeploymentsRequest {}).await;
-        Ok(answer.map_err(|status| refused("listing deployments", &status))?.into_inner().deployments)
-    }
-
-    /// Declares a deployment and instances that must exist.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn create_deployment(
-        &self,
-        name: &DeploymentName,
-        instances: &[InstanceName],
-    ) -> Result<v1::DeploymentDetails, Trouble> {
-        let doing = format!("declaring deployment {name}");
-        let request = v1::CreateDeploymentRequest {
-            name: name.as_str().to_owned(),
-            instances: instances.iter().map(|instance| instance.as_str().to_owned()).collect(),
-            request_id: request_id(),
-            operator: self.operator(),
-        };
-        let answer = self.fleet.clone().create_deployment(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner())
-    }
-
-    /// One deployment.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn deployment(&self, name: &DeploymentName) -> Result<v1::DeploymentDetails, Trouble> {
-        let doing = format!("looking up deployment {name}");
-        let request = v1::GetDeploymentRequest { name: name.as_str().to_owned() };
-        let answer = self.fleet.clone().get_deployment(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner())
-    }
-
-    /// Lets an instance go; answers with the upgrade that it took part in.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn excuse(
-        &self,
-        deployment: &DeploymentName,
-        instance: &InstanceName,
-        reason: &str,
-        evidence: &str,
-    ) -> Result<Option<String>, Trouble> {
-        let doing = format!("excusing {instance} of {deployment}");
-        let request = v1::ExcuseMemberRequest {
-            deployment: deployment.as_str().to_owned(),
-            instance: instance.as_str().to_owned(),
-            reason: reason.to_owned(),
-            evidence: evidence.to_owned(),
-            request_id: request_id(),
-            operator: self.operator(),
-        };
-        let answer = self.fleet.clone().excuse_member(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner().upgrade)
-    }
-
-    /// Every instance.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn instances(&self) -> Result<Vec<v1::Instance>, Trouble> {
-        let answer = self.fleet.clone().list_instances(v1::ListInstancesRequest { deployment: None }).await;
-        Ok(answer.map_err(|status| refused("listing instances", &status))?.into_inner().instances)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Exit statuses. Scripts rely on them, so each has one meaning for every command.
 
+use crate::client::Answer;
 use crate::trouble::Trouble;
+use cutover_proto::Code;
 use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::status::{State, Status};
@@ -17,7 +19,7 @@ pub enum Exit {
     Usage = 2,
     /// A person must approve the plan first.
     NeedsApproval = 3,
-    /// The plan has a finding that blocks it.
+    /// It is not possible as things stand: a finding blocks the plan, an agent is missing, it is too late. Nothing was begun.
     Blocked = 4,
     /// The upgrade waits for a person: a hold, or a pause.
     Held = 5,
@@ -33,14 +35,15 @@ Exit status:
   1  error
   2  usage: the command line, or a value in it, makes no sense
   3  the plan needs approval
-  4  the plan is blocked
+  4  not possible as things stand: a plan is blocked or outdated, an agent is
+     missing, an upgrade is in the way, or it is too late; nothing was begun
   5  the upgrade is held or paused: it waits for a person; or one took it over
   6  the upgrade was aborted or rolled back";
 
     /// The same for `status`.
     pub const OF_STATUS: &str = "\
 Exit status:
-  0  it goes on, or is completed
+  0  it goes on, is completed, or was only rehearsed
   5  it is held or paused: it waits for a person
   6  it was aborted or rolled back
 Without UPGRADE: 5 where one that has not ended waits for a person, 0 elsewhere.";
@@ -48,9 +51,15 @@ Without UPGRADE: 5 where one that has not ended waits for a person, 0 elsewhere.
     /// The same for `watch`.
     pub const OF_WATCH: &str = "\
 Exit status:
-  0  it is completed; or Ctrl-C left it to go on
+  0  it is completed, or rehearsed; or Ctrl-C left it to go on
   5  it is held or paused: it waits for a person
   6  it was aborted or rolled back";
+
+    /// The same for `abort` and `rollback`.
+    pub const OF_GOING_BACK: &str = "\
+Exit status:
+  0  it goes back; with --what-if: it could
+  4  it cannot go back, and nothing was begun";
 
     /// The same for `doctor`.
     pub const OF_DOCTOR: &str = "\
@@ -75,7 +84,7 @@ Exit status:
     /// Of an upgrade that was followed as far as it goes by itself. `Error` while it still moves.
     pub fn of_upgrade(status: &Status) -> Self {
         match status.state {
-            State::Completed => Self::Done,
+            State::Completed | State::Rehearsed => Self::Done,
             // What became of a taken-over one, only that person knows.
             State::Held | State::Paused | State::TakenOver => Self::Held,
             State::Aborted | State::RolledBack => Self::WentBack,
@@ -87,26 +96,62 @@ Exit status:
     pub fn of_status(status: &Status) -> Self {
         match status.state {
             State::Running | State::GoingBack => Self::Done,
-            State::Completed | State::Held | State::Paused | State::Aborted | State::RolledBack | State::TakenOver => {
-                Self::of_upgrade(status)
-            }
+            State::Completed
+            | State::Held
+            | State::Paused
+            | State::Aborted
+            | State::RolledBack
+            | State::TakenOver
+            | State::Rehearsed => Self::of_upgrade(status),
         }
+    }
+
+    /// Of a way back that was asked for or asked about.
+    pub fn of_going_back(answer: &Answer) -> Self {
+        if answer.begun || answer.what.allowed { Self::Done } else { Self::Blocked }
     }
 
     /// Of an error.
     pub fn of_trouble(trouble: &Trouble) -> Self {
         match trouble {
-            Trouble::Refused { code, .. } => match code.as_str() {
-                "NEEDS_APPROVAL" => Self::NeedsApproval,
-                "BLOCKED" => Self::Blocked,
-                "INVALID_ARGUMENT" => Self::Usage,
-                _ => Self::Error,
-            },
+            Trouble::Refused { code, .. } => {
+                Code::ALL.iter().find(|known| known.word() == code).map_or(Self::Error, Self::of_refusal)
+            }
             Trouble::Usage { .. } => Self::Usage,
             Trouble::Unreachable { .. }
             | Trouble::Malformed { .. }
             | Trouble::Broken { .. }
             | Trouble::Failed { .. } => Self::Error,
+        }
+    }
+
+    /// Of what the API refuses.
+    fn of_refusal(code: &Code) -> Self {
+        match code {
+            Code::NeedsApproval => Self::NeedsApproval,
+            Code::InvalidArgument => Self::Usage,
+            Code::Blocked
+            | Code::PlanStale
+            | Code::AgentNotSeen
+            | Code::AgentConnected
+            | Code::DeploymentBusy
+            | Code::HoldOutdated
+            | Code::ChoiceNotOffered
+            | Code::UpgradeEnded
+            | Code::UpgradeActive
+            | Code::TooLate
+            | Code::WouldLoseWrites => Self::Blocked,
+            Code::NoSuchPlan
+            | Code::NoSuchDeployment
+            | Code::NoSuchUpgrade
+            | Code::NoSuchHold
+            | Code::RequestReused
+            | Code::AgentNameTaken
+            | Code::NotLeader
+            | Code::StoreUnavailable
+            | Code::Quarantined
+            | Code::Internal
+            | Code::Other(_) => Self::Error,
         }
     }
 }

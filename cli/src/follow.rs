@@ -23,7 +23,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Whether it goes no further by itself.
 fn stands_still(state: State) -> bool {
     match state {
-        State::Completed | State::Aborted | State::RolledBack | State::TakenOver | State::Held | State::Paused => true,
+        State::Completed
+        | State::Aborted
+        | State::RolledBack
+        | State::TakenOver
+        | State::Rehearsed
+        | State::Held
+        | State::Paused => true,
         State::Running | State::GoingBack => false,
     }
 }
@@ -59,7 +65,8 @@ pub async fn through_holds(
             | State::Completed
             | State::Aborted
             | State::RolledBack
-            | State::TakenOver => {}
+            | State::TakenOver
+            | State::Rehearsed => {}
         }
         page.gap();
         page.paragraph(2, format_args!("Type it in another terminal. Ctrl-C {leaving}."));

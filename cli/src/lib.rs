@@ -114,6 +114,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         #[cfg(feature = "all-in-one")]
         Command::Work(_) => Err(Trouble::usage("workers are started by the agent")),
         Command::Plan(args) => commands::plan::plan(&context, args).await,
+        Command::Rehearse(args) => commands::upgrade::rehearse(&context, args).await,
         Command::Approve(args) => commands::plan::approve(&context, args).await,
         Command::Start(args) => commands::upgrade::start(&context, args).await,
         Command::Upgrade(args) => commands::upgrade::upgrade(&context, args).await,

@@ -8,7 +8,10 @@ use cutover::trouble::Trouble;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return ExitCode::from(cutover::screen::misused(&error).code()),
+    };
     // Before any thread runs: a worker may become another program.
     #[cfg(feature = "all-in-one")]
     if let cutover::args::Command::Work(args) = &line.command {

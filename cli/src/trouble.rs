@@ -150,7 +150,7 @@ mod tests {
         };
         assert_eq!(Exit::of_trouble(&refused("NEEDS_APPROVAL")), Exit::NeedsApproval);
         assert_eq!(Exit::of_trouble(&refused("BLOCKED")), Exit::Blocked);
-        assert_eq!(Exit::of_trouble(&refused("PLAN_STALE")), Exit::Error);
+        assert_eq!(Exit::of_trouble(&refused("PLAN_STALE")), Exit::Blocked);
         assert_eq!(Exit::of_trouble(&Trouble::usage("x")), Exit::Usage);
     }
 }

@@ -3,7 +3,7 @@
 use cutover_vocabulary::fact::{Cause, Ending, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, Hold, HoldReason};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::outcome::Effect;
+use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::{Evidence, Failure, OrderId, Outcome, Phase, Recorded, Subject};
 
@@ -83,6 +83,7 @@ pub fn describe(recorded: &Recorded) -> String {
             Ending::Completed => "completed: all instances answer on the new version".to_owned(),
             Ending::Aborted => "aborted: the former version serves, no data was touched".to_owned(),
             Ending::RolledBack => "rolled back: the former version serves, no write was lost".to_owned(),
+            Ending::Rehearsed => "rehearsed: nothing was stopped, and only copies were touched".to_owned(),
             Ending::TakenOver => {
                 let reason = reason.as_deref().unwrap_or("a person took it over");
                 format!(
@@ -99,16 +100,23 @@ pub fn describe(recorded: &Recorded) -> String {
 
 /// Messages of agents and reasons of people may hold anything.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    shown(&text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()).to_string()
 }
 
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
+/// How many there are beside the first; nothing where there is none.
+fn and_others(number: usize) -> String {
+    if number == 0 { String::new() } else { format!(", and {}", count(number, "other")) }
+}
+
+/// Who, and why in their words where those stand beside the fact.
 fn by(cause: &Cause) -> String {
     match cause {
-        Cause::Operator { name, .. } => format!(" by {name}"),
+        Cause::Operator { name, reason, .. } if reason.is_empty() => format!(" by {name}"),
+        Cause::Operator { name, reason, .. } => format!(" by {name} ({})", shown(reason)),
         Cause::Agent(agent) => format!(" because of agent {agent}"),
         Cause::Machine => String::new(),
     }
@@ -197,7 +205,7 @@ fn shows(evidence: &Evidence) -> String {
             }
             [] => format!("cannot tell who has it open: {}", found.not_visible.join(", ")),
             [opener, others @ ..] => {
-                format!("{} (pid {}) has it open, and {} other(s)", shown(&opener.command), opener.pid, others.len())
+                format!("{} (pid {}) has it open{}", shown(&opener.command), opener.pid, and_others(others.len()))
             }
         },
         Evidence::Secured(point) => {
@@ -247,18 +255,19 @@ fn held(hold: &Hold) -> String {
     let why = match &hold.reason {
         HoldReason::StepFailed { order, failure } => format!("{} failed: {}", step(order), failed(failure)),
         HoldReason::UncleanStop { instance, failure } => {
-            format!("instance {instance} did not stop cleanly: {}", failed(failure))
+            let how = if failure.kind == FailureKind::StillRuns { "is not down" } else { "did not stop cleanly" };
+            format!("instance {instance} {how}: {}", failed(failure))
         }
         HoldReason::Strangers { sessions, .. } if !sessions.is_empty() => {
-            format!("{}, and {} other(s)", sessions[0], sessions.len() - 1)
+            format!("{}{}", sessions[0], and_others(sessions.len() - 1))
         }
         HoldReason::Strangers { openers, not_visible, .. } => match openers.first() {
             Some(opener) => format!(
-                "{} (pid {}) has {} open, and {} other(s)",
+                "{} (pid {}) has {} open{}",
                 shown(&opener.command),
                 opener.pid,
                 shown(&opener.file),
-                openers.len() - 1
+                and_others(openers.len() - 1)
             ),
             None => format!("it cannot be seen who has the storage open: {}", not_visible.join(", ")),
         },
@@ -321,7 +330,11 @@ mod tests {
 
     #[test]
     fn a_decision_names_who_decided_what_and_why() {
-        let by = Cause::Operator { name: OperatorName::new("ada").unwrap(), request: RequestId::new("r-1").unwrap() };
+        let by = Cause::Operator {
+            name: OperatorName::new("ada").unwrap(),
+            request: RequestId::new("r-1").unwrap(),
+            reason: String::new(),
+        };
         let fact = Fact::HoldDecided { hold: HoldId(3), choice: Choice::Retry, reason: "disk was full".to_owned() };
         assert_eq!(describe(&recorded(by, fact)), "hold 3 decided by ada: retry (try again): disk was full");
     }

@@ -2,7 +2,7 @@
 
 use crate::faults::Point;
 use crate::leadership::Leadership;
-use crate::registry::{Answer, Call, Deployment, Latest, PlanEntry, RegistryError, keys};
+use crate::registry::{Answer, Deployment, Latest, PlanEntry, RegistryError, keys};
 use crate::upgrade_loop::load::Loaded;
 use crate::upgrade_loop::{Verdict, nonce, tell};
 use cutover_core::plan::{self, Approve, CannotPlan, MayNotStart, NotApprovable, PlanAsk, StrategyAsk};
@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) wave: Option<u16>,
     /// How long a wave is watched, where not as the settings say.
     pub(crate) bake: Option<Elapsed>,
+    /// Whether it ends with the rehearsal.
+    pub(crate) rehearse_only: bool,
 }
 
 /// A plan that was made before, and how it was asked for.
@@ -41,37 +43,6 @@ pub(crate) struct KeptPlan {
 }
 
 impl Leadership {
-    /// Whether this call came before: its answer, if it was answered. The same id with another question is refused.
-    pub(crate) async fn recall(
-        &self,
-        request: &RequestId,
-        question: &impl Serialize,
-    ) -> Result<(Revision, Call), Refused> {
-        let key = keys::request(request).map_err(|error| self.refuse(error.into()))?;
-        let question = Digest::of_json(question);
-        let (revision, call) = self.registry.read::<Call>(&key).await.map_err(|error| self.refuse(error))?;
-        match call {
-            Some(call) if call.question != question => Err(Refused::new(
-                Code::RequestReused,
-                format!("request {request} came before with another question"),
-                "use a new request id for each call, and the same only to repeat one",
-            )),
-            Some(call) => Ok((revision, call)),
-            None => Ok((revision, Call { question, answer: None })),
-        }
-    }
-
-    /// Remembers a call, with its answer once there is one.
-    pub(crate) async fn remember_call(
-        &self,
-        request: &RequestId,
-        revision: Revision,
-        call: &Call,
-    ) -> Result<(), Refused> {
-        let key = keys::request(request).map_err(|error| self.refuse(error.into()))?;
-        self.registry.write(&key, revision, call).await.map_err(|error| self.refuse(error))
-    }
-
     /// Looks at a deployment and keeps the plan.
     pub(crate) async fn make_plan(
         self: &Arc<Self>,
@@ -104,7 +75,7 @@ impl Leadership {
 
     /// Surveys and plans, without keeping anything.
     async fn look(&self, deployment: &DeploymentName, wish: &Wish) -> Result<Plan, Refused> {
-        let Wish { target, strategy, wave, bake } = wish;
+        let Wish { target, strategy, wave, bake, rehearse_only } = wish;
         let registered = self.members_of(deployment);
         let key = keys::deployment(deployment).map_err(|error| self.refuse(error.into()))?;
         let (_, document) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
@@ -124,6 +95,7 @@ impl Leadership {
             target: target.clone(),
             strategy: *strategy,
             limits: Limits { wave: wave.unwrap_or(usual.wave), bake: bake.unwrap_or(usual.bake), ..usual },
+            rehearse_only: *rehearse_only,
             declared,
         };
         plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(

@@ -68,6 +68,8 @@ pub(crate) struct PlanEntry {
     wave: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bake: Option<Elapsed>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rehearse_only: bool,
     /// The plan's JSON, cut.
     pub(crate) chunks: Vec<Digest>,
 }
@@ -82,13 +84,13 @@ enum StrategyWord {
 
 impl PlanEntry {
     pub(crate) fn new(deployment: DeploymentName, wish: Wish, chunks: Vec<Digest>) -> Self {
-        let Wish { target, strategy, wave, bake } = wish;
+        let Wish { target, strategy, wave, bake, rehearse_only } = wish;
         let strategy = match strategy {
             StrategyAsk::Auto => StrategyWord::Auto,
             StrategyAsk::Downtime => StrategyWord::Downtime,
             StrategyAsk::Rolling => StrategyWord::Rolling,
         };
-        Self { deployment, target, strategy, wave, bake, chunks }
+        Self { deployment, target, strategy, wave, bake, rehearse_only, chunks }
     }
     /// What was asked for.
     pub(crate) fn wish(&self) -> Wish {
@@ -97,7 +99,13 @@ impl PlanEntry {
             StrategyWord::Downtime => StrategyAsk::Downtime,
             StrategyWord::Rolling => StrategyAsk::Rolling,
         };
-        Wish { target: self.target.clone(), strategy, wave: self.wave, bake: self.bake }
+        Wish {
+            target: self.target.clone(),
+            strategy,
+            wave: self.wave,
+            bake: self.bake,
+            rehearse_only: self.rehearse_only,
+        }
     }
 }
 

@@ -247,7 +247,17 @@ impl Play {
                 let wave = flags.0.then_some(limit);
                 let bake_ms = flags.1.then_some(number.cast_signed());
                 let strategy = chosen;
-                let asked = pb::MakePlanRequest { deployment, target, strategy, request_id, operator, wave, bake_ms };
+                let rehearse_only = flags.0 && flags.1;
+                let asked = pb::MakePlanRequest {
+                    deployment,
+                    target,
+                    strategy,
+                    request_id,
+                    operator,
+                    wave,
+                    bake_ms,
+                    rehearse_only,
+                };
                 self.plan = self.upgrades.make_plan(asked).await?.into_inner().digest;
                 Ok(())
             }

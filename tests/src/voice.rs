@@ -57,6 +57,7 @@ impl Voice {
                 operator: "tester".to_owned(),
                 wave: None,
                 bake_ms: None,
+                rehearse_only: false,
             };
             let mut client = Self::client(&self.endpoint).await?;
             let plan = client.make_plan(request).await.map_err(|status| said(&status))?;

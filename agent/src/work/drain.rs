@@ -133,7 +133,7 @@ async fn wait_until_idle(
         }
         if connections > 0 && machine::uptime() >= deadline {
             return Err(Trouble::new(
-                FailureKind::Unclean,
+                FailureKind::StillRuns,
                 format!("clients stayed connected for {patience}: {state}; SIGTERM would cut their requests, so none was sent"),
                 "take it out of the load balancer (out_of_rotation in the settings) or end those clients, then try again",
             )
@@ -157,7 +157,7 @@ async fn stop_it(service: &Service, order: &Order, patience: Elapsed) -> Result<
             Ok(End::Badly { order: Box::new(order.id.clone()), failure: trouble.effect(Effect::Unknown).0 })
         }
         Stopped::StillRunning { pid } => Err(Trouble::new(
-            FailureKind::Unclean,
+            FailureKind::StillRuns,
             format!("instance {name} (process {pid}) will not stop: SIGTERM had no effect within {patience}, and nothing harder was sent"),
             "find out what it is doing; a kill may cut a write that a client waits for",
         )
@@ -190,7 +190,7 @@ async fn prove(
     while ports::look(port)?.listening {
         if machine::uptime() >= deadline {
             return Err(Trouble::new(
-                FailureKind::Unclean,
+                FailureKind::StillRuns,
                 format!("instance {name} is down, but another process listens on its port {port}"),
                 "find that process (`ss -ltnp`) and stop it: a ledger that was started by hand may write to the storage",
             )

@@ -118,7 +118,7 @@ pub(super) async fn end_closed_copy(service: &Service) -> Result<(), Trouble> {
             "look at its output in the agent's state directory; clients never reached it",
         )),
         Stopped::StillRunning { pid } => Err(Trouble::new(
-            FailureKind::Unclean,
+            FailureKind::StillRuns,
             format!(
                 "the closed copy of instance {} (process {pid}) will not stop within {CLOSED_END} of SIGTERM",
                 service.name()

@@ -80,7 +80,7 @@ async fn no_signal_is_sent_while_a_client_is_connected() {
     bed.serve().await;
     let client = TcpStream::connect(("127.0.0.1", bed.port)).unwrap();
     let held = drain(&bed, Elapsed(300)).await.unwrap_err();
-    assert_eq!(held.kind, FailureKind::Unclean);
+    assert_eq!(held.kind, FailureKind::StillRuns);
     assert!(held.message.contains("1 connections"), "{held:?}");
     assert!(bed.get("/_info").is_some(), "it still serves");
     drop(client);
@@ -93,7 +93,7 @@ async fn an_instance_that_ignores_sigterm_is_reported_and_never_killed() {
     bed.fault("NUMARY_SIM_IGNORE_SIGTERM=1\n");
     bed.serve().await;
     let failure = drain(&bed, Elapsed(500)).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Unclean);
+    assert_eq!(failure.kind, FailureKind::StillRuns);
     assert!(failure.message.contains("will not stop"), "{failure:?}");
     assert!(bed.get("/_info").is_some());
 }

@@ -1,8 +1,9 @@
 //! Arguments of what runs coordinator and agent in this process: the sandbox, single-node mode, and the workers of both.
 
-use super::{Choice, choice};
+use super::steering::choice;
 use clap::{Args, Subcommand, ValueEnum};
 use cutover_vocabulary::Version;
+use cutover_vocabulary::hold::Choice;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

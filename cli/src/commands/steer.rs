@@ -48,7 +48,7 @@ async fn back(context: &Context, upgrade: &UpgradeId, ask: GoBack<'_>) -> Result
         screen.line("");
         screen.line(&format!("Follow it: {}", context.next.watch(upgrade)));
     }
-    Ok(if answer.begun || ask.what_if { Exit::Done } else { Exit::Error })
+    Ok(Exit::of_going_back(&answer))
 }
 
 /// Pauses, resumes or closes.

@@ -3,8 +3,8 @@
 use super::plan as plans;
 use super::runbook;
 use crate::Context;
-use crate::args::{StartArgs, UpgradeArgs};
-use crate::client::{Client, Steer};
+use crate::args::{PlanArgs, StartArgs, UpgradeArgs};
+use crate::client::{Client, How, Steer};
 use crate::exit::Exit;
 use crate::follow::follow;
 use crate::render::losses::Rows;
@@ -63,6 +63,27 @@ pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Troub
     let upgrade = client.start(plan.digest()).await?;
     started(context, &upgrade)?;
     runbook::leave(context, &client, &upgrade).await;
+    to_standstill(context, &client, &upgrade).await
+}
+
+/// Plans, starts and follows what ends with the rehearsal.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn rehearse(context: &Context, args: PlanArgs) -> Result<Exit, Trouble> {
+    let client = context.client().await?;
+    let how = How { rehearse_only: true, ..args.how.how() };
+    let plan = client.plan(&args.deployment, &args.to, &how).await?;
+    let blocked = Exit::of_plan(&plan) == Exit::Blocked;
+    plans::show(context, &plan, blocked.then_some(&context.next), Rows::Listed)?;
+    match Exit::of_plan(&plan) {
+        Exit::Done => {}
+        exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
+            return Ok(exit);
+        }
+    }
+    let upgrade = client.start(plan.digest()).await?;
+    started(context, &upgrade)?;
     to_standstill(context, &client, &upgrade).await
 }
 

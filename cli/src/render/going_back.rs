@@ -19,9 +19,10 @@ pub fn page(what: &WhatIf, lost_writes: &str, begun: bool, ink: Ink) -> String {
         page.entry(2, 12, "Lost writes", lost_writes);
     }
     if !what.stages.is_empty() {
-        page.heading("Stages");
-        for (number, stage) in what.stages.iter().enumerate() {
-            page.entry(2, 22, &format!("{:>2}  {}", number + 1, words::phase(stage.phase)), words::doing(stage.phase));
+        page.heading("Stages, in this order");
+        for stage in &what.stages {
+            let wave = stage.wave.map(|wave| format!(" {}", u32::from(wave) + 1)).unwrap_or_default();
+            page.entry(2, 22, &format!("{}{wave}", words::phase(stage.phase)), words::doing(stage.phase));
         }
     }
     if !what.ledgers.is_empty() {

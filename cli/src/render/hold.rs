@@ -5,7 +5,7 @@ use super::page::Page;
 use super::words;
 use cutover_vocabulary::hold::{Hold, HoldReason};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::storage::Difference;
+use cutover_vocabulary::storage::{Difference, StorageIdentity, StorageSession};
 use cutover_vocabulary::{Failure, UpgradeId};
 
 /// How many lines of evidence a hold shows; `status --json` has all.
@@ -35,12 +35,12 @@ pub fn summary(reason: &HoldReason) -> String {
 fn evidence(page: &mut Page, reason: &HoldReason) {
     match reason {
         HoldReason::StepFailed { failure, .. } | HoldReason::UncleanStop { failure, .. } => failed(page, failure),
-        HoldReason::Strangers { openers, not_visible, sessions } => {
+        HoldReason::Strangers { openers, not_visible, sessions, storage } => {
             let seen = openers.iter().map(|opener| {
                 format!("{} (pid {}) has {} open", shown(&opener.command), opener.pid, shown(&opener.file))
             });
-            let seen = seen.chain(sessions.iter().map(ToString::to_string));
             listed(page, seen.chain(not_visible.iter().map(|what| format!("not visible: {}", shown(what)))));
+            ends(page, sessions, storage.as_ref());
         }
         HoldReason::PlanDrifted { changes } => listed(page, changes.iter().map(|change| shown(change).to_string())),
         HoldReason::OtherStorage { planned, found } => {
@@ -64,6 +64,30 @@ fn evidence(page: &mut Page, reason: &HoldReason) {
         | HoldReason::InstanceAppeared { .. }
         | HoldReason::TakenOver { .. } => {}
     }
+}
+
+/// Each session with the statement that ends it.
+fn ends(page: &mut Page, sessions: &[StorageSession], storage: Option<&StorageIdentity>) {
+    for session in sessions.iter().take(EVIDENCE) {
+        page.item(10, session);
+        page.command(12, &session.ending());
+    }
+    if sessions.len() > EVIDENCE {
+        page.paragraph(10, format_args!("and {} more", sessions.len() - EVIDENCE));
+    }
+    if sessions.is_empty() {
+        return;
+    }
+    let place = match storage {
+        Some(StorageIdentity::Postgres { database, .. }) => format!("database {}", shown(database)),
+        Some(StorageIdentity::Sqlite { .. }) | None => "the ledgers' database".to_owned(),
+    };
+    let text = format_args!(
+        "find out whose it is, and have it ended there; where nobody needs it, run its statement in psql on {place} as its own \
+         role, as a member of pg_signal_backend or as a superuser; what it has not committed is lost"
+    )
+    .to_string();
+    page.entry(2, 8, "To do", text);
 }
 
 fn failed(page: &mut Page, failure: &Failure) {

@@ -6,6 +6,8 @@ pub mod facts;
 pub mod fleet;
 pub mod going_back;
 pub mod hold;
+#[cfg(test)]
+mod hostile;
 pub mod ink;
 pub mod losses;
 pub mod next;

@@ -32,7 +32,7 @@ impl Page {
     /// A heading after an empty line.
     pub fn heading(&mut self, text: &str) {
         self.gap();
-        let text = self.ink.strong(text);
+        let text = self.ink.strong(&shown(text));
         self.raw(&text);
     }
 

@@ -1,12 +1,14 @@
 //! A plan as an operator reads it: what blocks, what needs approval, what is good to know, what would happen to whom in
 //! which order, and what to type next.
 
+mod findings;
+
 use super::ink::Ink;
-use super::losses::{self, Rows};
+use super::losses::Rows;
 use super::next::Next;
 use super::page::Page;
 use super::words;
-use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
+use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::phase::{Phase, Stage};
 use cutover_vocabulary::plan::{Binding, PathWords, Plan, Preparation, PreparationState};
 
@@ -16,9 +18,9 @@ pub fn page(plan: &Plan, next: Option<&Next>, rows: Rows, ink: Ink) -> String {
     let mut page = Page::new(ink);
     head(&mut page, plan);
     for level in [Level::Block, Level::Approve, Level::Info] {
-        findings(&mut page, plan, level);
+        findings::write(&mut page, plan, level);
         if level == Level::Approve {
-            lost_rows(&mut page, plan, rows);
+            findings::lost_rows(&mut page, plan, rows);
         }
     }
     preparations(&mut page, plan);
@@ -59,6 +61,9 @@ fn head(page: &mut Page, plan: &Plan) {
 /// What comes of it, before all the reasons: whoever is called at night reads this line first.
 fn verdict(ink: Ink, plan: &Plan) -> String {
     let number = |level| plan.findings(level).count() as u64;
+    if plan.binding.only_rehearses() && plan.level() != Some(Level::Block) {
+        return ink.good("It can start: a rehearsal, which stops nothing and changes only a copy.");
+    }
     match plan.level() {
         Some(Level::Block) => {
             let what = words::count(number(Level::Block), "finding blocks it", "findings block it");
@@ -77,109 +82,6 @@ fn verdict(ink: Ink, plan: &Plan) -> String {
             ink.heed(&format!("It can start once {}.", what.join(" and ")))
         }
         Some(Level::Info) | None => ink.good("It can start."),
-    }
-}
-
-fn findings(page: &mut Page, plan: &Plan, level: Level) {
-    let findings: Vec<&Finding> = plan.findings(level).collect();
-    let number = findings.len();
-    let heading = match level {
-        Level::Block if number == 0 => return,
-        Level::Approve if number == 0 => {
-            page.gap();
-            let line = match plan.binding.questions.is_empty() {
-                true => page.ink.good("Nothing needs approval."),
-                false => page.ink.heed("No finding needs approval, but the release notes ask something."),
-            };
-            page.raw(&line);
-            return;
-        }
-        Level::Info if number == 0 => return,
-        Level::Block => page.ink.stop(&format!("Blocks the upgrade ({number})")),
-        Level::Approve => page.ink.heed(&format!("Needs approval ({number})")),
-        Level::Info => page.ink.strong(&format!("Good to know ({number})")),
-    };
-    page.gap();
-    page.raw(&heading);
-    for group in groups(&findings) {
-        let Some(first) = group.first() else { continue };
-        page.item(2, format_args!("{} ({})", first.code, first.source));
-        for (about, evidence) in by_evidence(&group) {
-            page.entry(4, 18, &about, evidence);
-        }
-        if !first.remedy.is_empty() {
-            page.entry(4, 18, "What to do", &first.remedy);
-        }
-        page.entry(4, 18, "More", format_args!("docs/findings/{}.md", first.code));
-    }
-}
-
-/// Findings that differ only in their subject and evidence belong together: a deployment can have hundreds of ledgers.
-fn groups<'a>(findings: &[&'a Finding]) -> Vec<Vec<&'a Finding>> {
-    let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    for finding in findings {
-        let same = |group: &&mut Vec<&Finding>| {
-            group.first().is_some_and(|first| {
-                (&first.code, first.source, &first.remedy) == (&finding.code, finding.source, &finding.remedy)
-            })
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(finding),
-            None => groups.push(vec![finding]),
-        }
-    }
-    groups
-}
-
-/// Of findings with one and the same evidence their subjects stand together: a hundred instances that run as plain processes
-/// are one reason, not a hundred.
-fn by_evidence<'a>(group: &[&'a Finding]) -> Vec<(String, &'a str)> {
-    let mut all: Vec<(Vec<&FindingSubject>, &str)> = Vec::new();
-    for finding in group {
-        match all.iter_mut().find(|(_, evidence)| *evidence == finding.evidence) {
-            Some((subjects, _)) => subjects.push(&finding.subject),
-            None => all.push((vec![&finding.subject], &finding.evidence)),
-        }
-    }
-    all.into_iter().map(|(subjects, evidence)| (together(&subjects), evidence)).collect()
-}
-
-/// `instances a, b; ledger main`
-fn together(subjects: &[&FindingSubject]) -> String {
-    let (mut instances, mut ledgers, mut others) = (Vec::new(), Vec::new(), Vec::new());
-    for subject in subjects {
-        match subject {
-            FindingSubject::Instance(name) => instances.push(name.to_string()),
-            FindingSubject::Ledger(name) => ledgers.push(name.to_string()),
-            FindingSubject::Deployment(_) | FindingSubject::Storage | FindingSubject::Path => {
-                others.push(subject.to_string());
-            }
-        }
-    }
-    let named = |kind: &str, names: Vec<String>| match names.len() {
-        0 => None,
-        1 => Some(format!("{kind} {}", names.join(", "))),
-        _ => Some(format!("{kind}s {}", names.join(", "))),
-    };
-    let all = [named("instance", instances), named("ledger", ledgers)].into_iter().flatten().chain(others);
-    all.collect::<Vec<_>>().join("; ")
-}
-
-fn lost_rows(page: &mut Page, plan: &Plan, rows: Rows) {
-    if !plan.binding.lossy {
-        return;
-    }
-    let losing: Vec<_> = plan.observed.ledgers.iter().filter(|survey| survey.losses.count > 0).collect();
-    if losing.is_empty() {
-        return;
-    }
-    let total: u64 = losing.iter().map(|survey| survey.losses.count).sum();
-    page.gap();
-    let heading = page.ink.heed(&format!("The migration would lose {}", words::count(total, "row", "rows")));
-    page.raw(&heading);
-    page.paragraph(2, "They stay visible in the ledger's `log`, and their values are kept beside the recovery point.");
-    for survey in losing {
-        losses::ledger(page, 2, &survey.name, &survey.losses, rows);
     }
 }
 
@@ -274,7 +176,7 @@ fn stages(page: &mut Page, binding: &Binding) {
         if let Some(border) = words::border(stage, binding.strategy) {
             page.paragraph(4, format_args!("-- {border} --"));
         }
-        let name = format!("{:>2}  {}", number + 1, words::phase(stage.phase));
+        let name = format!("{number:>2}  {}", words::phase(stage.phase));
         let by_request = stage.phase == Phase::Migrate && binding.first_start;
         let doing = if by_request { words::FIRST_START } else { words::doing(stage.phase) };
         page.entry(2, 22, &name, doing);
@@ -285,7 +187,7 @@ fn stages(page: &mut Page, binding: &Binding) {
 /// All that is done with one wave, in one entry: it is the same for each.
 fn moved(page: &mut Page, binding: &Binding, wave: u16, first: usize) {
     let stages: Vec<&Stage> = binding.stages.iter().filter(|stage| stage.wave == Some(wave)).collect();
-    let name = format!("{:>2}  Wave {}", first + 1, u32::from(wave) + 1);
+    let name = format!("{first:>2}  Wave {}", u32::from(wave) + 1);
     let doing: Vec<String> = stages.iter().map(|stage| words::phase(stage.phase).to_lowercase()).collect();
     page.entry(2, 22, &name, doing.join(", "));
     let members: Vec<String> =

@@ -19,7 +19,7 @@ use cutover_vocabulary::{
 };
 use std::collections::BTreeMap;
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((1_795_442_580 + 7 + seconds) * 1000)
 }
 
@@ -280,12 +280,18 @@ fn status(state: State, holds: Vec<Hold>) -> Status {
         instances: vec![InstanceStatus {
             name: InstanceName::new("ledger-a").unwrap(),
             agent: AgentName::new("host-a").unwrap(),
-            down: Some(at(1)),
+            down: (!state.ended()).then(|| at(1)),
             up: state.ended().then(|| (at(3), Version::new(1, 4, 6))),
+            stopping: None,
         }],
         turned_back: None,
         paused: false,
         closed: None,
+        runner: Some(AgentName::new("host-a").unwrap()),
+        downtime: Some(Elapsed(2_000)),
+        pause: None,
+        close: None,
+        end: None,
         seq: 12,
         epoch: Epoch(1),
         ended: state.ended().then(|| at(3)),

@@ -26,7 +26,7 @@ pub fn present(status: &Status) -> Option<&StageStatus> {
 
 /// One line a stage.
 pub fn write(page: &mut Page, status: &Status) {
-    page.heading("Stages");
+    page.heading("Stages, numbered as in orders");
     let present = present(status).map(|stage| stage.number);
     for stage in &status.stages {
         let (done, total) = stage.steps;
@@ -42,7 +42,7 @@ pub fn write(page: &mut Page, status: &Status) {
         let again = if stage.run > 1 { format!(", run {}", stage.run) } else { String::new() };
         let mark = if present == Some(stage.number) && !status.state.ended() { ">" } else { " " };
         let wave = stage.stage.wave.map(|wave| format!(" {}", u32::from(wave) + 1)).unwrap_or_default();
-        let name = format!("{mark} {:>2}  {}{wave}", u32::from(stage.number) + 1, words::phase(stage.stage.phase));
+        let name = format!("{mark} {:>2}  {}{wave}", stage.number, words::phase(stage.stage.phase));
         page.entry(0, 24, &name, format_args!("{state}{again}"));
         for failure in stage.failures.iter().rev().take(3).rev() {
             page.item(24, failure);

@@ -9,7 +9,8 @@ use super::words;
 use cutover_proto::v1::UpgradeSummary;
 use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::hold::HoldReason;
-use cutover_vocabulary::status::{State, Status};
+use cutover_vocabulary::plan::Strategy;
+use cutover_vocabulary::status::{LedgerStatus, Said, State, Status};
 
 /// The whole page.
 pub fn page(status: &Status, next: &Next, ink: Ink) -> String {
@@ -26,7 +27,7 @@ pub fn page(status: &Status, next: &Next, ink: Ink) -> String {
 pub fn state(state: State, ink: Ink) -> String {
     let word = state.to_string();
     match state {
-        State::Completed => ink.good(&word),
+        State::Completed | State::Rehearsed => ink.good(&word),
         State::Held | State::Paused => ink.heed(&word),
         State::GoingBack | State::Aborted | State::RolledBack | State::TakenOver => ink.stop(&word),
         State::Running => ink.strong(&word),
@@ -46,36 +47,61 @@ fn head(page: &mut Page, status: &Status) {
     let by = status.started.1.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     page.entry(2, 11, "How", words::strategy(status.strategy, status.instances.len()));
     page.entry(2, 11, "Plan", status.plan.0.short());
+    if let Some(runner) = &status.runner {
+        page.entry(2, 11, "Runner", format_args!("agent {runner}, which alone works on the storage"));
+    }
     page.entry(2, 11, "Started", format_args!("{}{by}", words::moment(status.started.0)));
     if let Some(ended) = status.ended {
-        page.entry(2, 11, "Ended", words::moment(ended));
+        let by_hand = status.end.as_ref().map_or_else(|| words::moment(ended), said);
+        page.entry(2, 11, "Ended", by_hand);
+    }
+    if let Some(downtime) = status.downtime {
+        let over = status.ended.is_some() || status.instances.iter().any(|instance| instance.up.is_some());
+        let text = if over { "in all" } else { "so far; it began with the first drain" };
+        page.entry(2, 11, "Downtime", format_args!("{downtime} {text}"));
     }
     if let Some(waiting) = &status.waiting_for {
         page.entry(2, 11, "Waits for", waiting);
     }
-    if status.paused && status.state == State::Held {
-        page.entry(2, 11, "Paused", "yes: once the hold is decided it stays where it is until it is resumed");
+    if status.paused {
+        let who = status.pause.as_ref().map_or_else(|| "yes".to_owned(), said);
+        let held = match status.state {
+            State::Held => ": once the hold is decided it stays where it is until it is resumed",
+            State::Running
+            | State::Paused
+            | State::GoingBack
+            | State::Completed
+            | State::Aborted
+            | State::RolledBack
+            | State::TakenOver
+            | State::Rehearsed => "",
+        };
+        page.entry(2, 11, "Paused", format_args!("{who}{held}"));
     }
     if let Some(closed) = status.closed {
-        page.entry(
-            2,
-            11,
-            "Closed",
-            format_args!("{}: its recovery points are not needed any more", words::moment(closed)),
-        );
+        let who = status.close.as_ref().map_or_else(|| words::moment(closed), said);
+        page.entry(2, 11, "Closed", format_args!("{who}; its recovery points are not needed any more"));
     }
     if let Some(why) = &status.turned_back {
         page.entry(2, 11, "Went back", why);
     }
 }
 
+/// When, who, and why in their words.
+fn said(said: &Said) -> String {
+    let why = if said.reason.is_empty() { String::new() } else { format!(": {}", said.reason) };
+    format!("{} by {}{why}", words::moment(said.at), said.by)
+}
+
 fn instances(page: &mut Page, status: &Status) {
     page.heading("Instances");
     for instance in &status.instances {
-        let text = match (instance.down, &instance.up) {
-            (_, Some((at, version))) => format!("answers with {version} since {}", words::moment(*at)),
-            (Some(at), None) => format!("down since {}", words::moment(at)),
-            (None, None) => "not touched".to_owned(),
+        // Who is let in is not down any more, so whatever was seen of a stop came after that.
+        let text = match (instance.down, instance.stopping, &instance.up) {
+            (Some(at), _, _) => format!("down since {}", words::moment(at)),
+            (None, Some(at), _) => format!("told to stop at {}; nothing has proved it down", words::moment(at)),
+            (None, None, Some((at, version))) => format!("answers with {version} since {}", words::moment(*at)),
+            (None, None, None) => "not touched".to_owned(),
         };
         page.entry(2, 16, instance.name.as_str(), format_args!("{text} (agent {})", instance.agent));
     }
@@ -84,26 +110,57 @@ fn instances(page: &mut Page, status: &Status) {
 fn ledgers(page: &mut Page, status: &Status) {
     page.heading("Ledgers");
     for ledger in &status.ledgers {
-        let mut said = Vec::new();
-        said.push(match &ledger.point {
-            Some(point) => format!("recovery point proved ({})", words::bytes(point.bytes)),
-            None => "no recovery point yet".to_owned(),
-        });
-        if let Some(took) = ledger.migrated {
-            said.push(format!("migrated in {took}"));
-        } else if let Some(so_far) = ledger.migrating {
-            said.push(progress(so_far, ledger.rehearsed));
-        }
-        if ledger.restored {
-            said.push("restored".to_owned());
-        } else if ledger.after.is_some() {
-            said.push(match ledger.lost.count {
-                0 => "proved: nothing lost".to_owned(),
-                lost => format!("proved: {} lost", words::count(lost, "approved row", "approved rows")),
-            });
-        }
-        page.entry(2, 16, ledger.name.as_str(), said.join("; "));
+        page.entry(2, 16, ledger.name.as_str(), came_of(ledger, status));
     }
+}
+
+/// What became of a ledger. On the way back, what was done on the way forward says nothing of what it holds now.
+fn came_of(ledger: &LedgerStatus, status: &Status) -> String {
+    let size = ledger.point.as_ref().map(|point| words::bytes(point.bytes));
+    if ledger.restored {
+        return match size {
+            Some(size) => format!("restored: it holds what its recovery point holds ({size})"),
+            None => "restored".to_owned(),
+        };
+    }
+    let mut said = vec![match size {
+        Some(size) => format!("recovery point proved ({size})"),
+        None => "no recovery point yet".to_owned(),
+    }];
+    match (status.state, status.strategy) {
+        (State::Aborted | State::Rehearsed, _) | (State::RolledBack, Strategy::Downtime) => {
+            return "not changed by this upgrade".to_owned();
+        }
+        (State::RolledBack, Strategy::Rolling) if ledger.migrated.is_none() => {
+            return "not changed by this upgrade".to_owned();
+        }
+        (State::RolledBack, Strategy::Rolling) => {
+            said.push("stays migrated: the former version goes on with it".to_owned())
+        }
+        (
+            State::Running | State::Paused | State::Held | State::GoingBack | State::Completed | State::TakenOver,
+            Strategy::Downtime | Strategy::Rolling,
+        ) => {}
+    }
+    if let Some(took) = ledger.migrated {
+        said.push(format!("migrated in {took}"));
+    } else if let Some(so_far) = ledger.migrating {
+        said.push(progress(so_far, ledger.rehearsed));
+    }
+    if ledger.after.is_some() {
+        said.push(match ledger.lost.count {
+            0 => "proved: nothing lost".to_owned(),
+            lost => format!("proved: {} lost", words::count(lost, "approved row", "approved rows")),
+        });
+    }
+    if status.turned_back.is_some()
+        && status.strategy == Strategy::Downtime
+        && status.ended.is_none()
+        && ledger.migrated.is_some()
+    {
+        said.push("not restored yet".to_owned());
+    }
+    said.join("; ")
 }
 
 /// How far a migration may be. PostgreSQL locks what it changes to the end, so nothing but time can be measured.
@@ -138,6 +195,10 @@ fn closing(page: &mut Page, status: &Status, next: &Next) {
                 Some(_) => page
                     .paragraph(2, "Nothing. Cutover removes no recovery point: remove them where you want the room."),
             }
+        }
+        State::Rehearsed => {
+            page.paragraph(2, "Plan the upgrade itself:");
+            page.command(4, &next.plan(&status.deployment, &status.target));
         }
         State::Aborted | State::RolledBack | State::TakenOver => {
             page.paragraph(2, "See what happened, then plan again:");
@@ -211,14 +272,15 @@ mod tests {
     use super::super::page::{WIDTH, columns};
     use super::super::sample;
     use super::*;
+    use cutover_vocabulary::{OperatorName, Version};
 
     #[test]
     fn a_status_shows_state_stages_holds_and_the_next_command() {
         let text = page(&sample::held(), &Next::at(None), Ink::PLAIN);
         for line in [
             "Upgrade u-1 of prod from 1.3.1 to 1.4.6: held",
-            "   1  Preflight         done in 1.0 s, 1 of 1 steps",
-            ">  2  Migrate           since 14:03:08, 1 of 2 steps",
+            "   0  Preflight         done in 1.0 s, 1 of 1 steps",
+            ">  1  Migrate           since 14:03:08, 1 of 2 steps",
             "    cutover decide u-1 3 rollback --reason 'WHY'",
         ] {
             assert!(text.contains(line), "{line:?} in\n{text}");
@@ -253,6 +315,69 @@ mod tests {
         assert!(text.ends_with("goes on only with\n    cutover resume u-1\n"), "{text}");
     }
 
+    /// A page as one line, so that a sentence is found however it was wrapped.
+    fn flowed(status: &Status) -> String {
+        page(status, &Next::at(None), Ink::PLAIN).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn who_paused_closed_or_ended_it_and_why_is_said() {
+        let said = |reason: &str| {
+            Some(Said { at: sample::at(5), by: OperatorName::new("ada").unwrap(), reason: reason.to_owned() })
+        };
+        let mut status = sample::held();
+        (status.paused, status.pause) = (true, said("the DBA is called"));
+        assert!(flowed(&status).contains("Paused 2026-11-23 14:03:12Z by ada: the DBA is called: once the hold"));
+        let mut status = sample::completed();
+        (status.closed, status.close) = (status.ended, said("a week went well"));
+        assert!(flowed(&status).contains("by ada: a week went well; its recovery points are not needed"));
+        (status.state, status.end) = (State::TakenOver, said("restored by hand"));
+        assert!(flowed(&status).contains("Ended 2026-11-23 14:03:12Z by ada: restored by hand"));
+    }
+
+    #[test]
+    fn the_runner_and_the_downtime_so_far_and_in_all_are_named() {
+        let text = flowed(&sample::held());
+        assert!(text.contains("Runner agent host-a, which alone works on the storage"), "{text}");
+        assert!(text.contains("Downtime 2.0 s so far"), "{text}");
+        let text = flowed(&sample::completed());
+        assert!(text.contains("Downtime 2.0 s in all"), "{text}");
+    }
+
+    #[test]
+    fn an_instance_that_was_told_to_stop_is_not_said_to_be_untouched() {
+        let mut status = sample::held();
+        (status.instances[0].down, status.instances[0].stopping) = (None, Some(sample::at(1)));
+        let text = flowed(&status);
+        assert!(text.contains("told to stop at 2026-11-23 14:03:08Z; nothing has proved it down"), "{text}");
+        assert!(!text.contains("not touched"), "{text}");
+        // A roll that goes back stops what was let in before.
+        status.instances[0].up = Some((sample::at(0), Version::new(1, 4, 6)));
+        (status.instances[0].down, status.instances[0].stopping) = (Some(sample::at(2)), None);
+        assert!(flowed(&status).contains("down since 2026-11-23 14:03:09Z"));
+    }
+
+    #[test]
+    fn after_going_back_a_ledger_says_what_it_holds_now() {
+        let mut status = sample::completed();
+        status.state = State::RolledBack;
+        status.ledgers[0].restored = true;
+        let text = flowed(&status);
+        assert!(text.contains("main restored: it holds what its recovery point holds (65 kB)"), "{text}");
+        assert!(!text.contains("migrated in") && !text.contains("proved: "), "{text}");
+        status.ledgers[0].restored = false;
+        assert!(flowed(&status).contains("main not changed by this upgrade"));
+        status.strategy = Strategy::Rolling;
+        assert!(flowed(&status).contains("stays migrated: the former version goes on with it"));
+        (status.state, status.ended) = (State::GoingBack, None);
+        (status.strategy, status.turned_back) = (Strategy::Downtime, Some("no".to_owned()));
+        assert!(
+            flowed(&status).contains("migrated in 900 ms; proved: 3 approved rows lost; not restored yet"),
+            "{}",
+            flowed(&status)
+        );
+    }
+
     #[test]
     fn a_closed_upgrade_says_so_and_asks_for_nothing_more() {
         let mut status = sample::completed();
@@ -270,8 +395,8 @@ mod tests {
         (ahead.entered, ahead.left, ahead.number) = (None, None, 2);
         status.stages.push(ahead);
         let text = page(&status, &Next::at(None), Ink::PLAIN);
-        assert!(text.contains("   2  Migrate           not finished: 1 of 2 steps"), "{text}");
-        assert!(text.contains("   3  Preflight         not reached"), "{text}");
+        assert!(text.contains("   1  Migrate           not finished: 1 of 2 steps"), "{text}");
+        assert!(text.contains("   2  Preflight         not reached"), "{text}");
         assert!(!text.contains("since 14:03:08,") && !text.contains("ahead"), "{text}");
     }
 

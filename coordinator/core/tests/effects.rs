@@ -178,7 +178,7 @@ fn asking_to_go_back_resumes_a_paused_upgrade() {
     for (phase, ending) in [(Phase::Secure, Ending::Aborted), (Phase::Prove, Ending::RolledBack)] {
         let mut play = play();
         play.until_phase(phase);
-        play.ask(1, Ask::Pause);
+        play.ask(1, Ask::Pause { reason: String::new() });
         play.settle();
         assert!(play.orders().is_empty());
         assert!(cutover_core::upgrade::what_if(&play.upgrade).meaning.contains("going back resumes it"));
@@ -194,12 +194,12 @@ fn a_held_upgrade_can_be_paused_and_says_that_it_is_both() {
     let mut play = play();
     let order = play.until_phase(Phase::Drain);
     play.outcome(&order, failure(FailureKind::Unclean));
-    assert_eq!(play.ask(1, Ask::Pause).rejected, vec![None]);
+    assert_eq!(play.ask(1, Ask::Pause { reason: String::new() }).rejected, vec![None]);
     let status = play.upgrade.status(now(play.millis));
     assert_eq!((status.state, status.paused), (status::State::Held, true));
     play.decide(2, Choice::Accept);
     assert_eq!(play.upgrade.status(now(play.millis)).state, status::State::Paused, "the answer lets nothing begin yet");
-    play.ask(3, Ask::Resume);
+    play.ask(3, Ask::Resume { reason: String::new() });
     play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }

@@ -84,7 +84,12 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
     let reasons = vec![
         HoldReason::StepFailed { order: order.id.clone(), failure: failed.clone() },
         HoldReason::UncleanStop { instance: instance("a"), failure: failed.clone() },
-        HoldReason::Strangers { openers: vec![opener], not_visible: vec!["others".to_owned()], sessions: Vec::new() },
+        HoldReason::Strangers {
+            openers: vec![opener],
+            not_visible: vec!["others".to_owned()],
+            sessions: Vec::new(),
+            storage: None,
+        },
         HoldReason::PlanDrifted { changes: vec!["a ran 1.3.1, now 1.3.3".to_owned()] },
         HoldReason::OtherStorage { planned: storage(), found: storage() },
         HoldReason::LedgersChanged { appeared: vec![ledger("x")], vanished: vec![ledger("y")] },

@@ -407,14 +407,14 @@ fn only_what_an_order_may_have_changed_is_restored() {
 fn pausing_opens_no_new_order_and_resuming_goes_on() {
     let mut play = play();
     let order = play.until_phase(Phase::Secure);
-    play.ask(1, Ask::Pause);
+    play.ask(1, Ask::Pause { reason: String::new() });
     let out = play.orders().len();
     for (order, _) in play.orders() {
         let evidence = honest(play.upgrade.plan(), &order, now(play.millis).wall);
         play.outcome(&order, Outcome::Done(evidence));
     }
     assert!(out > 0 && play.orders().is_empty(), "{}", order.id);
-    play.ask(2, Ask::Resume);
+    play.ask(2, Ask::Resume { reason: String::new() });
     play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
@@ -422,8 +422,8 @@ fn pausing_opens_no_new_order_and_resuming_goes_on() {
 #[test]
 fn the_same_request_again_changes_nothing() {
     let mut play = play();
-    assert_eq!(play.ask(1, Ask::Pause).facts.len(), 1);
-    let again = play.ask(1, Ask::Pause);
+    assert_eq!(play.ask(1, Ask::Pause { reason: String::new() }).facts.len(), 1);
+    let again = play.ask(1, Ask::Pause { reason: String::new() });
     assert!(again.facts.is_empty() && again.rejected == vec![None]);
 }
 
@@ -433,7 +433,7 @@ fn a_held_upgrade_that_is_paused_says_both() {
     let order = play.until_phase(Phase::Drain);
     play.outcome(&order, failure(FailureKind::Unclean));
     assert!(!play.upgrade.status(now(play.millis)).paused);
-    play.ask(1, Ask::Pause);
+    play.ask(1, Ask::Pause { reason: String::new() });
     let status = play.upgrade.status(now(play.millis));
     assert!(status.paused && status.state == status::State::Held, "{:?}", status.state);
 }

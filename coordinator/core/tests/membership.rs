@@ -231,8 +231,14 @@ fn an_excused_member_holds_up_no_barrier_and_a_session_of_it_is_a_strangers() {
                 panic!()
             };
             let (role, client) = ("numary".to_owned(), "10.0.0.3:5501".to_owned());
-            seen.sessions =
-                vec![StorageSession { pid: 4, role, client, application: String::new(), kind: SessionKind::Ledger }];
+            seen.sessions = vec![StorageSession {
+                pid: 4,
+                role,
+                client,
+                application: String::new(),
+                kind: SessionKind::Ledger,
+                since: None,
+            }];
             play.outcome(&order, Outcome::Done(Evidence::StorageAttested(seen)));
             assert!(matches!(play.hold().reason, HoldReason::Strangers { .. }));
             play.decide(2, Choice::Retry);
@@ -395,12 +401,12 @@ fn the_proof_of_one_of_three_voided_stops_all_in_every_phase_that_relies_on_it()
 fn an_agent_that_is_asked_next_and_silent_is_asked_about_even_without_an_order() {
     let mut play = three();
     play.until_phase(Phase::Drain);
-    play.ask(1, Ask::Pause);
+    play.ask(1, Ask::Pause { reason: String::new() });
     play.settle();
     assert!(play.orders().is_empty());
     play.hear(&[Input::Silent { agent: agent("host-b"), heard: None }]);
     assert_eq!(play.upgrade.holds().count(), 0, "it is asked for nothing yet");
-    play.ask(2, Ask::Resume);
+    play.ask(2, Ask::Resume { reason: String::new() });
     play.hear(&[Input::Silent { agent: agent("host-b"), heard: None }]);
     assert!(matches!(play.hold().reason, HoldReason::AgentLost { .. }));
 }

@@ -129,8 +129,8 @@ fn input(play: &Play, n: u32, step: &Move) -> Option<Input> {
         }
         Move::Abort => asked(Ask::Abort { reason: "r".to_owned() }),
         Move::Rollback => asked(Ask::Rollback { reason: "r".to_owned() }),
-        Move::Pause => asked(Ask::Pause),
-        Move::Resume => asked(Ask::Resume),
+        Move::Pause => asked(Ask::Pause { reason: String::new() }),
+        Move::Resume => asked(Ask::Resume { reason: String::new() }),
         Move::Silent => Some(Input::Silent { agent: agent("host-a"), heard: None }),
         Move::Heard => Some(Input::Heard { agent: agent("host-a") }),
         Move::SeenUp => Some(Input::Observed {

@@ -213,12 +213,12 @@ fn rows_that_are_not_there_any_more_hold_before_any_instance_moves_and_nothing_i
 fn a_paused_roll_orders_nothing_more_and_goes_on_where_it_was() {
     let mut play = Play::start(plain());
     until_bake(&mut play, 0);
-    play.ask(1, Ask::Pause);
+    play.ask(1, Ask::Pause { reason: String::new() });
     play.settle();
     assert!(play.orders().is_empty(), "{:?}", play.orders());
     play.hear(&[Input::Tick]);
     assert!(play.orders().is_empty());
-    play.ask(2, Ask::Resume);
+    play.ask(2, Ask::Resume { reason: String::new() });
     play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
     assert_eq!(down_over_time(&play), [["instance a"], ["instance b"], ["instance c"]]);

@@ -1,6 +1,7 @@
 //! The fleet: who is registered, what was heard last, and who leads.
 
-use super::upgrades::{read, unreadable};
+use super::refusals::unreadable;
+use super::upgrades::read;
 use super::{caller, words as reason};
 use crate::election::Shared;
 use crate::leadership::Leadership;

@@ -1,6 +1,7 @@
 //! The API: gRPC services over the conversions. Nothing is decided here.
 
 mod fleet;
+mod refusals;
 mod unread;
 mod upgrades;
 mod watch;
@@ -12,6 +13,7 @@ use cutover_proto::v1 as pb;
 use cutover_proto::{FILE_DESCRIPTOR_SET, malformed, refused::Refused};
 use cutover_vocabulary::{OperatorName, RequestId};
 use fleet::Fleet;
+pub(crate) use refusals::refuse;
 use std::sync::Arc;
 use tonic::body::Body;
 use tonic::codegen::http::Response;
@@ -22,7 +24,6 @@ use tower::layer::util::{Identity, Stack};
 use tower::util::MapResponseLayer;
 pub(crate) use unread::unread;
 use upgrades::Upgrades;
-pub(crate) use upgrades::refuse;
 
 /// Of every answer.
 type Layers = Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, Identity>;

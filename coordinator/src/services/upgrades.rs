@@ -1,16 +1,16 @@
 //! Plans and upgrades.
 
+use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
 use super::{caller, reason, watch};
 use crate::election::Shared;
 use crate::leadership::{Entry, Leadership};
 use crate::plans::Wish;
 use crate::upgrade_loop::Handle;
 use cutover_core::plan::{Approve, StrategyAsk};
-use cutover_core::upgrade::{Ask, Input, Rejected, Upgrade, what_if};
-use cutover_proto::convert::to_wire;
+use cutover_core::upgrade::{Ask, Input, what_if};
+use cutover_proto::Refused;
 use cutover_proto::malformed::{self, Malformed, text, wanted, word};
 use cutover_proto::v1 as pb;
-use cutover_proto::{Code, Refused};
 use cutover_store::{Stored, UpgradeHead};
 use cutover_vocabulary::finding::FindingCode;
 use cutover_vocabulary::hold::{Choice, HoldId};
@@ -44,7 +44,7 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         let strategy = read(strategy(asked.strategy))?;
         let wave = asked.wave.map(|wave| positive("wave", u16::try_from(wave).unwrap_or(0))).transpose()?;
         let bake = asked.bake_ms.map(|bake| positive("bake_ms", u64::try_from(bake).unwrap_or(0))).transpose()?;
-        let wish = Wish { target, strategy, wave, bake: bake.map(Elapsed) };
+        let wish = Wish { target, strategy, wave, bake: bake.map(Elapsed), rehearse_only: asked.rehearse_only };
         let plan = leadership.make_plan(deployment, wish, &id, &by).await?;
         Ok(Response::new(plan.into()))
     }
@@ -156,12 +156,14 @@ impl pb::upgrades_server::Upgrades for Upgrades {
 
     async fn pause(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
         let asked = request.into_inner();
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Pause).await
+        let ask = Ask::Pause { reason: reason(asked.reason)? };
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 
     async fn resume(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
         let asked = request.into_inner();
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, Ask::Resume).await
+        let ask = Ask::Resume { reason: reason(asked.reason)? };
+        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 
     async fn close(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
@@ -223,59 +225,6 @@ async fn carry_out(
     }
 }
 
-/// Why the core did not take a call, as an answer.
-pub(crate) fn refuse(upgrade: &Upgrade, rejected: Rejected) -> Refused {
-    let text = rejected.to_string();
-    let look = "`cutover status` shows where it stands";
-    let refused = match rejected {
-        Rejected::NoSuchHold(_) if upgrade.holds().next().is_some() => {
-            let open = upgrade.holds().map(|hold| hold.id.to_string()).collect::<Vec<_>>().join(", ");
-            Refused::new(Code::HoldOutdated, text, "look at the holds that are open now, and decide those")
-                .with("holds", open)
-        }
-        Rejected::NoSuchHold(_) => Refused::new(Code::NoSuchHold, text, look),
-        Rejected::NotOffered { offered, .. } => {
-            Refused::new(Code::ChoiceNotOffered, text, "choose one of those that the hold offers")
-                .with("choices", offered)
-        }
-        Rejected::Ended => Refused::new(Code::UpgradeEnded, text, look),
-        Rejected::NotEnded => Refused::new(Code::UpgradeActive, text, "wait for its end, or abort it"),
-        Rejected::OpenedAlready => Refused::new(
-            Code::WouldLoseWrites,
-            text,
-            "repair forwards; what was kept before the migration is still there",
-        ),
-        Rejected::GoesBackAlready(_) => Refused::new(Code::TooLate, text, look),
-        Rejected::MigratedAlready => Refused::new(Code::TooLate, text, "use `cutover rollback`"),
-        Rejected::NothingMigrated => Refused::new(Code::InvalidArgument, text, "use `cutover abort`"),
-        Rejected::OrdersOut(_) => {
-            Refused::new(Code::UpgradeActive, text, "wait until they are settled, then ask again")
-        }
-        Rejected::NoEvidence(_) => Refused::new(
-            Code::InvalidArgument,
-            text,
-            "say what was looked at: that the host is off, and that no session of it is on the database",
-        )
-        .with("field", "evidence"),
-        Rejected::NoReason => {
-            Refused::new(Code::InvalidArgument, text, "repeat it with `--reason`").with("field", "reason")
-        }
-        Rejected::NoSuchMember(_) => Refused::new(Code::InvalidArgument, text, look).with("field", "instance"),
-        Rejected::LastMember(_) => Refused::new(Code::TooLate, text, "abort the upgrade, or bring its agent back"),
-        Rejected::RunnerNeeded { .. } => Refused::new(
-            Code::TooLate,
-            text,
-            "bring its agent back; where that cannot be, a person finishes by hand: `cutover-agent local takeover` on any \
-             member's host freezes the upgrade, and `cutover close` then ends it",
-        ),
-        Rejected::NothingToDo(_) => Refused::new(Code::InvalidArgument, text, look),
-        Rejected::UnknownOrder(_) | Rejected::OtherAgent { .. } | Rejected::Stranger(_) => {
-            Refused::new(Code::Internal, text, "look at the coordinator's log")
-        }
-    };
-    refused.with("upgrade", upgrade.id())
-}
-
 pub(super) fn status(leadership: &Leadership, handle: &Handle) -> UpgradeStatus {
     handle.now().upgrade.status(leadership.now())
 }
@@ -306,21 +255,12 @@ async fn summary(leadership: &Arc<Leadership>, head: &UpgradeHead) -> Result<pb:
         let waiting_for = quarantined.unwrap_or_default();
         return Ok(pb::UpgradeSummary { id, waiting_for, seq: head.seq, ..Default::default() });
     };
-    let status = upgrade.status(now);
-    let waiting = status.waiting_for.as_ref().map(ToString::to_string).unwrap_or_default();
-    Ok(pb::UpgradeSummary {
-        id: status.id.to_string(),
-        deployment: status.deployment.to_string(),
-        from: status.from.to_string(),
-        target: status.target.to_string(),
-        strategy: pb::Strategy::from(status.strategy).into(),
-        state: pb::State::from(status.state).into(),
-        started_at: Some(to_wire(status.started.0)),
-        started_by: status.started.1.map(Into::into),
-        ended: status.ended.map(to_wire),
-        waiting_for: quarantined.unwrap_or(waiting),
-        seq: head.seq,
-    })
+    let mut summary = pb::UpgradeSummary::from(&upgrade.status(now));
+    summary.seq = head.seq;
+    if let Some(quarantined) = quarantined {
+        summary.waiting_for = quarantined;
+    }
+    Ok(summary)
 }
 
 fn meant(what_if: WhatIf) -> pb::WhatIf {
@@ -379,29 +319,4 @@ fn limit(asked: u32, (most, usual): (usize, usize)) -> usize {
         Ok(asked) => asked.min(most),
         Err(_) => most,
     }
-}
-
-pub(super) fn unreadable(error: &cutover_store::StoreError) -> Refused {
-    Refused::new(
-        Code::StoreUnavailable,
-        format!("the store could not be read: {error}"),
-        "ask again; if it lasts, look at the coordinator's log",
-    )
-}
-
-fn no_such_upgrade(id: &UpgradeId) -> Refused {
-    Refused::new(
-        Code::NoSuchUpgrade,
-        format!("there is no upgrade {id}"),
-        "`cutover status` lists the upgrades there are",
-    )
-}
-
-pub(super) fn foreign(id: &UpgradeId, seq: u64, why: &str) -> Refused {
-    Refused::new(
-        Code::Quarantined,
-        format!("fact {seq} of upgrade {id} is not understood: {why}"),
-        "install the version of Cutover that wrote it, or a newer one; nothing was changed",
-    )
-    .with("upgrade", id)
 }

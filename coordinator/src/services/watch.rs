@@ -1,7 +1,7 @@
 //! Following an upgrade: every fact after a number, then those to come. All of them come from the store, so there is no
 //! seam between old and new ones where one could be missed.
 
-use super::upgrades::{foreign, unreadable};
+use super::refusals::{foreign, unreadable};
 use crate::describe::describe;
 use crate::leadership::Leadership;
 use crate::upgrade_loop::Handle;

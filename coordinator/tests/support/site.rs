@@ -201,6 +201,7 @@ impl Client {
                 operator: "ops".to_owned(),
                 wave: None,
                 bake_ms: None,
+                rehearse_only: false,
             };
             self.upgrades.clone().make_plan(asked).await
         })

@@ -47,7 +47,7 @@ enums! {
         Unspecified: "it is not said"
     }
     State = words::status::State {
-        Running, Paused, Held, GoingBack, Completed, Aborted, RolledBack, TakenOver
+        Running, Paused, Held, GoingBack, Completed, Aborted, RolledBack, TakenOver, Rehearsed
     } refuses { Unspecified: "it is not said" }
     Choice = words::hold::Choice { Retry, Accept, Wait, Abort, Rollback } refuses { Unspecified: "it is not said" }
 }

@@ -5,7 +5,8 @@ use crate::malformed::{Malformed, each, json, wanted, word};
 use crate::v1 as pb;
 use cutover_vocabulary::hold::{Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::storage::{Difference, Opener};
+use cutover_vocabulary::outcome::FailureKind;
+use cutover_vocabulary::storage::{Difference, Opener, StorageSession};
 use cutover_vocabulary::{AgentName, InstanceName, Timestamp};
 use std::collections::BTreeMap;
 
@@ -74,10 +75,20 @@ fn summary(reason: &HoldReason) -> Summary {
         ),
         HoldReason::UncleanStop { instance, failure } => (
             "unclean-stop",
-            format!("{instance} did not end cleanly, requests may have been cut: {}", shown(&failure.message)),
+            match failure.kind {
+                FailureKind::StillRuns => format!("{instance} is not down: {}", shown(&failure.message)),
+                FailureKind::Transient
+                | FailureKind::Refused
+                | FailureKind::Failed
+                | FailureKind::Unclean
+                | FailureKind::Interrupted
+                | FailureKind::TimedOut => {
+                    format!("{instance} did not end cleanly, requests may have been cut: {}", shown(&failure.message))
+                }
+            },
             vec![("instance", instance.to_string()), ("remedy", failure.remedy.clone())],
         ),
-        HoldReason::Strangers { openers, not_visible, sessions } => (
+        HoldReason::Strangers { openers, not_visible, sessions, storage } => (
             "strangers",
             if !sessions.is_empty() {
                 format!(
@@ -96,6 +107,9 @@ fn summary(reason: &HoldReason) -> Summary {
                 ("openers", openers.iter().map(opener).collect::<Vec<_>>().join("\n")),
                 ("not-visible", not_visible.join("\n")),
                 ("sessions", sessions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+                ("storage", storage.as_ref().map(ToString::to_string).unwrap_or_default()),
+                // In the order of the sessions.
+                ("statements", sessions.iter().map(StorageSession::ending).collect::<Vec<_>>().join("\n")),
             ],
         ),
         HoldReason::PlanDrifted { changes } => (

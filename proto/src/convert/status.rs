@@ -7,7 +7,7 @@ use crate::v1 as pb;
 use cutover_vocabulary::hold::HoldId;
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::phase::Border;
-use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, Status, WaitingFor};
+use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, Said, StageStatus, Status, WaitingFor};
 use cutover_vocabulary::{Timestamp, Version};
 
 impl From<StageStatus> for pb::StageStatus {
@@ -129,12 +129,13 @@ impl TryFrom<pb::Up> for (Timestamp, Version) {
 }
 impl From<InstanceStatus> for pb::InstanceStatus {
     fn from(status: InstanceStatus) -> Self {
-        let InstanceStatus { name, agent, down, up } = status;
+        let InstanceStatus { name, agent, down, up, stopping } = status;
         Self {
             name: name.into(),
             agent: agent.into(),
             down: down.map(to_wire),
             up: up.map(|(at, version)| pb::Up { at: Some(to_wire(at)), version: version.into() }),
+            stopping: stopping.map(to_wire),
         }
     }
 }
@@ -146,7 +147,21 @@ impl TryFrom<pb::InstanceStatus> for InstanceStatus {
             agent: text("agent", &wire.agent)?,
             down: maybe_moment("down", wire.down)?,
             up: maybe("up", wire.up)?,
+            stopping: maybe_moment("stopping", wire.stopping)?,
         })
+    }
+}
+
+impl From<Said> for pb::Said {
+    fn from(said: Said) -> Self {
+        let Said { at, by, reason } = said;
+        Self { at: Some(to_wire(at)), by: by.into(), reason }
+    }
+}
+impl TryFrom<pb::Said> for Said {
+    type Error = Malformed;
+    fn try_from(wire: pb::Said) -> Result<Self, Malformed> {
+        Ok(Self { at: moment("at", wire.at)?, by: text("by", &wire.by)?, reason: wire.reason })
     }
 }
 
@@ -171,6 +186,11 @@ impl From<Status> for pb::Status {
             turned_back,
             paused,
             closed,
+            runner,
+            downtime,
+            pause,
+            close,
+            end,
             seq,
             epoch,
             ended,
@@ -198,6 +218,11 @@ impl From<Status> for pb::Status {
             ended: ended.map(to_wire),
             paused,
             closed: closed.map(to_wire),
+            runner: runner.map(String::from),
+            downtime_ms: downtime.map(millis),
+            pause: pause.map(Into::into),
+            close: close.map(Into::into),
+            end: end.map(Into::into),
         }
     }
 }
@@ -223,6 +248,11 @@ impl TryFrom<pb::Status> for Status {
             turned_back: wire.turned_back,
             paused: wire.paused,
             closed: maybe_moment("closed", wire.closed)?,
+            runner: maybe_text("runner", wire.runner.as_deref())?,
+            downtime: wire.downtime_ms.map(|millis| length("downtime_ms", millis)).transpose()?,
+            pause: maybe("pause", wire.pause)?,
+            close: maybe("close", wire.close)?,
+            end: maybe("end", wire.end)?,
             seq: wire.seq,
             epoch: Epoch(wire.epoch),
             ended: maybe_moment("ended", wire.ended)?,
@@ -245,6 +275,7 @@ impl From<&Status> for pb::UpgradeSummary {
             ended: status.ended.map(to_wire),
             waiting_for: status.waiting_for.as_ref().map(WaitingFor::to_string).unwrap_or_default(),
             seq: status.seq,
+            downtime_ms: status.downtime.map(millis),
         }
     }
 }

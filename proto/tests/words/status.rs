@@ -4,15 +4,21 @@ use super::*;
 use cutover_vocabulary::Hold;
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason, Offer};
 use cutover_vocabulary::plan::PlanDigest;
-use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor};
+use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, Said, StageStatus, State, Status, WaitingFor};
 use proptest::collection::vec;
 
 pub fn hold_reason() -> impl Strategy<Value = HoldReason> {
     prop_oneof![
         (order_id(), failure()).prop_map(|(order, failure)| HoldReason::StepFailed { order, failure }),
         (instance(), failure()).prop_map(|(instance, failure)| HoldReason::UncleanStop { instance, failure }),
-        (vec(opener(), 0..5), texts(), vec(session(), 0..3))
-            .prop_map(|(openers, not_visible, sessions)| { HoldReason::Strangers { openers, not_visible, sessions } }),
+        (vec(opener(), 0..5), texts(), vec(session(), 0..3), option::of(storage())).prop_map(
+            |(openers, not_visible, sessions, storage)| HoldReason::Strangers {
+                openers,
+                not_visible,
+                sessions,
+                storage
+            }
+        ),
         texts().prop_map(|changes| HoldReason::PlanDrifted { changes }),
         (storage(), storage()).prop_map(|(planned, found)| HoldReason::OtherStorage { planned, found }),
         (vec(ledger(), 0..5), vec(ledger(), 0..5))
@@ -86,6 +92,10 @@ fn ledger_status() -> impl Strategy<Value = LedgerStatus> {
     )
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    (moment(), operator(), text()).prop_map(|(at, by, reason)| Said { at, by, reason })
+}
+
 pub fn status() -> impl Strategy<Value = Status> {
     let state = select(
         &[
@@ -97,21 +107,24 @@ pub fn status() -> impl Strategy<Value = Status> {
             State::Aborted,
             State::RolledBack,
             State::TakenOver,
+            State::Rehearsed,
         ][..],
     );
-    let instance = (instance(), agent(), option::of(moment()), option::of((moment(), version())))
-        .prop_map(|(name, agent, down, up)| InstanceStatus { name, agent, down, up });
+    let instance = (instance(), agent(), option::of(moment()), option::of((moment(), version())), option::of(moment()))
+        .prop_map(|(name, agent, down, up, stopping)| InstanceStatus { name, agent, down, up, stopping });
     let what = (upgrade(), deployment(), digest(), version(), version(), strategy(), state);
     let why = (vec(stage_status(), 0..3), option::of(waiting_for()), vec(hold(), 0..3), option::of(text()));
     let seen = (vec((border(), moment()), 0..3), vec(ledger_status(), 0..3), option::of(point()), vec(instance, 0..3));
     let when = ((moment(), option::of(operator())), any::<u64>(), epoch(), option::of(moment()));
     let when = (when, any::<bool>(), option::of(moment()));
-    (what, why, seen, when).prop_map(
+    let who = (option::of(agent()), option::of(elapsed()), option::of(said()), option::of(said()), option::of(said()));
+    (what, why, seen, when, who).prop_map(
         |(
             (id, deployment, plan, from, target, strategy, state),
             (stages, waiting_for, holds, turned_back),
             (borders, ledgers, system, instances),
             ((started, seq, epoch, ended), paused, closed),
+            (runner, downtime, pause, close, end),
         )| Status {
             id,
             deployment,
@@ -131,6 +144,11 @@ pub fn status() -> impl Strategy<Value = Status> {
             turned_back,
             paused,
             closed,
+            runner,
+            downtime,
+            pause,
+            close,
+            end,
             seq,
             epoch,
             ended,

@@ -116,13 +116,9 @@ pub fn dependent() -> impl Strategy<Value = Dependent> {
 
 pub fn session() -> impl Strategy<Value = StorageSession> {
     let kind = select(&[SessionKind::Ledger, SessionKind::LockHolder, SessionKind::Writer, SessionKind::Reader][..]);
-    (any::<u32>(), text(), text(), text(), kind).prop_map(|(pid, role, client, application, kind)| StorageSession {
-        pid,
-        role,
-        client,
-        application,
-        kind,
-    })
+    (any::<u32>(), text(), text(), text(), kind, option::of(moment())).prop_map(
+        |(pid, role, client, application, kind, since)| StorageSession { pid, role, client, application, kind, since },
+    )
 }
 
 pub fn obstacle() -> impl Strategy<Value = Obstacle> {

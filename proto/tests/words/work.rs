@@ -20,6 +20,7 @@ pub fn failure() -> impl Strategy<Value = Failure> {
             FailureKind::Refused,
             FailureKind::Failed,
             FailureKind::Unclean,
+            FailureKind::StillRuns,
             FailureKind::Interrupted,
             FailureKind::TimedOut,
         ][..],
@@ -283,7 +284,10 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
         order().prop_map(|order| Fact::AttemptOpened { order: std::sync::Arc::new(order) }),
         (order_id(), outcome()).prop_map(|(order, outcome)| Fact::LateOutcome { order, outcome }),
         hold().prop_map(|hold| Fact::Held { hold: Box::new(hold) }),
-        (select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack, Ending::TakenOver][..]), option::of(text()))
+        (
+            select(&[Ending::Completed, Ending::Aborted, Ending::RolledBack, Ending::TakenOver, Ending::Rehearsed][..]),
+            option::of(text())
+        )
             .prop_map(|(ending, reason)| Fact::Ended { ending, reason }),
         (instance(), text(), text()).prop_map(|(instance, reason, evidence)| Fact::MemberExcused {
             instance,
@@ -294,7 +298,7 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
         Just(Fact::Closed),
     ];
     let by = prop_oneof![
-        (operator(), request()).prop_map(|(name, request)| Cause::Operator { name, request }),
+        (operator(), request(), text()).prop_map(|(name, request, reason)| Cause::Operator { name, request, reason }),
         agent().prop_map(Cause::Agent),
         Just(Cause::Machine)
     ];

@@ -24,6 +24,9 @@ pub enum Cause {
         name: OperatorName,
         /// With which call; the same call again changes nothing.
         request: RequestId,
+        /// Why, in their words, where the fact itself does not hold them. Empty: nothing was said, or an older Cutover wrote it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// An agent's message.
     Agent(AgentName),
@@ -228,6 +231,8 @@ pub enum Ending {
     RolledBack,
     /// A person took it over on a host, and another closed it: what became of it is theirs to know.
     TakenOver,
+    /// It was only to be rehearsed, and was: no instance was stopped, and nothing but copies was touched.
+    Rehearsed,
 }
 
 /// A fact as it is stored.

@@ -114,6 +114,9 @@ pub enum HoldReason {
         /// Sessions on its database.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sessions: Vec<StorageSession>,
+        /// Which storage they are on: where somebody goes who ends them. None in facts of an older Cutover.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        storage: Option<StorageIdentity>,
     },
     /// Something that the plan froze is different now.
     PlanDrifted {

@@ -16,6 +16,7 @@ pub mod phase;
 pub mod plan;
 pub mod release;
 pub mod served;
+pub mod shown;
 pub mod status;
 pub mod storage;
 pub mod survey;

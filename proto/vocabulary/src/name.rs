@@ -1,5 +1,6 @@
 //! Names. Each kind is its own type, so that an instance can never be passed where an agent is meant.
 
+pub use crate::shown::{is_plain, shown};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -89,9 +90,9 @@ macro_rules! names {
             fn from_str(text: &str) -> Result<Self, InvalidName> { Self::new(text) }
         }
         impl From<$name> for String { fn from(name: $name) -> String { name.as_str().to_owned() } }
-        /// Control characters and terminal escapes are shown escaped, never sent to a terminal.
+        /// What does not print as itself is shown escaped, never sent to a terminal.
         impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{}", shown(self.as_str())) }
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&shown(self.as_str())) }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{:?}", self.as_str()) }
@@ -114,20 +115,6 @@ names! {
     OperatorName, "operator name", check_chosen;
     /// A ledger inside a storage, as the storage spells it.
     LedgerName, "ledger name", check_found;
-}
-
-/// A text made safe to print: control characters (terminal escapes among them) appear as `\u{1b}`.
-pub fn shown(text: &str) -> impl fmt::Display {
-    struct Shown<'a>(&'a str);
-    impl fmt::Display for Shown<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for c in self.0.chars() {
-                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-            }
-            Ok(())
-        }
-    }
-    Shown(text).to_string()
 }
 
 #[cfg(test)]

@@ -233,6 +233,8 @@ pub enum FailureKind {
     Failed,
     /// A stop needed more than SIGTERM, or the process ended badly: requests may have been cut.
     Unclean,
+    /// A stop did not stop it, or another process took its port: nothing was killed, and whoever runs there may write.
+    StillRuns,
     /// The worker vanished without a result: killed, or the machine went down.
     Interrupted,
     /// It took longer than the order allows and was stopped.

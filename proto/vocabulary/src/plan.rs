@@ -1,7 +1,7 @@
 //! Plans: what an upgrade would do.
 
 use crate::finding::{FindingCode, FindingSubject, Level, Source};
-use crate::phase::Stage;
+use crate::phase::{Phase, Stage};
 use crate::release::Release;
 use crate::storage::{LedgerSurvey, Losses, Migrations, StorageIdentity};
 use crate::{
@@ -25,9 +25,15 @@ impl Plan {
         PlanDigest(Digest::of_json(&self.binding))
     }
     /// The strictest level among the findings, and approve where a question waits for an answer; none without either.
+    ///
+    /// A rehearsal changes nothing that a person would have to agree to: there what needs approval is only good to know.
     pub fn level(&self) -> Option<Level> {
         let asked = (!self.binding.questions.is_empty()).then_some(Level::Approve);
-        self.binding.findings.iter().map(|finding| finding.level).chain(asked).max()
+        let strictest = self.binding.findings.iter().map(|finding| finding.level).chain(asked).max();
+        match strictest {
+            Some(Level::Approve) if self.binding.only_rehearses() => Some(Level::Info),
+            other @ (Some(Level::Block | Level::Approve | Level::Info) | None) => other,
+        }
     }
     /// Findings of one level, in the plan's order.
     pub fn findings(&self, level: Level) -> impl Iterator<Item = &Finding> {
@@ -104,6 +110,13 @@ pub struct Binding {
     pub questions: BTreeMap<PreparationId, String>,
     /// How long things may take.
     pub limits: Limits,
+}
+
+impl Binding {
+    /// Whether it ends before any instance is stopped and before anything but a copy is touched.
+    pub fn only_rehearses(&self) -> bool {
+        self.stages.last().is_some_and(|stage| stage.phase == Phase::Rehearse)
+    }
 }
 
 /// A finding as far as it binds.

@@ -13,6 +13,17 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// What a person said when they steered an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: OperatorName,
+    /// In their words; empty where they gave none.
+    pub reason: String,
+}
+
 /// Where an upgrade stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -54,6 +65,22 @@ pub struct Status {
     /// When somebody said that its recovery points are not needed any more.
     #[serde(default)]
     pub closed: Option<Timestamp>,
+    /// Who touches the storage now. None from a coordinator of an older version.
+    #[serde(default)]
+    pub runner: Option<AgentName>,
+    /// With downtime, once the first drain has begun: for how long clients have been shut out so far, and in all once one was
+    /// let in again. By the wall clock of whoever led.
+    #[serde(default)]
+    pub downtime: Option<Elapsed>,
+    /// Who paused it, and why; none while it is not paused.
+    #[serde(default)]
+    pub pause: Option<Said>,
+    /// Who closed it, and why.
+    #[serde(default)]
+    pub close: Option<Said>,
+    /// Who ended it by hand, and what they say became of it.
+    #[serde(default)]
+    pub end: Option<Said>,
     /// Number of the last fact.
     pub seq: u64,
     /// The leadership that wrote it.
@@ -82,6 +109,8 @@ pub enum State {
     RolledBack,
     /// A person took it over on a host, and it was closed.
     TakenOver,
+    /// It was only to be rehearsed, and was: no instance was stopped, and nothing but copies was touched.
+    Rehearsed,
 }
 impl State {
     /// Every state.
@@ -94,6 +123,7 @@ impl State {
         Self::Aborted,
         Self::RolledBack,
         Self::TakenOver,
+        Self::Rehearsed,
     ];
     /// The word for machines, as it is stored.
     pub fn word(self) -> &'static str {
@@ -106,6 +136,7 @@ impl State {
             Self::Aborted => "aborted",
             Self::RolledBack => "rolled-back",
             Self::TakenOver => "taken-over",
+            Self::Rehearsed => "rehearsed",
         }
     }
     /// Of an ending.
@@ -115,12 +146,13 @@ impl State {
             Ending::Aborted => Self::Aborted,
             Ending::RolledBack => Self::RolledBack,
             Ending::TakenOver => Self::TakenOver,
+            Ending::Rehearsed => Self::Rehearsed,
         }
     }
     /// Whether nothing more will happen.
     pub fn ended(self) -> bool {
         match self {
-            Self::Completed | Self::Aborted | Self::RolledBack | Self::TakenOver => true,
+            Self::Completed | Self::Aborted | Self::RolledBack | Self::TakenOver | Self::Rehearsed => true,
             Self::Running | Self::Paused | Self::Held | Self::GoingBack => false,
         }
     }
@@ -136,6 +168,7 @@ impl fmt::Display for State {
             Self::Aborted => "aborted",
             Self::RolledBack => "rolled back",
             Self::TakenOver => "taken over",
+            Self::Rehearsed => "rehearsed",
         })
     }
 }
@@ -241,6 +274,9 @@ pub struct InstanceStatus {
     pub down: Option<Timestamp>,
     /// When it answered clients again, and with which version.
     pub up: Option<(Timestamp, Version)>,
+    /// When it was told to stop, as long as nothing has proved it down: it may be up, down, or have ended badly.
+    #[serde(default)]
+    pub stopping: Option<Timestamp>,
 }
 
 /// What going back would mean now.

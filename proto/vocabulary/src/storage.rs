@@ -331,13 +331,38 @@ pub struct StorageSession {
     pub application: String,
     /// What it is to an upgrade.
     pub kind: SessionKind,
+    /// Since when it is there, by the database's clock. Nothing from an older agent, or where the server keeps it from us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+impl StorageSession {
+    /// The statement that ends it, and loses what it has not committed: of a prepared transaction, its rollback.
+    pub fn ending(&self) -> String {
+        match self.pid {
+            0 => format!("ROLLBACK PREPARED '{}';", self.application.replace('\'', "''")),
+            pid => format!("SELECT pg_terminate_backend({pid});"),
+        }
+    }
 }
 impl fmt::Display for StorageSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pid, role, client, application, kind } = self;
-        write!(f, "session {pid} of role {} from {client}", crate::name::shown(role))?;
-        if !application.is_empty() {
-            write!(f, " ({})", crate::name::shown(application))?;
+        let Self { pid, role, client, application, kind, since } = self;
+        match pid {
+            0 => write!(
+                f,
+                "prepared transaction {} of role {}",
+                crate::name::shown(application),
+                crate::name::shown(role)
+            )?,
+            pid => {
+                write!(f, "session {pid} of role {} from {}", crate::name::shown(role), crate::name::shown(client))?;
+                if !application.is_empty() {
+                    write!(f, " ({})", crate::name::shown(application))?;
+                }
+            }
+        }
+        if let Some(since) = since {
+            write!(f, " since {}", since.0.strftime("%Y-%m-%d %H:%M:%SZ"))?;
         }
         write!(f, ": {kind}")
     }

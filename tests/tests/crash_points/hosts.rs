@@ -288,5 +288,6 @@ fn session(host: &Host) -> StorageSession {
         client: format!("{}:5000", host.instance),
         application: String::new(),
         kind: SessionKind::Ledger,
+        since: None,
     }
 }

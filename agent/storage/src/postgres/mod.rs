@@ -1,6 +1,6 @@
 //! The driver for PostgreSQL: one database, one schema a ledger, and from 1.4 the system store in the schema `_system`.
 //!
-//! Everything of the server is asked with SQL on connections of our own ([`client`]); dumps are made and restored by
+//! Everything of the server is asked with SQL on connections of our own (`client`); dumps are made and restored by
 //! PostgreSQL's own programs.
 
 mod address;

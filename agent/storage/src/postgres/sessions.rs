@@ -6,6 +6,7 @@ use super::address::OURS;
 use super::client::{Client, Value, is_own};
 use super::ident::{Ident, Sql};
 use crate::StorageError;
+use cutover_vocabulary::Timestamp;
 use cutover_vocabulary::storage::{SessionKind, StorageSession};
 
 /// One session, or one prepared transaction.
@@ -57,7 +58,8 @@ const SESSIONS: &str = "WITH here AS (SELECT oid FROM pg_database WHERE datname 
            EXISTS (SELECT FROM pg_locks l JOIN things t ON t.oid = l.relation WHERE l.pid = a.pid \
                    AND l.locktype = 'relation' AND l.database = (SELECT oid FROM here)), \
            EXISTS (SELECT FROM writers w WHERE w.role = a.usesysid), \
-           a.xact_start IS NOT NULL \
+           a.xact_start IS NOT NULL, \
+           (extract(epoch FROM a.backend_start) * 1000)::bigint \
     FROM activity a ORDER BY a.pid";
 
 /// Looks at every session but the one that asks. `schemas` are those whose tables matter.
@@ -86,8 +88,15 @@ pub(super) fn look(storage: &PostgresStorage, client: &Client, schemas: &[String
             Whose::Ours
         };
         let client_text = client.get(doing, &row, 3)?;
-        let session =
-            StorageSession { pid: u32::try_from(pid).unwrap_or(0), role, client: client_text, application, kind };
+        let since: Option<i64> = client.get(doing, &row, 8)?;
+        let session = StorageSession {
+            pid: u32::try_from(pid).unwrap_or(0),
+            role,
+            client: client_text,
+            application,
+            kind,
+            since: since.map(Timestamp::from_millis),
+        };
         let (hidden, works) = (client.get(doing, &row, 4)?, client.get(doing, &row, 7)?);
         all.push(Seen { session, whose, holds, works, hidden });
     }
@@ -100,16 +109,21 @@ fn prepared(client: &Client) -> Result<Vec<Seen>, StorageError> {
     let doing = "look at the prepared transactions of";
     let rows = client.rows(
         doing,
-        &Sql::fixed("SELECT gid, owner::text FROM pg_prepared_xacts WHERE database = current_database() ORDER BY gid"),
+        &Sql::fixed(
+            "SELECT gid, owner::text, (extract(epoch FROM prepared) * 1000)::bigint FROM pg_prepared_xacts \
+             WHERE database = current_database() ORDER BY gid",
+        ),
         &[],
     )?;
     let seen = |row| {
+        let since: Option<i64> = client.get(doing, row, 2)?;
         let session = StorageSession {
             pid: 0,
             role: client.get(doing, row, 1)?,
             client: "a prepared transaction".to_owned(),
             application: client.get(doing, row, 0)?,
             kind: SessionKind::LockHolder,
+            since: since.map(Timestamp::from_millis),
         };
         Ok(Seen { session, whose: Whose::Stranger, holds: true, works: true, hidden: false })
     };

@@ -4,7 +4,7 @@ use super::case::Case;
 use super::verdict::Verdict;
 use super::{findings, preparations};
 use crate::catalogue::Catalogue;
-use crate::upgrade::{Way, forward};
+use crate::upgrade::{Way, forward, rehearsal};
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Preparation, Strategy};
 use cutover_vocabulary::survey::HostSurvey;
@@ -22,6 +22,8 @@ pub struct PlanAsk {
     pub strategy: StrategyAsk,
     /// How long things may take.
     pub limits: Limits,
+    /// Whether it ends with the rehearsal.
+    pub rehearse_only: bool,
     /// Instances that must exist, by the word of whoever declared the deployment.
     pub declared: BTreeSet<InstanceName>,
 }
@@ -133,7 +135,7 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
             None => !case.about_target()?.storage_commands,
         },
         unknown_target: facts.is_none(),
-        stages: forward(way),
+        stages: if case.ask.rehearse_only { rehearsal(way) } else { forward(way) },
         waves,
         findings: findings.iter().map(noticed).collect(),
         questions: preparations::questions(preparations),

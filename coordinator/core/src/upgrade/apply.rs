@@ -7,9 +7,20 @@ use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::outcome::Effect;
 use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::status::Said;
 use cutover_vocabulary::storage::RecoveryItem;
 use cutover_vocabulary::{Elapsed, Evidence, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work};
 use std::sync::Arc;
+
+/// What a person said with a fact, in the fact or beside it; nothing where no person caused it.
+fn said(by: &Cause, within: Option<&str>, at: Timestamp) -> Option<Said> {
+    match by {
+        Cause::Operator { name, reason, .. } => {
+            Some(Said { at, by: name.clone(), reason: within.unwrap_or(reason).to_owned() })
+        }
+        Cause::Agent(_) | Cause::Machine => None,
+    }
+}
 
 impl Upgrade {
     /// Folds one fact.
@@ -28,7 +39,7 @@ impl Upgrade {
             Fact::BorderCrossed { border } => {
                 self.borders.insert(*border, at);
             }
-            Fact::AttemptOpened { order } => self.open(order, (epoch, leading_for)),
+            Fact::AttemptOpened { order } => self.open(order, (epoch, leading_for), at),
             Fact::StepSucceeded { order, evidence } => {
                 self.orders.remove(order);
                 self.learn(&order.step.subject, evidence, at);
@@ -102,10 +113,11 @@ impl Upgrade {
                 self.holds.clear();
                 self.clear_steps();
             }
-            Fact::Paused => self.paused = true,
-            Fact::Resumed => self.paused = false,
-            Fact::Ended { ending, .. } => {
+            Fact::Paused => self.paused = Some((at, said(by, None, at))),
+            Fact::Resumed => self.paused = None,
+            Fact::Ended { ending, reason } => {
                 self.ended = Some((*ending, at));
+                self.end = said(by, reason.as_deref(), at);
                 // Only what a person declared ended has any left.
                 for (id, _) in std::mem::take(&mut self.orders) {
                     self.settled.note(id, SettledBy::Person);
@@ -113,7 +125,7 @@ impl Upgrade {
                 self.holds.clear();
                 self.clear_steps();
             }
-            Fact::Closed => self.closed = Some(at),
+            Fact::Closed => self.closed = Some((at, said(by, None, at))),
         }
     }
 
@@ -167,14 +179,18 @@ impl Upgrade {
         }
     }
 
-    fn open(&mut self, order: &Arc<Order>, since: (Epoch, Elapsed)) {
+    fn open(&mut self, order: &Arc<Order>, since: (Epoch, Elapsed), at: Timestamp) {
         let subject = &order.id.step.subject;
         match &order.work {
             Work::Migrate { .. } | Work::Register { .. } => self.may_have_changed(&order.id),
+            Work::Drain { .. } => {
+                if let Subject::Instance(name) = subject {
+                    self.stopping.entry(name.clone()).or_default().insert(order.id.clone(), at);
+                }
+            }
             Work::Inspect
             | Work::StageRelease { .. }
             | Work::Rehearse { .. }
-            | Work::Drain { .. }
             | Work::Attest
             | Work::AttestStorage { .. }
             | Work::Secure { .. }
@@ -220,6 +236,14 @@ impl Upgrade {
 
     /// It is known of this order that it changed nothing; of other attempts at the same step that says nothing.
     fn had_no_effect(&mut self, order: &OrderId) {
+        if let Subject::Instance(name) = &order.step.subject
+            && let Some(orders) = self.stopping.get_mut(name)
+        {
+            orders.remove(order);
+            if orders.is_empty() {
+                self.stopping.remove(name);
+            }
+        }
         for item in self.in_reach_of(order) {
             if let Some(orders) = self.touched.get_mut(&item) {
                 orders.remove(order);
@@ -332,6 +356,7 @@ impl Upgrade {
     fn decided(&mut self, id: HoldId, choice: Choice, since: (Epoch, Elapsed), at: Timestamp) {
         // What a person took over stays theirs: that hold is never gone.
         if self.holds.get(&id).is_some_and(|hold| matches!(hold.reason, HoldReason::TakenOver { .. })) {
+            self.left_frozen = true;
             return;
         }
         let Some(hold) = self.holds.remove(&id) else { return };

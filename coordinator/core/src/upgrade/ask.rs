@@ -16,7 +16,13 @@ impl Draft {
         if self.upgrade.knows_request(request) {
             return Ok(());
         }
-        let by = Cause::Operator { name: by.clone(), request: request.clone() };
+        let said = |reason: &str| Cause::Operator {
+            name: by.clone(),
+            request: request.clone(),
+            reason: reason.trim().to_owned(),
+        };
+        // Most facts hold the reason themselves.
+        let by = said("");
         if self.upgrade.finished() && !matches!(ask, Ask::Close { .. }) {
             return Err(Rejected::Ended);
         }
@@ -28,21 +34,21 @@ impl Draft {
             Ask::Rollback { reason } if self.upgrade.may_have_effect() => self.turn_back(by, reason),
             Ask::Rollback { .. } => Err(Rejected::NothingMigrated),
             // What is so already needs no fact, and is no error: these calls are idempotent.
-            Ask::Pause if self.upgrade.paused => Ok(()),
-            Ask::Pause => {
-                self.happen(by, Fact::Paused);
+            Ask::Pause { .. } if self.upgrade.paused.is_some() => Ok(()),
+            Ask::Pause { reason } => {
+                self.happen(said(reason), Fact::Paused);
                 Ok(())
             }
-            Ask::Resume if !self.upgrade.paused => Ok(()),
-            Ask::Resume => {
-                self.happen(by, Fact::Resumed);
+            Ask::Resume { .. } if self.upgrade.paused.is_none() => Ok(()),
+            Ask::Resume { reason } => {
+                self.happen(said(reason), Fact::Resumed);
                 Ok(())
             }
             Ask::Excuse { instance, reason, evidence } => self.excuse(by, instance, reason, evidence),
             Ask::Close { reason } if !self.upgrade.finished() => self.end_by_hand(by, reason),
             Ask::Close { .. } if self.upgrade.closed.is_some() => Ok(()),
-            Ask::Close { .. } => {
-                self.happen(by, Fact::Closed);
+            Ask::Close { reason } => {
+                self.happen(said(reason), Fact::Closed);
                 Ok(())
             }
         }
@@ -63,7 +69,7 @@ impl Draft {
     /// Whoever asks to go back wants it to move: a paused upgrade is resumed by it.
     fn turn_back(&mut self, by: Cause, reason: &str) -> Result<(), Rejected> {
         let stages = self.upgrade.may_turn_back()?;
-        if self.upgrade.paused {
+        if self.upgrade.paused.is_some() {
             self.happen(by.clone(), Fact::Resumed);
         }
         self.happen(by, Fact::TurnedBack { why: reason.to_owned(), stages });
@@ -78,6 +84,10 @@ impl Draft {
         if !hold.offers(choice) {
             let offered = hold.choices.iter().map(|offer| offer.choice.word()).collect::<Vec<_>>().join(", ");
             return Err(Rejected::NotOffered { hold: id, choice, offered });
+        }
+        // What was taken over stays frozen, so the same answer again says nothing new.
+        if self.upgrade.left_frozen && choice == Choice::Wait && matches!(hold.reason, HoldReason::TakenOver { .. }) {
+            return Ok(());
         }
         // What cannot be carried out is refused before the decision counts as one.
         let again = match choice {
@@ -217,7 +227,7 @@ impl Upgrade {
             }
             HoldReason::StepFailed { order, failure }
                 if order.phase == Phase::ConfirmDrained
-                    && matches!(failure.kind, FailureKind::Refused | FailureKind::Unclean)
+                    && matches!(failure.kind, FailureKind::Refused | FailureKind::Unclean | FailureKind::StillRuns)
                     && matches!(order.step.subject, Subject::Instance(_))
                     && self.before_what_was_seen(at).is_some() =>
             {

@@ -26,7 +26,7 @@ pub fn start(
     epoch: Epoch,
     now: Now,
 ) -> Happened {
-    let by = Cause::Operator { name: by, request };
+    let by = Cause::Operator { name: by, request, reason: String::new() };
     let fact = Fact::Started { plan: Arc::new(plan), approval };
     Happened { at: now.wall, epoch, leading_for: now.leading_for, by, fact }
 }
@@ -181,7 +181,11 @@ impl Draft {
     fn after_failure(&mut self, by: Cause, phase: Phase, id: &OrderId, failure: &Failure) {
         let again = match failure.kind {
             FailureKind::Transient | FailureKind::Interrupted => id.attempt < self.upgrade.plan.binding.limits.attempts,
-            FailureKind::Refused | FailureKind::Failed | FailureKind::Unclean | FailureKind::TimedOut => false,
+            FailureKind::Refused
+            | FailureKind::Failed
+            | FailureKind::Unclean
+            | FailureKind::StillRuns
+            | FailureKind::TimedOut => false,
         };
         if again {
             return;
@@ -190,7 +194,9 @@ impl Draft {
             cutover_vocabulary::Subject::Instance(name) => Some(name.clone()),
             cutover_vocabulary::Subject::Ledger(_) | cutover_vocabulary::Subject::Storage => None,
         };
-        if let (FailureKind::Unclean, Some(instance), Phase::Drain) = (failure.kind, instance, phase) {
+        if let (FailureKind::Unclean | FailureKind::StillRuns, Some(instance), Phase::Drain) =
+            (failure.kind, instance, phase)
+        {
             return self.hold(by, HoldReason::UncleanStop { instance, failure: failure.clone() }, phase);
         }
         let harmless = !self.upgrade.may_have_effect() && !self.upgrade.taken_over();

@@ -2,6 +2,7 @@
 
 use super::state::Upgrade;
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
+use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::{AgentName, InstanceName, Phase, Subject, Timestamp};
 
@@ -117,6 +118,8 @@ fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
             "it joins: it gets the target release and is stopped like all others, and new recovery points are taken, \
              because it may have written",
         ),
+        // Whoever runs there may write: that is no drain, whoever agrees to it.
+        HoldReason::UncleanStop { failure, .. } if failure.kind == FailureKind::StillRuns => None,
         HoldReason::UncleanStop { .. } => Some(
             "go on although requests may have been cut off: clients that got no answer must look up their reference \
              before they write again",

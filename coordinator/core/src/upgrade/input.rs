@@ -106,9 +106,15 @@ pub enum Ask {
         reason: String,
     },
     /// Stop at the next safe point.
-    Pause,
+    Pause {
+        /// In their words; may be empty.
+        reason: String,
+    },
     /// Go on.
-    Resume,
+    Resume {
+        /// In their words; may be empty.
+        reason: String,
+    },
     /// The recovery points are not needed any more; and the end of an upgrade that a person took over.
     Close {
         /// In their words; needed where it ends the upgrade.

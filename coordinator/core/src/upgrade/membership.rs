@@ -266,6 +266,7 @@ impl Upgrade {
         self.joining.remove(instance);
         self.latecomers.remove(instance);
         self.drained.remove(instance);
+        self.stopping.remove(instance);
         self.staged.remove(instance);
         self.up.remove(instance);
         // An agent that speaks for nobody any more has nothing of this upgrade in hand either.

@@ -20,7 +20,7 @@ mod status;
 pub use decide::{decide, start};
 pub use input::{Ask, Decision, Input, Rejected};
 pub use phases::{Rules, Verdict, rules};
-pub use sequence::{Reached, Way, forward, way_back};
+pub use sequence::{Reached, Way, forward, rehearsal, way_back};
 pub use settle::Want;
 pub use state::{BrokenChain, Happened, StepState, Upgrade};
 pub use status::what_if;

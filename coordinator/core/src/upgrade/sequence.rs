@@ -53,6 +53,12 @@ pub fn forward(way: Way) -> Vec<Stage> {
     }
 }
 
+/// What of the way forward is done beforehand: while clients are served, and beside the storage.
+pub fn rehearsal(way: Way) -> Vec<Stage> {
+    let beforehand = forward(way).into_iter();
+    beforehand.take_while(|stage| matches!(stage.phase, Phase::Preflight | Phase::Stage | Phase::Rehearse)).collect()
+}
+
 fn move_wave(wave: u16) -> [Stage; 8] {
     [
         Stage::of(Phase::Drain),
@@ -128,6 +134,16 @@ mod tests {
                 );
                 assert!(!needs || pair[0].phase == Phase::ConfirmDrained, "{:?} before {:?}", pair[0], pair[1]);
             }
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_ends_before_anything_is_stopped_or_touched_however_the_instances_would_move() {
+        for way in
+            [Way::Downtime, Way::Rolling { waves: 2, migrates: false }, Way::Rolling { waves: 2, migrates: true }]
+        {
+            let phases: Vec<Phase> = rehearsal(way).iter().map(|stage| stage.phase).collect();
+            assert_eq!(phases, [Phase::Preflight, Phase::Stage, Phase::Rehearse]);
         }
     }
 

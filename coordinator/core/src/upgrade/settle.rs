@@ -38,7 +38,7 @@ impl Upgrade {
         }
         self.revoke_left_behind()
             .or_else(|| self.lift_answered())
-            .or_else(|| if self.holds.is_empty() && !self.paused { self.advance(now) } else { None })
+            .or_else(|| if self.holds.is_empty() && self.paused.is_none() { self.advance(now) } else { None })
     }
 
     /// Every order that stands, each with whether it is to be done or withdrawn. Derived from facts alone: a new leader
@@ -163,6 +163,7 @@ impl Upgrade {
 
     fn ending_now(&self) -> Ending {
         match (self.going_back(), self.may_have_effect()) {
+            (false, _) if self.plan.binding.only_rehearses() => Ending::Rehearsed,
             (false, _) => Ending::Completed,
             (true, false) => Ending::Aborted,
             (true, true) => Ending::RolledBack,

@@ -10,6 +10,7 @@ use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::plan::{Approval, Member, Plan, Strategy};
 use cutover_vocabulary::release::StagedRelease;
 use cutover_vocabulary::served::Served;
+use cutover_vocabulary::status::Said;
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{
     AgentName, Digest, Elapsed, Hold, InstanceName, LedgerName, OperatorName, Order, OrderId, Phase, RequestId,
@@ -135,14 +136,19 @@ pub struct Upgrade {
     /// Number of the first stage of the way back, once it has turned.
     pub(super) back_from: Option<u16>,
     pub(super) turned_back: Option<String>,
-    pub(super) paused: bool,
+    /// Since when, and what was said.
+    pub(super) paused: Option<(Timestamp, Option<Said>)>,
     pub(super) ended: Option<(Ending, Timestamp)>,
-    pub(super) closed: Option<Timestamp>,
+    /// Who ended it by hand.
+    pub(super) end: Option<Said>,
+    pub(super) closed: Option<(Timestamp, Option<Said>)>,
     pub(super) borders: BTreeMap<Border, Timestamp>,
     /// With downtime: since when no instance serves, and when the first one was let in again.
     pub(super) shut_out: Option<(Timestamp, Option<Timestamp>)>,
     pub(super) holds: BTreeMap<HoldId, Hold>,
     pub(super) next_hold: u32,
+    /// Whether somebody answered the hold of a takeover, which stays.
+    pub(super) left_frozen: bool,
 
     // The present stage.
     pub(super) steps: Steps,
@@ -158,6 +164,8 @@ pub struct Upgrade {
     pub(super) served: BTreeMap<InstanceName, Served>,
     pub(super) staged: BTreeMap<InstanceName, StagedRelease>,
     pub(super) drained: BTreeMap<InstanceName, Drained>,
+    /// Instances of which nothing has proved that they are down, by the orders that may have stopped them.
+    pub(super) stopping: BTreeMap<InstanceName, BTreeMap<OrderId, Timestamp>>,
     pub(super) storage: Option<StorageAttestation>,
     pub(super) points: BTreeMap<RecoveryItem, RecoveryPoint>,
     pub(super) registered: bool,
@@ -202,13 +210,15 @@ impl Upgrade {
             at: None,
             back_from: None,
             turned_back: None,
-            paused: false,
+            paused: None,
             ended: None,
+            end: None,
             closed: None,
             borders: BTreeMap::new(),
             shut_out: None,
             holds: BTreeMap::new(),
             next_hold: 1,
+            left_frozen: false,
             steps: Steps::new(),
             ready: BTreeSet::new(),
             open_steps: 0,
@@ -216,6 +226,7 @@ impl Upgrade {
             settled: Settled::default(),
             staged: BTreeMap::new(),
             drained: BTreeMap::new(),
+            stopping: BTreeMap::new(),
             storage: None,
             points: BTreeMap::new(),
             registered: false,
@@ -454,6 +465,7 @@ impl Upgrade {
                 let known = self.drained.entry(name.clone()).or_insert(Drained::Voided { since: at });
                 let (Drained::Proved { since, .. } | Drained::Voided { since }) = *known;
                 *known = Drained::Proved { at: proof.at, fence: proof.fence, since };
+                self.stopping.remove(name);
             }
             (Evidence::Rehearsed(rehearsal), _) => {
                 self.rehearsed = rehearsal.took.iter().cloned().collect();
@@ -476,6 +488,7 @@ impl Upgrade {
                     until.get_or_insert(at);
                 }
                 self.drained.remove(name);
+                self.stopping.remove(name);
             }
             (Evidence::Restored(restored), Subject::Ledger(name)) => {
                 self.restored.insert(RecoveryItem::Ledger(name.clone()), restored.clone());

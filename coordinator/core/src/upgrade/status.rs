@@ -37,11 +37,17 @@ impl Upgrade {
                         None => None,
                     },
                     up: self.up.get(name).cloned(),
+                    stopping: self.stopping.get(name).and_then(|orders| orders.values().min().copied()),
                 })
                 .collect(),
             turned_back: self.turned_back.clone(),
-            paused: self.paused,
-            closed: self.closed,
+            paused: self.paused.is_some(),
+            closed: self.closed.as_ref().map(|(at, _)| *at),
+            runner: Some(self.runner.clone()),
+            downtime: self.shut_out.map(|_| self.downtime(now)),
+            pause: self.paused.as_ref().and_then(|(_, said)| said.clone()),
+            close: self.closed.as_ref().and_then(|(_, said)| said.clone()),
+            end: self.end.clone(),
             seq: self.seq,
             epoch: self.epoch,
             ended: self.ended.map(|(_, at)| at),
@@ -60,7 +66,7 @@ impl Upgrade {
         match self.ended {
             Some((ending, _)) => State::of(ending),
             None if !self.holds.is_empty() => State::Held,
-            None if self.paused => State::Paused,
+            None if self.paused.is_some() => State::Paused,
             None if self.going_back() => State::GoingBack,
             None => State::Running,
         }
@@ -75,7 +81,7 @@ impl Upgrade {
             return Some(WaitingFor::Decision { hold: hold.id });
         }
         if self.orders.is_empty() {
-            return self.paused.then_some(WaitingFor::Resume);
+            return self.paused.as_ref().map(|_| WaitingFor::Resume);
         }
         if self.between() {
             return Some(WaitingFor::Settlement { orders: self.orders.keys().cloned().collect() });
@@ -135,6 +141,7 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
         return refused(match ending {
             Ending::Completed => "the upgrade is complete; going back would lose what was written since",
             Ending::Aborted | Ending::RolledBack => "the upgrade has gone back already",
+            Ending::Rehearsed => "it was a rehearsal, and there is nothing to go back from",
             Ending::TakenOver => "a person took it over; what became of it is theirs to know",
         });
     }
@@ -163,7 +170,7 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     } else {
         "abort: no instance was stopped and no data was touched"
     };
-    let meaning = match upgrade.paused {
+    let meaning = match upgrade.paused.is_some() {
         true => format!("{meaning}; it is paused, and going back resumes it"),
         false => meaning.to_owned(),
     };

@@ -29,6 +29,7 @@ pub(super) fn cases() -> Vec<Made> {
         client: "10.0.0.9:5555".to_owned(),
         application: "metabase".to_owned(),
         kind,
+        since: None,
     };
     let with_sessions = |kinds: &[SessionKind]| {
         World::two().with(|w| w.storage().sessions = kinds.iter().copied().map(session).collect())
@@ -175,6 +176,7 @@ fn ten_of_many_are_named_and_the_others_counted() {
                 client: "local".to_owned(),
                 application: String::new(),
                 kind: SessionKind::Writer,
+                since: None,
             })
             .collect();
     });

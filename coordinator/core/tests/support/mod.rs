@@ -234,6 +234,7 @@ pub fn ask() -> PlanAsk {
         strategy: StrategyAsk::Auto,
         // Fewer lanes than ledgers, so that some begin later than others.
         limits: Limits { lanes: 2, ..Limits::default() },
+        rehearse_only: false,
         declared: std::collections::BTreeSet::new(),
     }
 }

@@ -136,9 +136,9 @@ impl Simulation {
                 let call = match self.random.u32(0..5) {
                     0 => Ask::Abort { reason },
                     1 => Ask::Rollback { reason },
-                    2 => Ask::Resume,
+                    2 => Ask::Resume { reason: String::new() },
                     3 => Ask::Close { reason: String::new() },
-                    _ => Ask::Pause,
+                    _ => Ask::Pause { reason: String::new() },
                 };
                 self.ask(call);
             }

@@ -44,7 +44,7 @@ impl Simulation {
             return;
         }
         if well && upgrade.holds().next().is_none() && self.random.u32(0..4) == 0 {
-            self.ask(Ask::Resume);
+            self.ask(Ask::Resume { reason: String::new() });
             return;
         }
         // Who appeared comes first: as long as it runs, nothing else can be answered for good.

@@ -75,6 +75,7 @@ fn judge_storage(upgrade: &Upgrade, attestation: &StorageAttestation) -> Verdict
         return Verdict::Hold(HoldReason::Strangers {
             openers: attestation.openers.clone(),
             not_visible: attestation.not_visible.clone(),
+            storage: (!sessions.is_empty()).then(|| attestation.storage.clone()),
             sessions,
         });
     }
