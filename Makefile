@@ -18,8 +18,10 @@ build: setup
 sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; approves; ARGS="--help" shows its flags
 	@target/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
 
-test: build ## every test; says how many could not run here
+test: build ## every test; says what the fault tiers did, and how many could not run here
+	@rm -rf target/tiers
 	@$(CARGO) test --workspace 2>&1 | tee target/test.log
+	@cat target/tiers/*
 	@echo "skipped: $$(grep -c '^SKIPPED' target/test.log || true)"
 
 check: setup ## formatting, lints, and documentation without a broken link

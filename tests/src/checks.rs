@@ -3,7 +3,7 @@
 use crate::until;
 use crate::voice::Voice;
 use cutover_vocabulary::fact::{Fact, Recorded};
-use cutover_vocabulary::{Digest, Phase, Subject};
+use cutover_vocabulary::{Digest, Evidence, Phase, Subject};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,6 +19,30 @@ pub fn check_facts(facts: &[Recorded]) {
         prev = recorded.hash();
         if let Fact::AttemptOpened { order } = &recorded.fact {
             assert!(opened.insert(order.id.clone()), "{} was opened twice", order.id);
+        }
+    }
+}
+
+/// No ledger was ordered to migrate without a recovery point, and none was migrated twice.
+///
+/// # Panics
+/// When one was.
+pub fn check_migrations(facts: &[Recorded]) {
+    let (mut secured, mut migrated) = (BTreeSet::new(), BTreeSet::new());
+    for recorded in facts {
+        match &recorded.fact {
+            Fact::StepSucceeded { order, evidence: Evidence::Secured(_) } => {
+                secured.insert(&order.step.subject);
+            }
+            Fact::AttemptOpened { order } if order.id.phase == Phase::Migrate => {
+                let subject = &order.id.step.subject;
+                let ledger = matches!(subject, Subject::Ledger(_));
+                assert!(!ledger || secured.contains(subject), "{} was ordered without a recovery point", order.id);
+            }
+            Fact::StepSucceeded { order, evidence: Evidence::Migrated(_) } => {
+                assert!(migrated.insert(&order.step.subject), "{order}: {} was migrated twice", order.step.subject);
+            }
+            _ => {}
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
 //! All real programs; any of them can be killed at any moment.
 
+use crate::bed::{Breakable, Daemon};
 use crate::checks::last_in_turn;
 use crate::clients::{Backend, Front, Writer, request, version};
 use crate::house::{home, kill, kill_all_of, program, releases, skipped};
+use crate::link::Link;
 use crate::voice::Voice;
 use crate::{free_address, until};
 use cutover_ledger_simulator::{pack, seed};
@@ -52,6 +54,8 @@ pub struct Plan {
     pub before: String,
     /// More lines of every agent's settings, before the instances.
     pub agent: String,
+    /// Whether connections can be cut and disks be full.
+    pub breakable: bool,
 }
 impl Default for Plan {
     fn default() -> Self {
@@ -66,6 +70,7 @@ impl Default for Plan {
             postgres: String::new(),
             before: String::new(),
             agent: String::new(),
+            breakable: false,
         }
     }
 }
@@ -78,7 +83,7 @@ pub struct Host {
     pub address: SocketAddr,
     /// The agent's and the instance's number, from 1.
     pub number: usize,
-    agent: Option<Child>,
+    pub(crate) agent: Option<Child>,
 }
 
 /// A fleet and who lives in it.
@@ -90,8 +95,10 @@ pub struct Fleet {
     pub hosts: Vec<Host>,
     /// Where clients reach the ledgers.
     pub front: Front,
-    coordinator: Option<Child>,
+    pub(crate) coordinator: Option<Child>,
     listen: SocketAddr,
+    /// What of it can be broken.
+    pub breakable: Breakable,
     /// The operator.
     pub voice: Voice,
     plan: Plan,
@@ -135,7 +142,16 @@ impl Fleet {
             .collect();
         let backend = |host: &Host| Backend { address: host.address, out: host.dir.join("out-of-rotation") };
         let front = Front::before(hosts.iter().map(backend).collect());
-        let mut fleet = Self { dir, cluster, hosts, front, coordinator: None, listen, voice, plan, lost: Vec::new() };
+        let breakable = if plan.breakable {
+            let states = hosts.iter().map(|host| (Daemon::Agent(host.number), host.dir.join("state")));
+            let states = states.chain([(Daemon::Coordinator, dir.path().join("store"))]);
+            Breakable::new(hosts.len(), listen, Some(cluster.address()), states)
+        } else {
+            Breakable::default()
+        };
+        std::fs::create_dir_all(dir.path().join("store")).unwrap();
+        let mut fleet =
+            Self { dir, cluster, hosts, front, coordinator: None, listen, breakable, voice, plan, lost: Vec::new() };
         fleet.write_settings();
         fleet.start_coordinator();
         // The first makes what all share in the database; several that do so at once can fail, as the real ledgers do.
@@ -181,6 +197,10 @@ impl Fleet {
         let url = self.cluster.url(DATABASE, PASSWORD, DATABASE);
         for host in &self.hosts {
             let (root, number) = (host.dir.display(), host.number);
+            let through =
+                |links: &[Link], else_to: SocketAddr| links.get(number - 1).map_or(else_to, |link| link.address);
+            let database = through(&self.breakable.databases, self.cluster.address());
+            let url = url.replace(&self.cluster.address().to_string(), &database.to_string());
             home(&host.dir.join("home"), self.plan.from);
             if !host.dir.join("numary").exists() {
                 pack::install(&program("numary"), self.plan.from, &host.dir.join("numary")).unwrap();
@@ -193,7 +213,7 @@ impl Fleet {
                  home = \"{root}/home\"\n\
                  env = {{ NUMARY_STORAGE_DRIVER = \"postgres\", NUMARY_STORAGE_DIR = \"{root}/data\", \
                  NUMARY_STORAGE_POSTGRES_CONN_STRING = \"{url}\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\" }}\n",
-                listen = self.listen,
+                listen = through(&self.breakable.links, self.listen),
                 extra = self.plan.agent,
                 releases = releases(self.plan.to).display(),
                 address = host.address,
@@ -202,7 +222,7 @@ impl Fleet {
         }
         let root = self.dir().display();
         let coordinator = format!(
-            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\nlanes = {}\n{}\n",
+            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store/store.db\"\n\n[limits]\nlanes = {}\n{}\n",
             self.listen, self.plan.lanes, self.plan.limits
         );
         std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
@@ -392,5 +412,7 @@ impl Drop for Fleet {
         for number in 1..=self.hosts.len() {
             self.kill_host(number);
         }
+        // Before the folder that they are mounted in goes.
+        self.breakable.disks.clear();
     }
 }

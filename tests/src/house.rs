@@ -1,6 +1,7 @@
 //! A house: one host with a ledger on SQLite, an agent, a coordinator, and releases. All real programs; any of
 //! them can be killed at any moment.
 
+use crate::bed::{Breakable, Daemon};
 use crate::clients::{Front, Writer, request, version};
 use crate::until;
 use crate::voice::Voice;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub recovery: Option<PathBuf>,
     /// Switches of the simulator in the storage's folder from the first start on, a line each.
     pub faults: String,
+    /// Whether connections can be cut and disks be full.
+    pub breakable: bool,
 }
 impl Default for Plan {
     fn default() -> Self {
@@ -78,6 +81,7 @@ impl Default for Plan {
             transactions: 20,
             recovery: None,
             faults: String::new(),
+            breakable: false,
         }
     }
 }
@@ -89,8 +93,12 @@ pub struct House {
     pub address: SocketAddr,
     /// Where clients reach it.
     pub front: Front,
-    agent: Option<Child>,
-    coordinator: Option<Child>,
+    pub(crate) agent: Option<Child>,
+    pub(crate) coordinator: Option<Child>,
+    /// Where the coordinator listens.
+    listen: String,
+    /// What of it can be broken.
+    pub breakable: Breakable,
     /// The operator.
     pub voice: Voice,
     plan: Plan,
@@ -105,9 +113,28 @@ impl House {
         let address = crate::free_address();
         home(&dir.path().join("home"), plan.from);
         pack::install(&program("numary"), plan.from, &dir.path().join("numary")).unwrap();
-        let voice = Voice::to(&format!("unix:{}", dir.path().join("c.sock").display()));
+        // Only a connection over TCP can be led through a link.
+        let tcp = plan.breakable.then(crate::free_address);
+        let socket = format!("unix:{}", dir.path().join("c.sock").display());
+        let listen = tcp.map_or(socket, |address| format!("http://{address}"));
+        let states = [(Daemon::Coordinator, "store"), (Daemon::Agent(1), "state")];
+        let states = states.into_iter().map(|(of, name)| (of, dir.path().join(name)));
+        let breakable = tcp.map(|address| Breakable::new(1, address, None, states)).unwrap_or_default();
+        let voice = Voice::to(&listen);
+        std::fs::create_dir_all(dir.path().join("store")).unwrap();
         let front = Front::start(address, dir.path().join("out-of-rotation"));
-        let mut house = Self { dir, address, front, agent: None, coordinator: None, voice, plan, lost: Vec::new() };
+        let mut house = Self {
+            dir,
+            address,
+            front,
+            agent: None,
+            coordinator: None,
+            listen,
+            breakable,
+            voice,
+            plan,
+            lost: Vec::new(),
+        };
         house.write_settings();
         if !house.plan.faults.is_empty() {
             std::fs::create_dir(house.data()).unwrap();
@@ -143,11 +170,16 @@ impl House {
         let args: String = self.plan.args.iter().map(|arg| format!(", {arg:?}")).collect();
         let env: String = self.plan.env.iter().map(|(key, value)| format!(", {key} = {value:?}")).collect();
         let agent = format!(
-            "name = \"agent-a\"\ncoordinator = \"unix:{root}/c.sock\"\nstate = \"{state}\"\n{recovery}\
+            "name = \"agent-a\"\ncoordinator = \"{coordinator}\"\nstate = \"{state}\"\n{recovery}\
              releases = {{ place = \"{releases}\" }}\n\n[[instance]]\nname = \"ledger-a\"\ndeployment = \"prod\"\n\
              manager = \"process\"\nout_of_rotation = [\"touch\", \"{root}/out-of-rotation\"]\n\
              into_rotation = [\"rm\", \"-f\", \"{root}/out-of-rotation\"]\ncommand = \"{root}/numary\"\nargs = [\"server\", \"start\"{args}]\nhome = \"{root}/home\"\n\
              env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\"{env} }}\n{extra}\n",
+            coordinator = self
+                .breakable
+                .links
+                .first()
+                .map_or_else(|| self.listen.clone(), |link| format!("http://{}", link.address)),
             state = self.state().display(),
             recovery = self.plan.recovery.iter().map(|path| format!("recovery = {path:?}\n")).collect::<String>(),
             releases = releases(self.plan.to).display(),
@@ -156,8 +188,8 @@ impl House {
         );
         std::fs::write(self.dir().join("agent.toml"), agent).unwrap();
         let coordinator = format!(
-            "name = \"c1\"\nlisten = \"unix:{root}/c.sock\"\nstore = \"sqlite:{root}/store.db\"\n\n[limits]\n{}\n",
-            self.plan.limits
+            "name = \"c1\"\nlisten = \"{}\"\nstore = \"sqlite:{root}/store/store.db\"\n\n[limits]\n{}\n",
+            self.listen, self.plan.limits
         );
         std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
     }
@@ -312,6 +344,8 @@ impl Drop for House {
         self.kill_coordinator();
         self.kill_agent();
         kill_all_of(self.dir());
+        // Before the folder that they are mounted in goes.
+        self.breakable.disks.clear();
     }
 }
 

@@ -1,11 +1,15 @@
 //! What the scenarios share: a house with real programs in it, clients that write, and a voice towards the API.
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
+pub mod bed;
 pub mod checks;
 pub mod clients;
+pub mod disk;
 pub mod fleet;
 pub mod house;
+pub mod link;
 pub mod neighbours;
+pub mod tier;
 pub mod voice;
 
 use std::collections::BTreeSet;

@@ -123,12 +123,20 @@ impl Voice {
 
     /// Every fact, as stored.
     pub fn facts(&self, upgrade: &str) -> Result<Vec<Recorded>, String> {
+        self.facts_after(upgrade, 0)
+    }
+
+    /// Those behind the one with that number.
+    pub fn facts_after(&self, upgrade: &str, seq: u64) -> Result<Vec<Recorded>, String> {
         self.runtime.block_on(async {
             let mut client = Self::client(&self.endpoint).await?;
             let mut facts = Vec::new();
             loop {
-                let request =
-                    v1::ListFactsRequest { upgrade: upgrade.to_owned(), after_seq: facts.len() as u64, limit: 100 };
+                let request = v1::ListFactsRequest {
+                    upgrade: upgrade.to_owned(),
+                    after_seq: seq + facts.len() as u64,
+                    limit: 100,
+                };
                 let page = client.list_facts(request).await.map_err(|status| said(&status))?.into_inner();
                 for fact in &page.facts {
                     facts.push(serde_json::from_slice(&fact.json).map_err(|error| error.to_string())?);

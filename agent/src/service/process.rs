@@ -95,12 +95,18 @@ impl Manage for ProcessService {
         while record::last(&self.dir, role)?.is_none_or(|record| record.pid != pid) && status.borrow().is_none() {
             tokio::time::sleep(LAUNCHING).await;
         }
-        match folder.launch_failure() {
-            Some(why) if self.record(role)?.is_none() => {
-                Err(ServiceError::NotLaunched { instance: self.name().clone(), why })
-            }
-            Some(_) | None => Ok(()),
-        }
+        let recorded = record::last(&self.dir, role)?.is_some_and(|record| record.pid == pid);
+        let why = match folder.launch_failure() {
+            _ if self.record(role)?.is_some() => return Ok(()),
+            Some(why) => why,
+            None if recorded => return Ok(()),
+            // On a full disk it can do neither; then what the one before it printed says nothing about this one.
+            None => format!(
+                "its launcher ended before it could note what it starts, or why it does not; is there room on the file system of {}?",
+                self.dir.display()
+            ),
+        };
+        Err(ServiceError::NotLaunched { instance: self.name().clone(), why })
     }
 
     async fn last_words(&self, role: Role) -> String {

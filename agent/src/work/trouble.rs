@@ -81,7 +81,7 @@ impl From<ServiceError> for Trouble {
             ServiceError::Spawn { .. } | ServiceError::NotLaunched { .. } => Self::new(
                 FailureKind::Failed,
                 error.to_string(),
-                "look at the instance's command in the agent's settings",
+                "do what its message says, or look at the instance's command in the agent's settings",
             ),
             ServiceError::Process { .. } | ServiceError::Connections(_) => {
                 Self::new(FailureKind::Failed, error.to_string(), "run the agent as root or as the service's user")

@@ -210,6 +210,11 @@ impl Cluster {
         format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Where the server listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     /// A connection string of the superuser.
     pub fn superuser_url(&self, database: &str) -> String {
         self.url(SUPERUSER, PASSWORD, database)

@@ -2,6 +2,7 @@
 //! data. The program is stopped before and after every append, send, journal write, effect and acknowledgement, one at
 //! a time and in pairs; the points come from the run itself, so a new phase is covered by itself.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
+#![allow(clippy::disallowed_methods, reason = "the time that a tier takes is printed")]
 
 mod durable;
 mod hosts;
@@ -9,9 +10,11 @@ mod hosts;
 mod support;
 mod world;
 
+use cutover_tests::tier;
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::fact::{Ending, Fact};
 use std::collections::BTreeMap;
+use std::time::Instant;
 use world::{Crash, Scenario, World};
 
 /// Runs a scenario to its end with these crashes, and checks what must hold.
@@ -55,6 +58,7 @@ fn without_a_crash_every_scenario_ends_as_it_should() {
 
 #[test]
 fn a_crash_at_any_point_changes_nothing_but_the_time_it_takes() {
+    let (began, mut runs) = (Instant::now(), 0);
     let mut by_kind: BTreeMap<&'static str, u32> = BTreeMap::new();
     for (scenario, ending) in SCENARIOS {
         let points = run(*scenario, &[]).points;
@@ -70,10 +74,15 @@ fn a_crash_at_any_point_changes_nothing_but_the_time_it_takes() {
                 let world = run(*scenario, &[crash]);
                 assert!(world.crashed > 0, "point {n} {kind} of {scenario:?} was not reached again");
                 assert_eq!(world.ending(), Some(*ending), "{scenario:?} with {crash:?} at {kind}");
+                runs += 1;
             }
-            *by_kind.entry(kind).or_default() += 1;
+            if !crashes.is_empty() {
+                *by_kind.entry(kind).or_default() += 1;
+            }
         }
     }
+    let points = by_kind.values().copied().map(u64::from).sum();
+    tier::count("(a) crash points", (SCENARIOS.len() as u64, "scenarios"), runs, points, began);
     println!("crash points, each as a crash of the coordinator, of the agent and of the link: {by_kind:?}");
     for kind in world::KINDS {
         assert!(by_kind.contains_key(kind), "no run reaches a point {kind}");
@@ -83,7 +92,7 @@ fn a_crash_at_any_point_changes_nothing_but_the_time_it_takes() {
 #[test]
 fn two_crashes_in_one_upgrade_change_nothing_either() {
     let points = run(Scenario::Honest, &[]).points.len();
-    let mut pairs = 0;
+    let (began, mut pairs) = (Instant::now(), 0);
     // Every point with a second crash at a stride of other points; the stride is prime to the number of points.
     for n in 0..points {
         for m in (n + 1 + n % 7..points + 40).step_by(101) {
@@ -93,6 +102,7 @@ fn two_crashes_in_one_upgrade_change_nothing_either() {
             }
         }
     }
+    tier::count("(a) crash points", (0, "scenarios"), pairs, 0, began);
     println!("pairs of crashes: {pairs}");
     assert!(pairs > 1_000);
 }

@@ -5,7 +5,6 @@ mod break_glass;
 mod database;
 mod disasters;
 mod faults;
-mod kills;
 mod members;
 mod paths;
 mod rolling;

@@ -125,6 +125,10 @@ impl Coverage {
             *self.0.entry(what).or_default() += times;
         }
     }
+    /// How many different things were met.
+    pub fn points(&self) -> u64 {
+        self.0.len() as u64
+    }
     /// What must be met and was not.
     pub fn missing(&self) -> Vec<String> {
         let all = |kind, names: Vec<String>| names.into_iter().map(move |name| (kind, name));

@@ -19,6 +19,7 @@ mod support;
 mod world;
 
 use coverage::Coverage;
+use cutover_tests::tier;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +83,7 @@ fn whatever_happens_to_an_upgrade_it_ends_and_nothing_is_lost_doubled_or_left_do
         met.add(more);
         played += further;
     }
+    tier::count("(c) simulation", (plans::PlanKind::ALL.len() as u64, "plans"), played, met.points(), began);
     println!("simulated upgrades: {played} in {:.1} s\n{met}", began.elapsed().as_secs_f64());
     if upgrades >= UPGRADES {
         let missing = met.missing();

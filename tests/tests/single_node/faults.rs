@@ -2,6 +2,7 @@
 
 use crate::{check_completed, check_went_back, until_phase};
 use cutover_tests::clients::{request, version};
+use cutover_tests::disk::Disk;
 use cutover_tests::house::{House, Plan};
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::finding::Level;
@@ -189,11 +190,11 @@ fn a_stranger_that_opens_the_storage_in_the_window_holds_and_retry_goes_on() {
 
 #[test]
 fn a_full_disk_at_the_recovery_point_goes_back_by_itself() {
-    let disk = match Disk::of_kib(20_000) {
-        Ok(disk) => disk,
-        Err(why) => return cutover_tests::house::skipped(&why),
+    let outside = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(&outside.path().join("disk"), 20_000 << 10) else {
+        return cutover_tests::house::skipped("a full disk: a small file system cannot be mounted here; it takes root");
     };
-    let house = House::new(Plan { recovery: Some(disk.path.join("recovery")), ..Plan::default() });
+    let house = House::new(Plan { recovery: Some(disk.path().join("recovery")), ..Plan::default() });
     let writer = house.writer();
     let upgrade = house.begin();
     until_phase(&house, &upgrade, Phase::Rehearse);
@@ -202,34 +203,6 @@ fn a_full_disk_at_the_recovery_point_goes_back_by_itself() {
     let why = status.turned_back.unwrap_or_default();
     assert!(why.contains("secure") && why.to_lowercase().contains("space"), "{why}");
     check_went_back(&house, &upgrade, &writer.end());
-}
-
-/// A small file system of its own.
-struct Disk {
-    path: std::path::PathBuf,
-    _dir: tempfile::TempDir,
-}
-impl Disk {
-    fn of_kib(kib: u32) -> Result<Self, String> {
-        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let path = dir.path().to_owned();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"])
-            .arg(&path)
-            .status()
-            .map_err(|error| error.to_string())?;
-        if mounted.success() { Ok(Self { path, _dir: dir }) } else { Err("no right to mount a small disk".to_owned()) }
-    }
-    fn fill(&self) {
-        let zeros = vec![0_u8; 64 * 1024 * 1024];
-        // Writes as much as fits.
-        let _ = std::fs::write(self.path.join("filler"), zeros);
-    }
-}
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.path).status();
-    }
 }
 
 /// A secret in the settings appears in no log, fact, order, error, argument list, or file that is not its own.

@@ -178,3 +178,23 @@ impl Store for SqliteStore {
         self.read_chunk(digest).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_once_is_written_to_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
+        let epoch = store.lead(&CoordinatorName::new("c1").unwrap()).await.unwrap().unwrap();
+        let key = Key::new("a/b").unwrap();
+        // Every transaction fails as on a full disk, at whatever point it meets that.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&store.pools.writer).await.unwrap();
+        let put = store.put(epoch, &key, Revision(0), &[7; 100_000]).await;
+        assert!(matches!(&put, Put::Unknown(error) if format!("{error:?}").contains("full")), "{put:?}");
+        sqlx::query("PRAGMA max_page_count = 1000000").execute(&store.pools.writer).await.unwrap();
+        let put = store.put(epoch, &key, Revision(0), &[7; 100_000]).await;
+        assert!(matches!(put, Put::Stored(Revision(1))), "{put:?}");
+    }
+}

@@ -143,8 +143,18 @@ impl SqliteStore {
         Ok(digest)
     }
 
+    /// SQLite ends a transaction by itself when the disk is full
+    /// (sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction), of which sqlx 0.9 does not learn: it takes
+    /// every later one on that connection for one within the former. Such a connection is closed, and the pool makes another.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.pools.writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a write"))
+        let failed = || self.failed("begin a write");
+        match self.pools.writer.begin_with("BEGIN IMMEDIATE").await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.pools.writer.acquire().await.map_err(failed())?.close().await.map_err(failed())?;
+                self.pools.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())
+            }
+            begun => begun.map_err(failed()),
+        }
     }
 
     async fn fence(&self, transaction: &mut Transaction<'static, Sqlite>, epoch: Epoch) -> Result<Fence, StoreError> {

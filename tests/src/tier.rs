@@ -1,0 +1,65 @@
+//! What a fault tier did, in one line that `make test` shows.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+#[derive(Debug, Clone, Copy)]
+struct Tally {
+    parts: u64,
+    runs: u64,
+    points: u64,
+    began: Instant,
+}
+
+/// Adds to what a tier did in this process: a test binary is one tier, its tests add. `parts` is a number of what the tier is
+/// made of, with its name. The line goes to standard output, and to `target/tiers`, as the output of a test that passes is hidden.
+pub fn count(tier: &str, (parts, of): (u64, &str), runs: u64, points: u64, began: Instant) {
+    static SO_FAR: Mutex<Option<Tally>> = Mutex::new(None);
+    let mut so_far = SO_FAR.lock().unwrap_or_else(PoisonError::into_inner);
+    let old = so_far.unwrap_or(Tally { parts: 0, runs: 0, points: 0, began });
+    let sum = Tally {
+        parts: old.parts + parts,
+        runs: old.runs + runs,
+        points: old.points + points,
+        began: old.began.min(began),
+    };
+    *so_far = Some(sum);
+    let line = format!(
+        "tier {tier}: {} {of}, {} runs, {} points, {} s",
+        grouped(sum.parts),
+        grouped(sum.runs),
+        grouped(sum.points),
+        sum.began.elapsed().as_secs()
+    );
+    println!("{line}");
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/TEST
+    let folder = test.ancestors().nth(3).unwrap_or(Path::new("target")).join("tiers");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(tier.replace(['(', ')'], "").replace(' ', "-")), line + "\n").unwrap();
+}
+
+/// With a comma before every three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn large_numbers_are_read_in_threes() {
+        assert_eq!(
+            ["7", "999", "1,000", "2,345,678"],
+            [7, 999, 1_000, 2_345_678].map(super::grouped).each_ref().map(String::as_str)
+        );
+    }
+}
