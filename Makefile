@@ -18,7 +18,7 @@ build: setup
 sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; approves; ARGS="--help" shows its flags
 	@target/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
 
-test: build ## every test; says what the fault tiers did, and how many could not run here
+test: setup ## every test; says what the fault tiers did, and how many could not run here
 	@rm -rf target/tiers
 	@$(CARGO) test --workspace 2>&1 | tee target/test.log
 	@cat target/tiers/*
@@ -28,7 +28,6 @@ check: setup ## formatting, lints, and documentation without a broken link
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 contract: setup ## assert the ledger's measured behaviours against a binary: BIN=path VERSION=1.4.6 [ARGS="--from-bin path"]
 	$(CARGO) run -q -p cutover-ledger-simulator --bin contract -- --bin $(BIN) --version $(VERSION) $(ARGS)

@@ -129,6 +129,13 @@ pub enum Command {
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
     Work(cutover_agent::worker::child::Arguments),
+    /// Whether an instance may start what lies at its command's path. For a unit's guard alone.
+    #[cfg(feature = "all-in-one")]
+    #[command(hide = true)]
+    Guard {
+        /// The instance's folder in the agent's state directory.
+        folder: std::path::PathBuf,
+    },
 }
 
 #[cfg(feature = "all-in-one")]

@@ -13,6 +13,7 @@ use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
+use cutover_agent::service::systemd::settings_now;
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId};
@@ -25,7 +26,7 @@ use std::collections::BTreeSet;
 pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Trouble> {
     context.operator()?;
     let settings =
-        Settings::load(&args.settings).map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
+        settings_now(&args.settings).await.map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
     let deployment = which(&settings, args.deployment.clone())?;
     settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
     house::log_to(&settings.state.join("cutover.log"))?;

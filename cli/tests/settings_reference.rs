@@ -11,18 +11,28 @@ fn keys(program: ProgramWord) -> Vec<Key> {
     reference(program).into_iter().flat_map(|table| table.keys).collect()
 }
 
-/// A file that has every key, each as its example shows it.
-fn file_of_examples(program: ProgramWord) -> String {
+/// A file that has every key but these, each as its example shows it.
+fn file_of_examples(program: ProgramWord, but: &[&str]) -> String {
     let mut text = String::new();
     for table in reference(program) {
         text += &format!("{}\n", table.heading);
-        // Who may be named as the user is a matter of who runs this.
-        for key in table.keys.iter().filter(|key| key.path != "instance.user") {
+        for key in table.keys.iter().filter(|key| !but.contains(&key.path.as_str())) {
             text += &format!("{}\n", key.example);
         }
     }
     text
 }
+
+/// What an instance may not say that a unit says.
+const OF_UNITS: &[&str] = &[
+    "instance.command",
+    "instance.args",
+    "instance.env",
+    "instance.env_file",
+    "instance.home",
+    "instance.working_directory",
+    "instance.user",
+];
 
 #[test]
 fn the_page_of_the_settings_says_what_the_code_says() {
@@ -39,11 +49,15 @@ fn the_page_of_the_settings_says_what_the_code_says() {
 fn a_file_of_all_the_examples_is_settings() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    let agent = file_of_examples(ProgramWord::Agent);
-    let settings = cutover_agent::settings::Settings::parse(&agent, &at("agent.toml"));
-    settings.unwrap_or_else(|error| panic!("{error}\n{agent}"));
+    // Who may be named as the user of a process is a matter of who runs this.
+    let process = file_of_examples(ProgramWord::Agent, &["instance.user", "instance.unit"])
+        .replace("manager = \"systemd\"", "manager = \"process\"");
+    for agent in [file_of_examples(ProgramWord::Agent, OF_UNITS), process] {
+        let settings = cutover_agent::settings::Settings::parse(&agent, &at("agent.toml"));
+        settings.unwrap_or_else(|error| panic!("{error}\n{agent}"));
+    }
     std::fs::write(at("company.toml"), "[[bad_release]]\nversions = \"=1.12.0\"\nreason = \"audit\"\n").unwrap();
-    let coordinator = file_of_examples(ProgramWord::Coordinator);
+    let coordinator = file_of_examples(ProgramWord::Coordinator, &[]);
     let settings = cutover_coordinator::Settings::parse(&coordinator, &at("coordinator.toml"));
     settings.unwrap_or_else(|error| panic!("{error}\n{coordinator}"));
 }

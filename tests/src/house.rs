@@ -29,7 +29,7 @@ pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     let path = folder.join(name);
-    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --all-targets`", path.display());
     path
 }
 

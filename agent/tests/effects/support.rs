@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The simulator's binary: `CUTOVER_TEST_NUMARY`, or the one beside this test's own, built if it is not there.
+/// The simulator's binary: `CUTOVER_TEST_NUMARY`, or the one beside this test's own, which a test of the workspace builds.
 pub fn simulator() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -32,15 +32,9 @@ pub fn simulator() -> &'static Path {
         }
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();
-        let built = Command::new(env!("CARGO"))
-            // As the whole workspace is built: a package alone has other features, and its dependencies would be built once more.
-            .args(["build", "--quiet", "--workspace", "--bins"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env("CARGO_TARGET_DIR", folder.parent().unwrap())
-            .status()
-            .unwrap();
-        assert!(built.success(), "the simulator was not built");
-        folder.join("numary")
+        let path = folder.join("numary");
+        assert!(path.exists(), "{} is not built: run `cargo build --workspace --all-targets`", path.display());
+        path
     })
 }
 

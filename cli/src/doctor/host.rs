@@ -5,6 +5,7 @@ use crate::args::{DEFAULT_COORDINATOR, DoctorArgs};
 use crate::client::Client;
 use crate::trouble::Trouble;
 use cutover_agent::needs::{self, DataPlace};
+use cutover_agent::service::systemd::settings_now;
 use cutover_agent::settings::Settings;
 use cutover_trial_postgres::{Missing, Programs};
 use std::error::Error as _;
@@ -59,7 +60,10 @@ pub(super) struct Silence {
 impl Host {
     /// Reads the settings and asks the coordinator: the one of the settings, unless another one is named.
     pub(super) async fn of(context: &Context, args: &DoctorArgs) -> Self {
-        let settings = args.settings.as_deref().map(|file| Settings::load(file).map_err(|error| error.to_string()));
+        let settings = match args.settings.as_deref() {
+            Some(file) => Some(settings_now(file).await.map_err(|error| error.to_string())),
+            None => None,
+        };
         let mut context = context.clone();
         if let Some(Ok(settings)) = &settings
             && context.global.coordinator.to_string() == DEFAULT_COORDINATOR

@@ -65,6 +65,9 @@ fn each_readable(host: &Host, look: fn(&InstanceSettings) -> Verdict) -> Vec<Ver
 }
 
 fn command(instance: &InstanceSettings, _: &OsStr) -> Verdict {
+    if let Some(why) = &instance.unreadable {
+        return Verdict::missing(format!("{}: {why}", instance.name), "correct `unit`, or mend the unit");
+    }
     match executable(&instance.command) {
         Ok(()) => Verdict::well(format!("{}: {}", instance.name, instance.command.display())),
         Err(why) => Verdict::missing(
