@@ -63,6 +63,11 @@ pub enum LocalCommand {
         /// Which instance.
         instance: InstanceName,
     },
+    /// Take the guard of a unit away, on a host that Cutover leaves; refused while it is fenced.
+    Unguard {
+        /// Which instance.
+        instance: InstanceName,
+    },
     /// Take an upgrade out of Cutover's hands on this host, for good.
     Takeover {
         /// Which upgrade.
@@ -152,6 +157,16 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             service.allow().await?;
             Ok(format!("{instance} may start what lies at {} now\n", service.settings().command.display()))
         }
+        LocalCommand::Unguard { instance } => {
+            let service = service(settings, instance)?;
+            let fence = service.fence().read()?;
+            if fence.standing {
+                let (instance, generation) = (instance.clone(), fence.generation);
+                return Err(ServiceError::Fenced { instance, generation }.into());
+            }
+            service.unguard().await?;
+            Ok(format!("{instance} has no guard any more: any binary is started, by anybody\n"))
+        }
         LocalCommand::Takeover { upgrade, note } => {
             let (mut journal, entries) = Journal::beside(&journal_file(&settings.state)).await?;
             let kept = folders(&settings.recovery()).into_keys();
@@ -235,11 +250,13 @@ async fn one_instance(text: &mut String, settings: &Settings, instance: &Instanc
             service.run_state().await
         ),
     );
-    if let Some(closed) = service.running(Role::Closed).await? {
-        line(
+    match service.running(Role::Closed).await {
+        Ok(None) => {}
+        Ok(Some(closed)) => line(
             text,
             format_args!("  a closed copy runs as process {} at {}", closed.pid, closed.address.unwrap_or_default()),
-        );
+        ),
+        Err(error) => line(text, format_args!("  whether a closed copy runs is not known: {error}")),
     }
     line(text, format_args!("  starts {}", leads_to(&instance.command)));
     Ok(())

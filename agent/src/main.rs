@@ -41,6 +41,8 @@ enum Command {
     Guard {
         /// The instance's folder in the agent's state directory.
         folder: PathBuf,
+        /// The unit.
+        unit: String,
     },
     /// A worker process; started by the agent, never by hand.
     #[command(hide = true)]
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
         Command::Work(arguments) => child::main(&arguments),
-        Command::Guard { folder } => match guard_main(&folder) {
+        Command::Guard { folder, unit } => match guard_main(&folder, &unit) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // To the journal of the unit that is refused.

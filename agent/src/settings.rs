@@ -280,11 +280,16 @@ impl Settings {
     }
 
     /// A switch changes what a command's path leads to, so instances of two deployments must not start one path: an upgrade of
-    /// one would have the other start a version that its storage is not ready for.
-    fn check_commands(&self) -> Result<(), String> {
+    /// one would have the other start a version that its storage is not ready for. A unit whose command is no link is switched by
+    /// a drop-in of its own.
+    pub(crate) fn check_commands(&self) -> Result<(), String> {
         let mut owners: BTreeMap<PathBuf, &InstanceSettings> = BTreeMap::new();
         for instance in &self.instances {
             let command = &instance.command;
+            let link = std::fs::symlink_metadata(command).is_ok_and(|data| data.is_symlink());
+            if instance.manager == Manager::Systemd && !link {
+                continue;
+            }
             let folder = command.parent().and_then(|folder| folder.canonicalize().ok());
             let path =
                 folder.zip(command.file_name()).map_or_else(|| command.clone(), |(folder, name)| folder.join(name));

@@ -135,6 +135,8 @@ pub enum Command {
     Guard {
         /// The instance's folder in the agent's state directory.
         folder: std::path::PathBuf,
+        /// The unit.
+        unit: String,
     },
 }
 

@@ -190,6 +190,19 @@ pub fn work(arguments: &cutover_agent::worker::child::Arguments) -> ExitCode {
     cutover_agent::worker::child::main(arguments)
 }
 
+/// What a unit's guard runs before every start of the unit.
+pub fn guard(folder: &Path, unit: &str) -> ExitCode {
+    match cutover_agent::service::systemd::guard_main(folder, unit) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            // To the journal of the unit that is refused.
+            let _ = writeln!(std::io::stderr(), "cutover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Sends what coordinator and agent log to a file, since the terminal is for the operator.
 ///
 /// # Errors

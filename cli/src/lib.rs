@@ -112,9 +112,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         Command::Completions(args) => Ok(commands::shell::completions(screen, &args)),
         Command::Man(args) => commands::shell::man(screen, &args),
         #[cfg(feature = "all-in-one")]
-        Command::Guard { folder } => cutover_agent::service::systemd::guard_main(&folder)
-            .map(|()| Exit::Done)
-            .map_err(|error| Trouble::failed("this unit is not started", error)),
+        Command::Guard { .. } => Err(Trouble::usage("a unit's guard runs this before its start")),
         #[cfg(feature = "all-in-one")]
         Command::Work(_) => Err(Trouble::usage("workers are started by the agent")),
         Command::Plan(args) => commands::plan::plan(&context, args).await,

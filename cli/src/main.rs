@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     if let cutover::args::Command::Work(args) = &line.command {
         return cutover::house::work(args);
     }
+    #[cfg(feature = "all-in-one")]
+    if let cutover::args::Command::Guard { folder, unit } = &line.command {
+        return cutover::house::guard(folder, unit);
+    }
     let screen = Screen::choose(line.global.json);
     let exit = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {

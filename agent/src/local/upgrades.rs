@@ -103,7 +103,10 @@ fn last_of(
     points: &BTreeMap<String, Vec<Manifest>>,
     deployments: &BTreeMap<String, DeploymentName>,
 ) -> Option<String> {
-    let ours = |order: &&cutover_vocabulary::Order| order.deployment == *deployment;
+    // What only looks, or unpacks beside, is no reason to withhold the way back of the one before: a rehearsal for one.
+    let looks =
+        |work: &Work| matches!(work, Work::Inspect | Work::StageRelease { .. } | Work::Rehearse { .. } | Work::Attest);
+    let ours = |order: &&cutover_vocabulary::Order| order.deployment == *deployment && !looks(&order.work);
     let accepted = entries.iter().rev().filter_map(accepted).find(ours).map(|order| order.id.upgrade.to_string());
     let taken_last = || {
         let taken = |manifests: &Vec<Manifest>| manifests.iter().map(|manifest| manifest.point.taken).max();

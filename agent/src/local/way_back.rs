@@ -100,13 +100,17 @@ impl Back<'_> {
             line(text, format_args!("  {agent} fence {}", instance.name));
             let service = Service::new(self.settings, instance, &launcher);
             for role in [Role::Service, Role::Closed] {
-                let Some(running) = service.running(role).await? else { continue };
                 match instance.manager {
                     Manager::Process => {
+                        let Some(running) = service.running(role).await? else { continue };
                         let pid = running.pid;
                         line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
                     }
-                    Manager::Systemd => line(text, format_args!("  systemctl stop {}", unit_of(instance, role))),
+                    // Whether it runs is systemd's to know, which may not answer us now. A copy that is not there is stopped.
+                    Manager::Systemd => {
+                        let or_gone = if role == Role::Closed { " || true" } else { "" };
+                        line(text, format_args!("  systemctl stop {}{or_gone}", unit_of(instance, role)));
+                    }
                 }
             }
         }

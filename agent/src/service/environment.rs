@@ -47,6 +47,12 @@ pub fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretString>, Envi
             return Err(malformed());
         }
         let value = value.trim();
+        // systemd would read on in the next line.
+        let opened =
+            ['"', '\''].iter().any(|quote| value.starts_with(*quote) && (value.len() < 2 || !value.ends_with(*quote)));
+        if value.ends_with('\\') || opened {
+            return Err(malformed());
+        }
         let bare =
             ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value);
         all.insert(key.to_owned(), bare.to_owned().into());

@@ -58,6 +58,8 @@ pub struct Running {
     pub program: Option<PathBuf>,
     /// Where it listens, if the agent chose that.
     pub address: Option<String>,
+    /// Whether its manager is stopping it: it may answer for a while, and is gone then.
+    pub ending: bool,
 }
 
 /// What is to be started.
@@ -111,6 +113,9 @@ pub trait Manage: Send + Sync {
     /// in the middle of something, and a person decides.
     async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError>;
 
+    /// How the service ended that was told to and is down by now, where nobody waited for it until then.
+    async fn ended(&self) -> Result<Stopped, ServiceError>;
+
     /// Why the process of that role ended, in the ledger's own words without secrets, for messages.
     async fn last_words(&self, role: Role) -> String;
 
@@ -126,6 +131,12 @@ pub trait Manage: Send + Sync {
     /// # Errors
     /// When that binary cannot be read.
     async fn allow(&self) -> Result<(), ServiceError>;
+
+    /// Takes the guard away. Nothing to do where there is none.
+    ///
+    /// # Errors
+    /// When its file cannot be removed.
+    async fn unguard(&self) -> Result<(), ServiceError>;
 
     /// Makes `target` the binary that the service starts. Idempotent.
     ///
@@ -213,6 +224,10 @@ impl Service {
     pub async fn stop(&self, role: Role, patience: Elapsed) -> Result<Stopped, ServiceError> {
         self.manager.stop(role, patience).await
     }
+    /// As [`Manage::ended`].
+    pub async fn ended(&self) -> Result<Stopped, ServiceError> {
+        self.manager.ended().await
+    }
     /// As [`Manage::last_words`].
     pub async fn last_words(&self, role: Role) -> String {
         self.manager.last_words(role).await
@@ -224,6 +239,10 @@ impl Service {
     /// As [`Manage::allow`].
     pub async fn allow(&self) -> Result<(), ServiceError> {
         self.manager.allow().await
+    }
+    /// As [`Manage::unguard`].
+    pub async fn unguard(&self) -> Result<(), ServiceError> {
+        self.manager.unguard().await
     }
     /// As [`Manage::switch`].
     pub async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {

@@ -68,6 +68,7 @@ impl Manage for ProcessService {
             start: record.start,
             program: Some(record.program),
             address: record.address,
+            ending: false,
         };
         Ok(self.record(role)?.map(running))
     }
@@ -107,6 +108,11 @@ impl Manage for ProcessService {
             ),
         };
         Err(ServiceError::NotLaunched { instance: self.name().clone(), why })
+    }
+
+    /// Nothing harder than SIGTERM was sent.
+    async fn ended(&self) -> Result<Stopped, ServiceError> {
+        Ok(Stopped::Ended(CleanEnd::Gone))
     }
 
     async fn last_words(&self, role: Role) -> String {
@@ -171,6 +177,10 @@ impl Manage for ProcessService {
     }
 
     async fn allow(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    async fn unguard(&self) -> Result<(), ServiceError> {
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use super::trouble::Trouble;
 use crate::files;
 use crate::machine;
 use crate::service::{Role, Service, Stopped, ports};
+use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
 use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
 use serde::{Deserialize, Serialize};
@@ -41,8 +42,8 @@ struct Stopping {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum End {
-    /// Not seen yet. If it is gone when this is read, an agent was killed before it saw the end; nothing harder than SIGTERM
-    /// was sent.
+    /// Not seen yet. If it is gone when this is read, an agent was killed, or its patience was over, before it saw the end; the
+    /// service's manager tells then.
     NotSeen,
     /// Well.
     Clean(CleanEnd),
@@ -78,7 +79,13 @@ pub(super) async fn drain(
         let mut stopping =
             Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
         files::write_json(&note(service, STOPPING), &stopping)?;
-        stopping.end = stop_it(service, order, patience).await?;
+        let stopped = service.stop(Role::Service, patience).await?;
+        stopping.end = end(service, order, stopped, patience).await?;
+        files::write_json(&note(service, STOPPING), &stopping)?;
+    } else if let Some(mut stopping) = stopping(service, fence.generation)?
+        && stopping.end == End::NotSeen
+    {
+        stopping.end = end(service, order, service.ended().await?, patience).await?;
         files::write_json(&note(service, STOPPING), &stopping)?;
     }
     if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) = stopping(service, fence.generation)?
@@ -143,9 +150,10 @@ async fn wait_until_idle(
     }
 }
 
-async fn stop_it(service: &Service, order: &Order, patience: Elapsed) -> Result<End, Trouble> {
+/// What a stop comes to.
+async fn end(service: &Service, order: &Order, stopped: Stopped, patience: Elapsed) -> Result<End, Trouble> {
     let name = service.name();
-    match service.stop(Role::Service, patience).await? {
+    match stopped {
         Stopped::NotRunning => Ok(End::Before),
         Stopped::Ended(end) => Ok(End::Clean(end)),
         Stopped::Badly(how) => {
@@ -158,7 +166,16 @@ async fn stop_it(service: &Service, order: &Order, patience: Elapsed) -> Result<
         }
         Stopped::StillRunning { pid } => Err(Trouble::new(
             FailureKind::StillRuns,
-            format!("instance {name} (process {pid}) will not stop: SIGTERM had no effect within {patience}, and nothing harder was sent"),
+            match service.settings().manager {
+                Manager::Process => format!(
+                    "instance {name} (process {pid}) will not stop: SIGTERM had no effect within {patience}, and nothing harder \
+                     was sent"
+                ),
+                Manager::Systemd => format!(
+                    "instance {name} (process {pid}) will not stop within {patience}; systemd goes on stopping it, and kills it \
+                     once the TimeoutStopSec of its unit is over"
+                ),
+            },
             "find out what it is doing; a kill may cut a write that a client waits for",
         )
         .effect(Effect::Unknown)),
@@ -199,7 +216,10 @@ async fn prove(
         tokio::time::sleep(LOOKING).await;
     }
     let ended = match stopping(service, fence.generation)?.map(|stopping| stopping.end) {
-        Some(End::NotSeen) => Some(CleanEnd::Gone),
+        Some(End::NotSeen) => match service.ended().await? {
+            Stopped::Ended(end) => Some(end),
+            Stopped::NotRunning | Stopped::Badly(_) | Stopped::StillRunning { .. } => None,
+        },
         Some(End::Clean(end)) => Some(end),
         Some(End::Before | End::Badly { .. }) | None => None,
     };

@@ -10,7 +10,7 @@ use super::site::{Site, address, end_closed_copy, own_folder, wait_for_answer};
 use super::trouble::Trouble;
 use crate::machine;
 use crate::service::Role;
-use cutover_vocabulary::outcome::{Effect, Evidence};
+use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::{Order, Version};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,15 @@ pub(super) async fn open(
     let address = address(service)?;
     own_folder(service)?;
     end_closed_copy(service).await?;
-    if service.running(Role::Service).await?.is_none() {
+    let running = service.running(Role::Service).await?;
+    if running.as_ref().is_some_and(|running| running.ending) {
+        return Err(Trouble::new(
+            FailureKind::StillRuns,
+            format!("instance {} is still being stopped; what answers now is gone soon", service.name()),
+            "wait until it is down, then try again",
+        ));
+    }
+    if running.is_none() {
         match site.version_on_disk(&settings.command).await {
             Some(found) if found == *version => {}
             Some(found) => {

@@ -97,7 +97,7 @@ async fn own_processes(services: &[&Service]) -> Vec<u32> {
 fn refuse_shared(site: &Site, ask: &SurveyAsk, place: &Place) -> Result<(), Trouble> {
     let others = site.services().map(Service::settings).filter(|other| other.deployment != ask.deployment);
     let mut sharing = others
-        .filter(|other| place::of(&other).is_ok_and(|theirs| theirs.storage.identity() == place.storage.identity()));
+        .filter(|other| place::of(other).is_ok_and(|theirs| theirs.storage.identity() == place.storage.identity()));
     match sharing.next() {
         None => Ok(()),
         Some(other) => Err(Trouble::refused(

@@ -74,6 +74,13 @@ pub async fn rehearse(context: &Context, args: PlanArgs) -> Result<Exit, Trouble
     let client = context.client().await?;
     let how = How { rehearse_only: true, ..args.how.how() };
     let plan = client.plan(&args.deployment, &args.to, &how).await?;
+    if !plan.binding.only_rehearses() {
+        // One of an older version passes over a wish that it does not know.
+        return Err(Trouble::plain(
+            "this coordinator cannot only rehearse: it planned the whole upgrade. Nothing was started; install this program's \
+             version of cutover-coordinator first",
+        ));
+    }
     let blocked = Exit::of_plan(&plan) == Exit::Blocked;
     plans::show(context, &plan, blocked.then_some(&context.next), Rows::Listed)?;
     match Exit::of_plan(&plan) {

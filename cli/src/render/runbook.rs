@@ -71,15 +71,22 @@ impl Book {
     fn fenced(&self, instance: &InstanceStatus) -> bool {
         match self.seen.get(&instance.name) {
             Some(report) => report.fenced,
-            None => instance.down.is_some() && instance.up.is_none(),
+            None => instance.down.is_some() || instance.stopping.is_some(),
         }
     }
+    /// Whether this upgrade has stopped it, may have, or has moved it to the target.
+    fn touched(&self, instance: &InstanceStatus) -> bool {
+        let moved = instance.up.as_ref().is_some_and(|(_, version)| *version == self.status.target);
+        moved || instance.down.is_some() || instance.stopping.is_some() || self.fenced(instance)
+    }
     fn way(&self) -> Way {
-        let touched = |instance: &InstanceStatus| instance.down.is_some() || self.fenced(instance);
+        let touched = |instance: &InstanceStatus| self.touched(instance);
         if self.status.state.ended() {
             Way::Ended
-        } else if self.rolls() {
+        } else if self.rolls() && self.status.instances.iter().any(touched) {
             Way::Rolling
+        } else if self.rolls() {
+            Way::Untouched
         } else if self.crossed(Border::OpenAuthorised) {
             Way::Opened
         } else if self.points().next().is_some() {
@@ -193,7 +200,7 @@ fn with_cutover(page: &mut Page, book: &Book, next: &Next) {
     page.heading("3. Going back as long as the coordinator runs");
     page.entry(2, 6, "Now", &book.back.meaning);
     if book.back.allowed {
-        let migrated = book.crossed(Border::MigrateAuthorised);
+        let migrated = book.crossed(Border::MigrateAuthorised) || book.crossed(Border::OpenAuthorised);
         page.command(4, &if migrated { next.rollback(&book.status.id) } else { next.abort(&book.status.id) });
         page.paragraph(2, "It proves each step. Part 4 does not: it is for when this cannot be done.");
     }
@@ -214,8 +221,14 @@ fn by_hand(page: &mut Page, book: &Book, next: &Next) {
             );
         }
         Way::Untouched => {
-            page.paragraph(2, "No instance was stopped and no data was touched. On one host of part 1:");
+            page.paragraph(2, "No instance had been stopped when this was printed. On every host of part 1:");
             page.command(4, &format!("cutover-agent local takeover {id} --note 'WHY'"));
+            page.command(4, &format!("cutover-agent local status {id}"));
+            page.paragraph(
+                2,
+                "If any host then shows FENCED, or recovery points, this page is too old: go on by what the hosts print, the \
+                 one with the recovery points first, and by docs/recovery.md.",
+            );
         }
         Way::Start | Way::Restore | Way::Rolling => steps(page, book, way),
     }
@@ -232,7 +245,11 @@ fn steps(page: &mut Page, book: &Book, way: Way) {
                 "Nothing is restored: clients have written since the recovery points were taken. The former version is started \
                  on the storage as it is, one host after the other."
             }
-            Way::Start => "No data was touched: the former version is started again.",
+            Way::Start => {
+                "No data had been touched when this was printed. Should it have gone on since, the runner's own script restores \
+                 what it keeps, before any other host starts the former version. In this order, each script to its end before \
+                 the next; if one fails, stop and read docs/recovery.md."
+            }
             Way::Untouched | Way::Restore | Way::Opened | Way::Ended => {
                 "Each host prints its own commands, by what lies there. Read them before you run them. In this order, each \
                  script to its end before the next; if one fails, stop and read docs/recovery.md."
@@ -244,7 +261,18 @@ fn steps(page: &mut Page, book: &Book, way: Way) {
         "Where an agent's settings are not /etc/cutover/agent.toml: `export CUTOVER_AGENT_SETTINGS=FILE` first.",
     );
     let agents = book.agents();
-    let keeps = |agent: &AgentName| way == Way::Restore && *agent == book.runner;
+    // Whatever this page knows of, the runner runs all of what its host prints: it may have migrated since.
+    let keeps = |agent: &AgentName| way != Way::Rolling && *agent == book.runner;
+    if way != Way::Rolling {
+        page.paragraph(
+            2,
+            format_args!(
+                "Not once clients were let in on {}: a restore would lose what they wrote. That is so where `local status` of any \
+                 host shows an order `…/open/…`.",
+                book.status.target
+            ),
+        );
+    }
     let mut number = 0;
     let mut step = |page: &mut Page, agent: &AgentName, commands: &[String]| {
         number += 1;
@@ -256,8 +284,8 @@ fn steps(page: &mut Page, book: &Book, way: Way) {
     let first = [status.clone(), FIRST.to_owned(), "sh -e first.sh".to_owned()];
     let second = [SECOND.to_owned(), "sh -e second.sh".to_owned()];
     if way == Way::Rolling {
-        let moved = |instances: &[&InstanceStatus]| instances.iter().any(|it| it.down.is_some());
-        for (agent, instances) in agents.iter().filter(|(_, instances)| moved(instances)) {
+        let touched = |instances: &[&InstanceStatus]| instances.iter().any(|it| book.touched(it));
+        for (agent, instances) in agents.iter().filter(|(_, instances)| touched(instances)) {
             step(page, agent, &[&first[..], &second].concat());
             let names: Vec<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
             page.paragraph(4, format_args!("and see that clients reach {} again", names.join(", ")));
@@ -316,7 +344,12 @@ fn losses(page: &mut Page, book: &Book, next: &Next) {
 
     page.heading("6. If the host of the runner is lost");
     page.paragraph(2, runner_lost(book));
-    if !book.crossed(Border::MigrateAuthorised) && !status.state.ended() {
+    let elsewhere = status.instances.iter().any(|instance| instance.agent != book.runner);
+    let database = match book.storage {
+        StorageIdentity::Postgres { .. } => true,
+        StorageIdentity::Sqlite { .. } => false,
+    };
+    if database && elsewhere && !book.crossed(Border::MigrateAuthorised) && !status.state.ended() {
         for instance in status.instances.iter().filter(|instance| instance.agent == book.runner) {
             page.command(4, &next.excuse(&status.deployment, &instance.name));
         }
@@ -357,6 +390,8 @@ fn runner_lost(book: &Book) -> &'static str {
         "The ledgers lie there too: bring its disk back, or your own backup. The upgrade cannot go on elsewhere."
     } else if book.status.state.ended() {
         "The upgrade has ended; its recovery points are lost with the host."
+    } else if book.status.instances.iter().all(|instance| instance.agent == book.runner) {
+        "It is the only host of this upgrade: bring it back, with its `state` folder everything goes on."
     } else if book.crossed(Border::MigrateAuthorised) && book.rolls() {
         "Nothing is restored from its recovery points, so nothing depends on them. Go back by part 4 on the other hosts, or wait \
          for the host."
@@ -397,6 +432,34 @@ mod tests {
         assert!(text.contains("Do not: clients were let in") && !text.contains("way-back.sh"), "{text}");
         let text = page(&book(sample::completed()), &Next::at(None));
         assert!(text.contains("The upgrade has ended") && !text.contains("way-back.sh"), "{text}");
+    }
+
+    #[test]
+    fn the_runner_restores_what_it_keeps_even_where_the_page_is_older_than_that() {
+        let mut status = sample::held();
+        status.strategy = Strategy::Downtime;
+        status.borders.clear();
+        status.system = None;
+        for ledger in &mut status.ledgers {
+            ledger.point = None;
+        }
+        status.instances[0].down = Some(status.started.0);
+        let text = page(&book(status), &Next::at(None));
+        assert!(text.contains("way-back.sh") && text.contains("Not once clients were let in"), "{text}");
+    }
+
+    #[test]
+    fn a_canary_that_serves_on_the_target_is_in_the_way_back_of_a_roll() {
+        let mut status = sample::held();
+        status.strategy = Strategy::Rolling;
+        for instance in &mut status.instances {
+            (instance.down, instance.up, instance.stopping) = (None, None, None);
+        }
+        let none = page(&book(status.clone()), &Next::at(None));
+        assert!(none.contains("No instance had been stopped") && !none.contains("Step 1"), "{none}");
+        status.instances[0].up = Some((status.started.0, status.target.clone()));
+        let text = page(&book(status), &Next::at(None));
+        assert!(text.contains("Step 1") && !text.contains("Step 2"), "{text}");
     }
 
     #[test]

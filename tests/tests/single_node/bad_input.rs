@@ -367,9 +367,10 @@ fn a_database_file_that_is_damaged_or_empty_blocks_until_it_is_gone() {
 fn with_second(text: &str, house: &House, deployment: &str) -> String {
     let root = house.dir().display();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::copy(house.dir().join("numary"), house.dir().join("numary-b")).unwrap();
     format!(
         "{text}\n[[instance]]\nname = \"ledger-b\"\ndeployment = \"{deployment}\"\nmanager = \"process\"\n\
-         command = \"{root}/numary\"\nargs = [\"server\", \"start\"]\nhome = \"{root}/home\"\n\
+         command = \"{root}/numary-b\"\nargs = [\"server\", \"start\"]\nhome = \"{root}/home\"\n\
          env = {{ NUMARY_STORAGE_DIR = \"{root}/data\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"127.0.0.1:{port}\" }}\n"
     )
 }

@@ -7,14 +7,21 @@ use cutover_test_hosts::Lab;
 use cutover_tests::checks::{check_facts, until_phase};
 use cutover_tests::clients::{check_exactly_once, version};
 use cutover_tests::house::LEDGERS;
+use cutover_tests::until;
 use cutover_vocabulary::Phase;
+use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::status::State;
 use node::{Node, UNIT};
+use std::time::Duration;
 
 #[test]
 fn a_unit_is_upgraded_where_it_lies_and_every_write_is_there_once() {
     Lab::run(|lab| {
         let node = Node::new(lab, "1.3.1", "1.4.6");
+        // As `systemctl edit` leaves it.
+        let edited = "[Service]\nExecStart=\nExecStart=/usr/local/bin/numary server start\n";
+        node.host.put("/etc/systemd/system/numary.service.d/override.conf", edited, 0o644);
+        node.host.run(&["systemctl", "daemon-reload"]);
         let writer = node.writer();
         let upgrade = node.begin();
         node.until_state(&upgrade, State::Completed);
@@ -61,6 +68,31 @@ fn a_fenced_unit_is_started_by_nobody_and_not_by_a_reboot() {
 }
 
 #[test]
+fn a_unit_that_systemd_kills_at_its_stop_does_not_pass_as_drained_not_even_later() {
+    Lab::run(|lab| {
+        let node = Node::with(lab, "1.3.1", "1.4.6", "TimeoutStopSec=4", "drain_seconds = 1");
+        node.host.put("/var/lib/numary/.numary-sim.env", "1.3.1:NUMARY_SIM_IGNORE_SIGTERM=1\n", 0o644);
+        node.host.run(&["systemctl", "restart", UNIT]);
+        until("it serves again", Duration::from_secs(30), || version(node.address));
+        let upgrade = node.begin();
+        let held = node.until_state(&upgrade, State::Held);
+        assert!(format!("{:?}", held.holds[0].reason).contains("will not stop"), "{:#?}", held.holds);
+        // Nobody waits any more when systemd loses its patience.
+        let host = &node.host;
+        until("systemd kills it", Duration::from_secs(30), || {
+            let state = host.exec(&["systemctl", "is-failed", UNIT]);
+            state.status.success().then_some(())
+        });
+        node.voice.decide(&upgrade, held.holds[0].id.0, Choice::Retry).unwrap();
+        let again = until("it holds once more", Duration::from_secs(30), || {
+            let status = node.voice.status(&upgrade).ok()?;
+            (status.state == State::Held && status.holds[0].id != held.holds[0].id).then_some(status)
+        });
+        assert!(format!("{:?}", again.holds[0].reason).contains("systemd killed it"), "{:#?}", again.holds);
+    });
+}
+
+#[test]
 fn another_binary_in_the_units_place_is_not_started() {
     Lab::run(|lab| {
         let node = Node::new(lab, "1.3.1", "1.4.6");
@@ -70,7 +102,13 @@ fn another_binary_in_the_units_place_is_not_started() {
         host.run(&["cp", "/usr/local/bin/numary", "/opt/cutover/releases/1.4.6/numary.new"]);
         host.run(&["mv", "/opt/cutover/releases/1.4.6/numary.new", "/opt/cutover/releases/1.4.6/numary"]);
         assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
-        let said = host.run(&["journalctl", "--no-pager", "--output=cat", "-u", UNIT]);
-        assert!(said.contains("was replaced since Cutover last switched it"), "{said}");
+        let said = || host.run(&["journalctl", "--no-pager", "--output=cat", "-u", UNIT]);
+        assert!(said().contains("was replaced since Cutover last switched it"), "{}", said());
+
+        // And not the former one in its own place, whoever takes our drop-in away.
+        host.run(&["rm", "/etc/systemd/system/numary.service.d/zzz-cutover-release.conf"]);
+        host.run(&["systemctl", "daemon-reload"]);
+        assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
+        assert!(said().contains("it would start /usr/local/bin/numary"), "{}", said());
     });
 }

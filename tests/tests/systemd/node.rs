@@ -39,6 +39,11 @@ pub struct Node {
 impl Node {
     /// A host where `from` runs, and `to` lies ready to be upgraded to.
     pub fn new(lab: &Lab, from: &'static str, to: &'static str) -> Self {
+        Self::with(lab, from, to, "", "")
+    }
+
+    /// The same with more lines for the unit's `[Service]`, and the coordinator's `[limits]`.
+    pub fn with(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str) -> Self {
         for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
             lab.install(&program(name), &format!("/usr/bin/{name}"));
         }
@@ -53,9 +58,9 @@ impl Node {
         host.put("/etc/numary/numary.env", "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\n", 0o600);
         host.put(
             &format!("/etc/systemd/system/{UNIT}"),
-            "[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
+            format!("[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\n{unit}\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
              EnvironmentFile=/etc/numary/numary.env\nExecStart=/usr/local/bin/numary server start\nRestart=on-failure\n\
-             [Install]\nWantedBy=multi-user.target\n",
+             [Install]\nWantedBy=multi-user.target\n"),
             0o644,
         );
         let packed = releases(to).join(format!("v{to}"));
@@ -63,7 +68,7 @@ impl Node {
             let name = file.file_name().to_string_lossy().into_owned();
             host.copy_in(&file.path(), &format!("/srv/numary-releases/v{to}/{name}"));
         }
-        install_cutover(&host);
+        install_cutover(&host, limits);
         host.run(&["systemctl", "daemon-reload"]);
         host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
         let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
@@ -128,7 +133,7 @@ impl Node {
     }
 }
 
-fn install_cutover(host: &Host) {
+fn install_cutover(host: &Host, limits: &str) {
     host.put(
         "/etc/systemd/system/cutover-agent.service",
         include_str!("../../../deploy/systemd/cutover-agent.service"),
@@ -148,7 +153,7 @@ fn install_cutover(host: &Host) {
     host.put(
         "/etc/cutover/coordinator.toml",
         format!(
-            "name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n"
+            "name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n[limits]\n{limits}\n"
         ),
         0o600,
     );

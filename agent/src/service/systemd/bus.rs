@@ -86,6 +86,12 @@ pub(super) trait Service {
     #[zbus(property)]
     fn user(&self) -> zbus::Result<String>;
     #[zbus(property)]
+    fn group(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn supplementary_groups(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn dynamic_user(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
     fn working_directory(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn root_directory(&self) -> zbus::Result<String>;
@@ -105,7 +111,8 @@ impl Bus {
             plain_manager(&connection).await?.subscribe().await?;
             Ok(connection)
         };
-        CONNECTION.get_or_try_init(connect).await
+        let silent = |_| zbus::Error::Failure(format!("the system bus gave no answer within {} s", WITHIN.as_secs()));
+        CONNECTION.get_or_try_init(|| async { tokio::time::timeout(WITHIN, connect()).await.map_err(silent)? }).await
     }
 
     /// The manager itself.

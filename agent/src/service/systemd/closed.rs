@@ -28,10 +28,14 @@ pub(super) async fn put(unit: &str, program: &Path, extra: &[String]) -> Result<
     let drop_ins = general.drop_in_paths().await.map_err(failed)?;
     let ours = [guard::path(unit), release::path(unit)];
     let fragment = general.fragment_path().await.map_err(failed)?;
-    for file in std::iter::once(fragment).chain(drop_ins).filter(|file| !ours.iter().any(|own| own == Path::new(file)))
-    {
-        let content = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
-        text += &format!("\n# {file}\n{content}\n");
+    for file in std::iter::once(fragment).chain(drop_ins).map(PathBuf::from) {
+        // What is there for every service holds for the copy by itself.
+        if ours.contains(&file) || file.parent().is_some_and(|folder| folder.ends_with("service.d")) {
+            continue;
+        }
+        let content =
+            std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        text += &format!("\n# {}\n{content}\n", file.display());
     }
     let commands = service.exec_start_ex().await.map_err(failed)?;
     let [(_, argv, flags, ..)] = &commands[..] else {
@@ -45,6 +49,33 @@ pub(super) async fn put(unit: &str, program: &Path, extra: &[String]) -> Result<
     );
     write(&path(unit), &text).map_err(|error| error.to_string())?;
     reload().await
+}
+
+/// Changes a drop-in of a unit and has systemd read it. Half done, the unit's own folder says that systemd is to read its files
+/// again, and [`reload_if_due`] sees to it.
+pub(super) async fn change(instance_dir: &Path, drop_in: &Path, text: Option<&str>) -> Result<(), String> {
+    let words = |error: files::FileError| error.to_string();
+    files::folder(instance_dir).map_err(words)?;
+    files::write(&due(instance_dir), b"").map_err(words)?;
+    match text {
+        Some(text) => write(drop_in, text).map_err(words)?,
+        None => files::remove(drop_in).map_err(words)?,
+    }
+    reload_if_due(instance_dir).await
+}
+
+/// Has systemd read its files again where a change of ours was cut short.
+pub(super) async fn reload_if_due(instance_dir: &Path) -> Result<(), String> {
+    let due = due(instance_dir);
+    if !due.exists() {
+        return Ok(());
+    }
+    reload().await?;
+    files::remove(&due).map_err(|error| error.to_string())
+}
+
+fn due(instance_dir: &Path) -> PathBuf {
+    instance_dir.join("reload-due")
 }
 
 /// Removes the copy, if there is one, and has systemd forget it.

@@ -8,7 +8,7 @@
 //! * `ExecStartPre=+` compares the binary with the allowed one, as root whatever the unit's own user is.
 
 use super::bus::Bus;
-use super::closed::{line, reload, write};
+use super::closed::{change, line};
 use crate::files::{self, FileError};
 use crate::release::stage::digest_of;
 use crate::service::fence::FenceFile;
@@ -50,11 +50,16 @@ pub(super) fn allow(instance_dir: &Path, command: &Path) -> Result<(), FileError
 /// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds.
 pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, command: &Path) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
-    if !allowed(instance_dir).exists() {
-        allow(instance_dir, command).map_err(words)?;
+    match files::read_json::<Allowed>(&allowed(instance_dir)).map_err(words)? {
+        None => allow(instance_dir, command).map_err(words)?,
+        Some(allowed) if allowed.command == command => {}
+        Some(allowed) => {
+            return Err(NotAllowed::OtherCommand { starts: command.into(), wanted: allowed.command }.to_string());
+        }
     }
     let marker = FenceFile::of(instance_dir).marker();
-    let check = line("+", &agent.path, ["guard".to_owned(), instance_dir.to_string_lossy().into_owned()]);
+    let check = ["guard".to_owned(), instance_dir.to_string_lossy().into_owned(), unit.to_owned()];
+    let check = line("+", &agent.path, check);
     let text = format!(
         "# By Cutover: keeps this unit down during an upgrade, and from starting another binary than the allowed one.\n\
          # `cutover-agent local status` tells why it is fenced; `cutover-agent local unfence` lifts it.\n\
@@ -64,8 +69,7 @@ pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, comman
     );
     let path = path(unit);
     if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-        write(&path, &text).map_err(words)?;
-        reload().await?;
+        change(instance_dir, &path, Some(&text)).await?;
     }
     let failed = |error: zbus::Error| format!("systemd does not tell whether its guard holds: {error}");
     let (general, service) = Bus.unit(unit).await.map_err(failed)?;
@@ -91,6 +95,11 @@ pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, comman
     Ok(())
 }
 
+/// Takes the guard away: for a host that Cutover leaves.
+pub(super) async fn take(unit: &str, instance_dir: &Path) -> Result<(), String> {
+    change(instance_dir, &path(unit), None).await
+}
+
 /// Why a unit may not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAllowed {
@@ -107,17 +116,52 @@ pub enum NotAllowed {
         /// What may.
         wanted: Digest,
     },
+    /// Another path than the allowed one.
+    #[error(
+        "it would start {}, allowed is {}: a file of the unit was changed since Cutover last switched it. Undo that, or accept it \
+         with `cutover-agent local allow`", starts.display(), wanted.display()
+    )]
+    OtherCommand {
+        /// What would start.
+        starts: PathBuf,
+        /// What may.
+        wanted: PathBuf,
+    },
+    /// systemd does not say what would start: not known is not allowed.
+    #[error("systemd does not tell what unit {unit} would start: {why}")]
+    Silent {
+        /// Which unit.
+        unit: String,
+        /// Why not.
+        why: String,
+    },
     /// It cannot be told.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// What the guard runs before a unit starts: compares the binary with the allowed one. Where none was named yet, any is.
+/// What the guard runs before a unit starts: compares what it would start with what it may. Where nothing was named yet, all is.
 ///
 /// # Errors
 /// [`NotAllowed`].
-pub fn main(instance_dir: &Path) -> Result<(), NotAllowed> {
+pub fn main(instance_dir: &Path, unit: &str) -> Result<(), NotAllowed> {
+    let silent = |why: String| NotAllowed::Silent { unit: unit.to_owned(), why };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let starts = runtime.map_err(|error| silent(error.to_string()))?.block_on(starts(unit)).map_err(silent)?;
+    check(instance_dir, &starts)
+}
+
+async fn starts(unit: &str) -> Result<PathBuf, String> {
+    let (_, service) = Bus.unit(unit).await.map_err(|error| error.to_string())?;
+    let commands = service.exec_start_ex().await.map_err(|error| error.to_string())?;
+    commands.first().map(|(path, ..)| PathBuf::from(path)).ok_or_else(|| "it has no command".to_owned())
+}
+
+fn check(instance_dir: &Path, starts: &Path) -> Result<(), NotAllowed> {
     let Some(Allowed { command, binary }) = files::read_json(&allowed(instance_dir))? else { return Ok(()) };
+    if command != starts {
+        return Err(NotAllowed::OtherCommand { starts: starts.to_owned(), wanted: command });
+    }
     let found = digest_of(&command)?;
     if found == binary { Ok(()) } else { Err(NotAllowed::Other { command, found, wanted: binary }) }
 }
@@ -131,11 +175,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let command = dir.path().join("numary");
         std::fs::write(&command, "1.4.6").unwrap();
-        main(dir.path()).unwrap();
+        check(dir.path(), &command).unwrap();
         allow(dir.path(), &command).unwrap();
-        main(dir.path()).unwrap();
+        check(dir.path(), &command).unwrap();
+        let elsewhere = check(dir.path(), Path::new("/usr/bin/numary")).unwrap_err().to_string();
+        assert!(elsewhere.contains("it would start /usr/bin/numary"), "{elsewhere}");
         std::fs::write(&command, "1.3.1").unwrap();
-        let refused = main(dir.path()).unwrap_err().to_string();
+        let refused = check(dir.path(), &command).unwrap_err().to_string();
         assert!(refused.contains("was replaced") && refused.contains(&command.display().to_string()), "{refused}");
     }
 }

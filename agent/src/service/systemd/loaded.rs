@@ -4,7 +4,7 @@ use super::bus::{Bus, ExecEx};
 use super::words::expand;
 use crate::service::environment::read_env_file;
 use crate::settings::{Account, InstanceSettings};
-use nix::unistd::User;
+use nix::unistd::{Group, User};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,18 @@ pub(super) async fn settings(own: &InstanceSettings, unit: &str) -> Result<Insta
     if !matches!(root.as_str(), "" | "/") {
         return Err(format!("it runs below RootDirectory={root}, which Cutover cannot look into yet"));
     }
+    if service.dynamic_user().await.map_err(failed)? {
+        return Err("it has DynamicUser=yes, and its user is gone once it is down; give it a fixed User=".to_owned());
+    }
+    let groups = service.supplementary_groups().await.map_err(failed)?;
+    if !groups.is_empty() {
+        return Err(format!(
+            "it has SupplementaryGroups={}, which commands that migrate would run without; give its User= what it needs itself",
+            groups.join(" ")
+        ));
+    }
     let found = Found {
+        group: service.group().await.map_err(failed)?,
         commands: service.exec_start_ex().await.map_err(failed)?,
         inherited: Bus.manager().await.map_err(failed)?.environment().await.map_err(failed)?,
         variables: service.variables().await.map_err(failed)?,
@@ -54,6 +65,7 @@ pub(super) async fn settings(own: &InstanceSettings, unit: &str) -> Result<Insta
 
 /// What of a unit matters here.
 struct Found {
+    group: String,
     commands: Vec<ExecEx>,
     inherited: Vec<String>,
     variables: Vec<String>,
@@ -72,6 +84,7 @@ impl Found {
             ));
         };
         let user = self.user()?;
+        let group = self.group()?;
         let environment = self.environment(user.as_ref())?;
         // With `:` before the command systemd replaces no variables in it.
         let literal = flags.iter().any(|flag| flag == "no-env-expand");
@@ -94,8 +107,11 @@ impl Found {
             env_file: None,
             home: Some(home),
             working_directory: Some(working_directory),
-            account: user.as_ref().map(|user| Account { user: user.uid.as_raw(), group: user.gid.as_raw() }),
+            account: user
+                .as_ref()
+                .map(|user| Account { user: user.uid.as_raw(), group: group.unwrap_or(user.gid.as_raw()) }),
             user: user.map(|user| user.name),
+            unreadable: None,
             ..own.clone()
         })
     }
@@ -116,6 +132,21 @@ impl Found {
         }
     }
 
+    /// Its own group; none where it is its user's.
+    fn group(&self) -> Result<Option<u32>, String> {
+        if self.group.is_empty() {
+            return Ok(None);
+        }
+        if let Ok(number) = self.group.parse() {
+            return Ok(Some(number));
+        }
+        match Group::from_name(&self.group) {
+            Ok(Some(group)) => Ok(Some(group.gid.as_raw())),
+            Ok(None) => Err(format!("its Group={} is not known on this host", self.group)),
+            Err(error) => Err(format!("its Group={} cannot be looked up: {error}", self.group)),
+        }
+    }
+
     /// In systemd's order, the later wins (man systemd.exec, "Environment variables in spawned processes").
     fn environment(&self, user: Option<&User>) -> Result<BTreeMap<String, SecretString>, String> {
         let pairs = |list: &[String]| -> Vec<(String, SecretString)> {
@@ -132,6 +163,11 @@ impl Found {
         }
         all.extend(pairs(&self.variables));
         for (path, optional) in &self.files {
+            if path.contains(['*', '?', '[']) {
+                return Err(format!(
+                    "its EnvironmentFile={path} is a pattern, and which files it means may change; name each file"
+                ));
+            }
             let path = Path::new(path);
             if *optional && !path.exists() {
                 continue;

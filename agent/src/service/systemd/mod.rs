@@ -55,6 +55,11 @@ pub async fn settings_now(path: &Path) -> Result<Settings, SettingsError> {
             Err(why) => instance.unreadable = Some(format!("unit {}: {why}", instance.unit_name())),
         }
     }
+    // Only now it is known what units start. Nobody else's work, and no break-glass, stops for it.
+    if let Err(what) = settings.check_commands() {
+        let units = settings.instances.iter_mut().filter(|instance| instance.manager == Manager::Systemd);
+        units.for_each(|instance| _ = instance.unreadable.get_or_insert_with(|| what.clone()));
+    }
     Ok(settings)
 }
 
@@ -91,6 +96,11 @@ impl SystemdUnit {
         let (instance, unit, doing) = (self.own.name.clone(), self.name().to_owned(), doing.to_owned());
         move |error| ServiceError::Unit { instance, unit, why: format!("systemd does not {doing}: {error}") }
     }
+    /// What systemd has loaded, with every change of ours.
+    async fn now(&self) -> Result<InstanceSettings, String> {
+        closed::reload_if_due(&self.dir).await?;
+        loaded::settings(&self.own, self.name()).await
+    }
     fn closed_note(&self) -> PathBuf {
         self.dir.join("closed-unit.json")
     }
@@ -110,7 +120,7 @@ impl SystemdUnit {
     }
 
     /// How the unit's last run ended, once it is down.
-    async fn ended(&self, unit: &str) -> Result<Stopped, zbus::Error> {
+    async fn end_of(&self, unit: &str) -> Result<Stopped, zbus::Error> {
         let (_, service) = Bus.unit(unit).await?;
         let (result, code, status) =
             (service.result().await?, service.exec_main_code().await?, service.exec_main_status().await?);
@@ -129,7 +139,7 @@ impl SystemdUnit {
 #[async_trait]
 impl Manage for SystemdUnit {
     async fn settings(&self) -> Result<InstanceSettings, ServiceError> {
-        loaded::settings(&self.own, self.name()).await.map_err(|why| self.wrong(why))
+        self.now().await.map_err(|why| self.wrong(why))
     }
 
     async fn running(&self, role: Role) -> Result<Option<Running>, ServiceError> {
@@ -152,12 +162,17 @@ impl Manage for SystemdUnit {
             Role::Closed => files::read_json::<Closed>(&self.closed_note())?,
         };
         let (program, address) = closed.map(|closed| (closed.program, closed.address)).unzip();
-        Ok(Some(Running { pid, start, program, address: address.flatten() }))
+        let ending = state == "deactivating";
+        Ok(Some(Running { pid, start, program, address: address.flatten(), ending }))
     }
 
     async fn start(&self, start: Start) -> Result<(), ServiceError> {
-        if self.running(start.role).await?.is_some() {
-            return Ok(());
+        match self.running(start.role).await? {
+            None => {}
+            Some(running) if running.ending => {
+                return Err(self.wrong("systemd is still stopping it; wait until it is down".to_owned()));
+            }
+            Some(_) => return Ok(()),
         }
         let name = self.unit_of(start.role);
         match start.role {
@@ -205,11 +220,16 @@ impl Manage for SystemdUnit {
         if let Some(still) = self.running(role).await? {
             return Ok(Stopped::StillRunning { pid: if still.pid == 0 { running.pid } else { still.pid } });
         }
-        let ended = self.ended(&name).await.map_err(self.bus_error("tell how it ended"))?;
+        let ended = self.end_of(&name).await.map_err(self.bus_error("tell how it ended"))?;
         if role == Role::Closed {
             closed::take(self.name()).await.map_err(|why| self.wrong(why))?;
         }
         Ok(ended)
+    }
+
+    /// systemd may have killed it meanwhile.
+    async fn ended(&self) -> Result<Stopped, ServiceError> {
+        self.end_of(self.name()).await.map_err(self.bus_error("tell how it ended"))
     }
 
     /// Its last run's lines in the journal. `journalctl` is the only reader of that which its authors promise to keep.
@@ -243,6 +263,10 @@ impl Manage for SystemdUnit {
     async fn allow(&self) -> Result<(), ServiceError> {
         let now = self.settings().await?;
         Ok(guard::allow(&self.dir, &now.command)?)
+    }
+
+    async fn unguard(&self) -> Result<(), ServiceError> {
+        guard::take(self.name(), &self.dir).await.map_err(|why| self.wrong(why))
     }
 
     async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {

@@ -2,9 +2,8 @@
 //! it may belong to a package, and a drop-in has the unit start the release instead, with the unit's own arguments.
 
 use super::bus::Bus;
-use super::closed::{line, reload, write};
-use super::{SystemdUnit, guard, loaded};
-use crate::files;
+use super::closed::{change, line};
+use super::{SystemdUnit, guard};
 use crate::release::ReleaseError;
 use crate::release::stage::digest_of;
 use crate::release::switch::{self, Before, Was};
@@ -13,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// The drop-in that names the release.
 pub(super) fn path(unit: &str) -> PathBuf {
-    guard::folder(unit).join("60-cutover-release.conf")
+    // The last by name wins, and `systemctl edit` makes an `override.conf`.
+    guard::folder(unit).join("zzz-cutover-release.conf")
 }
 
 /// The unit's command with another binary: its flags (`-`, `:`, `+`…), its own name for itself and its arguments stay.
@@ -52,12 +52,11 @@ pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeI
         let commands = service.exec_start_ex().await.map_err(|error| refuse(error.to_string()))?;
         let Some((_, argv, flags, ..)) = commands.first() else { return Err(refuse("it has no command".to_owned())) };
         let text = format!(
-            "# By Cutover: the release that this unit starts. Removing it brings the unit's own binary back.\n\
+            "# By Cutover: the release that this unit starts. Without it the guard refuses the start.\n\
              [Service]\nExecStart=\nExecStart={}\n",
             command_line(target, argv, flags, &[])
         );
-        write(&drop_in, &text)?;
-        reload().await.map_err(refuse)?;
+        change(&unit.dir, &drop_in, Some(&text)).await.map_err(refuse)?;
         let now = self::command(unit).await?;
         if now != target {
             let why = format!(
@@ -79,11 +78,7 @@ pub(super) async fn switch_back(unit: &SystemdUnit, upgrade: &UpgradeId) -> Resu
     let before = switch::before(&unit.dir, upgrade)?;
     let binary = match before {
         Some(Before { was: Was::DropIn { path, text }, binary, .. }) => {
-            match &text {
-                Some(text) => write(&path, text)?,
-                None => files::remove(&path)?,
-            }
-            reload().await.map_err(&refuse)?;
+            change(&unit.dir, &path, text.as_deref()).await.map_err(&refuse)?;
             let now = digest_of(&self::command(unit).await?)?;
             if now != binary {
                 return Err(refuse(format!("its SHA-256 is {now} now, before the upgrade it was {binary}")));
@@ -99,8 +94,10 @@ pub(super) async fn switch_back(unit: &SystemdUnit, upgrade: &UpgradeId) -> Resu
 }
 
 async fn command(unit: &SystemdUnit) -> Result<PathBuf, ReleaseError> {
-    let now = loaded::settings(&unit.own, unit.name()).await;
-    now.map(|now| now.command).map_err(|why| ReleaseError::Switch { command: PathBuf::from(unit.name()), why })
+    unit.now()
+        .await
+        .map(|now| now.command)
+        .map_err(|why| ReleaseError::Switch { command: PathBuf::from(unit.name()), why })
 }
 
 fn is_link(path: &Path) -> bool {

@@ -96,6 +96,8 @@ fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
             "restore the ledgers that were migrated from their recovery points and start the former version; \
              no acknowledged write is lost, because no client has written since",
         ))
+    } else if upgrade.plan.binding.only_rehearses() {
+        Some(offer(Choice::Abort, "end the rehearsal; no instance was stopped and no data was touched"))
     } else {
         Some(offer(Choice::Abort, "let the instances in again on the former version; no data was touched"))
     }
@@ -114,6 +116,9 @@ fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
             "it joins: it gets the target release and is stopped like all others, and every ledger is compared again before \
              going on: what it wrote shows there; clients wait meanwhile",
         ),
+        HoldReason::InstanceAppeared { .. } if upgrade.plan.binding.only_rehearses() => {
+            Some("it joins the rehearsal: it is looked at and gets the release unpacked; nothing is stopped")
+        }
         HoldReason::InstanceAppeared { .. } => Some(
             "it joins: it gets the target release and is stopped like all others, and new recovery points are taken, \
              because it may have written",

@@ -148,6 +148,9 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     if upgrade.going_back() {
         return refused("the upgrade goes back already");
     }
+    if upgrade.taken_over() {
+        return refused("a person took it over on a host; `cutover close` ends it");
+    }
     let Some(stages) = upgrade.way_back_now() else {
         return refused("traffic was let in on the new version; going back would lose what was written since");
     };
