@@ -163,7 +163,7 @@ fn no_text_of_a_fleet_a_list_or_a_way_back_reaches_the_terminal_as_it_is() {
     let deployment =
         v1::Deployment { name: spoilt(), instances: vec![spoilt()], upgrade: Some(spoilt()), ..Default::default() };
     let leader = v1::Leader { name: Some(spoilt()), this_coordinator: spoilt(), ..Default::default() };
-    clean(&fleet::page(&leader, &[deployment.clone()], std::slice::from_ref(&instance), Ink::PLAIN));
+    clean(&fleet::page(&leader, std::slice::from_ref(&deployment), std::slice::from_ref(&instance), Ink::PLAIN));
     let claim = v1::RefusedClaim {
         instance: spoilt(),
         agent: spoilt(),
@@ -176,7 +176,6 @@ fn no_text_of_a_fleet_a_list_or_a_way_back_reaches_the_terminal_as_it_is() {
         instances: vec![instance],
         missing: vec![spoilt()],
         claims: vec![claim],
-        ..Default::default()
     };
     clean(&fleet::deployment(&details, Ink::PLAIN));
     let summary = v1::UpgradeSummary {

@@ -93,7 +93,7 @@ fn what_the_runbook_tells_to_type_on_each_host_restores_every_ledger_without_a_c
         &fleet,
         &upgrade,
         &page,
-        &["None yet", "No instance was stopped", "abort: no instance was stopped", "1.3.1"],
+        &["None yet", "No instance had been stopped", "abort: no instance was stopped", "1.3.1"],
     );
     assert_eq!(steps(&page), []);
     std::fs::write(&hold, "").unwrap();
