@@ -64,7 +64,7 @@ impl Default for Plan {
             to: "1.4.6",
             strategy: Strategy::Auto,
             instances: 3,
-            limits: "drain_seconds = 5\nagent_lost_seconds = 60".to_owned(),
+            limits: "drain_seconds = 15\nagent_lost_seconds = 60".to_owned(),
             lanes: 2,
             transactions: 20,
             postgres: String::new(),

@@ -77,7 +77,7 @@ impl Default for Plan {
             instance: String::new(),
             args: Vec::new(),
             env: Vec::new(),
-            limits: "drain_seconds = 3\nagent_lost_seconds = 60".to_owned(),
+            limits: "drain_seconds = 15\nagent_lost_seconds = 60".to_owned(),
             transactions: 20,
             recovery: None,
             faults: String::new(),
