@@ -5,6 +5,7 @@ use crate::disk::Disk;
 use crate::fleet::{self, Fleet};
 use crate::house::{self, House};
 use crate::link::Link;
+use crate::tier::Driven;
 use crate::until;
 use crate::voice::Voice;
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,15 +58,11 @@ impl Breakable {
 }
 
 /// A house or a fleet.
-pub trait Bed {
+pub trait Bed: Driven {
     /// How many agents it has.
     fn agents(&self) -> usize;
-    /// The operator.
-    fn voice(&self) -> &Voice;
     /// What can be broken.
     fn breakable(&self) -> &Breakable;
-    /// Plans, approves, starts; the upgrade's name.
-    fn begin(&self) -> String;
     /// A client that writes to every ledger.
     fn writer(&self) -> Writer;
     /// What the seeding says a migration would lose.
@@ -73,8 +70,6 @@ pub trait Bed {
     /// Waits until every instance answers as that version; then each acknowledged write must exist once, and nothing of ours may
     /// be left in the storage.
     fn check_end(&self, version: &str, writer: Writer);
-    /// The last lines of every daemon.
-    fn logs(&self) -> String;
     /// The process of a daemon.
     fn process(&mut self, daemon: Daemon) -> &mut Option<Child>;
     /// Starts a daemon.
@@ -93,27 +88,34 @@ pub trait Bed {
         let child = self.process(daemon).as_ref().expect("it runs");
         kill_process(Pid::from_child(child), signal).unwrap();
     }
-    /// Starts every daemon that ended by itself, as a service manager would; returns them.
-    fn revive(&mut self) -> Vec<Daemon> {
+    /// Starts every daemon that ended by itself.
+    fn restart_ended(&mut self) {
         let mut ended = self.daemons();
         ended.retain(|daemon| self.process(*daemon).as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()));
         ended.iter().for_each(|daemon| self.start(*daemon));
-        ended
     }
 }
 
+impl Driven for House {
+    fn voice(&self) -> &Voice {
+        &self.voice
+    }
+    fn begin(&self) -> String {
+        House::begin(self)
+    }
+    fn revive(&mut self) {
+        self.restart_ended();
+    }
+    fn logs(&self) -> String {
+        House::logs(self)
+    }
+}
 impl Bed for House {
     fn agents(&self) -> usize {
         1
     }
-    fn voice(&self) -> &Voice {
-        &self.voice
-    }
     fn breakable(&self) -> &Breakable {
         &self.breakable
-    }
-    fn begin(&self) -> String {
-        House::begin(self)
     }
     fn writer(&self) -> Writer {
         House::writer(self)
@@ -124,9 +126,6 @@ impl Bed for House {
     fn check_end(&self, version: &str, writer: Writer) {
         self.until_serves(version);
         check_exactly_once(self.address, house::LEDGERS, &writer.end());
-    }
-    fn logs(&self) -> String {
-        House::logs(self)
     }
     fn process(&mut self, daemon: Daemon) -> &mut Option<Child> {
         match daemon {
@@ -142,18 +141,26 @@ impl Bed for House {
     }
 }
 
+impl Driven for Fleet {
+    fn voice(&self) -> &Voice {
+        &self.voice
+    }
+    fn begin(&self) -> String {
+        Fleet::begin(self)
+    }
+    fn revive(&mut self) {
+        self.restart_ended();
+    }
+    fn logs(&self) -> String {
+        Fleet::logs(self)
+    }
+}
 impl Bed for Fleet {
     fn agents(&self) -> usize {
         self.hosts.len()
     }
-    fn voice(&self) -> &Voice {
-        &self.voice
-    }
     fn breakable(&self) -> &Breakable {
         &self.breakable
-    }
-    fn begin(&self) -> String {
-        Fleet::begin(self)
     }
     fn writer(&self) -> Writer {
         Fleet::writer(self)
@@ -168,9 +175,6 @@ impl Bed for Fleet {
         until("no database of ours is left", Duration::from_secs(30), || {
             self.sql("SELECT datname FROM pg_database WHERE datname LIKE 'cutover%'").is_empty().then_some(())
         });
-    }
-    fn logs(&self) -> String {
-        Fleet::logs(self)
     }
     fn process(&mut self, daemon: Daemon) -> &mut Option<Child> {
         match daemon {

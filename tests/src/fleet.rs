@@ -358,7 +358,8 @@ impl Fleet {
 
     /// Plans, approves what needs it, starts; the upgrade's name.
     pub fn begin(&self) -> String {
-        let plan = self.voice.plan_as_when_ready(self.plan.strategy, "prod", self.plan.to);
+        let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
+        let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
         if plan.level() == Some(Level::Approve) {
             self.voice.approve(&plan).unwrap();
         }

@@ -65,18 +65,24 @@ impl Voice {
         })
     }
 
-    /// A plan as soon as the agent is there and the instance answers.
+    /// A plan as soon as the agents are there and the instances answer.
+    ///
+    /// # Panics
+    /// When there is none in time.
     pub fn plan_when_ready(&self, deployment: &str, target: &str) -> Plan {
-        self.plan_as_when_ready(v1::Strategy::Auto, deployment, target)
+        self.try_plan_when_ready(v1::Strategy::Auto, deployment, target).unwrap_or_else(|why| panic!("no plan: {why}"))
     }
 
     /// The same by a strategy.
-    pub fn plan_as_when_ready(&self, strategy: v1::Strategy, deployment: &str, target: &str) -> Plan {
+    ///
+    /// # Errors
+    /// Why there was none in time.
+    pub fn try_plan_when_ready(&self, strategy: v1::Strategy, deployment: &str, target: &str) -> Result<Plan, String> {
         let begun = Instant::now();
         loop {
             match self.plan_as(strategy, deployment, target) {
-                Ok(plan) => return plan,
-                Err(why) => assert!(begun.elapsed() < Duration::from_secs(30), "no plan: {why}"),
+                Err(_) if begun.elapsed() < Duration::from_secs(30) => {}
+                plan_or_why => return plan_or_why,
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -1,6 +1,7 @@
 //! What is done to the programs, their connections and their disks.
 
 use cutover_tests::bed::{Bed, Daemon};
+use cutover_tests::tier;
 use rustix::process::Signal;
 use std::fmt;
 use std::time::Duration;
@@ -80,8 +81,15 @@ impl Fault {
         there && fits
     }
 
-    /// Does it, and ends it; `begun` is called when it is done to all whom it happens to.
-    pub fn happen(self, bed: &mut dyn Bed, begun: impl FnOnce()) {
+}
+
+impl tier::Fault for Fault {
+    type Kind = Kind;
+    type On = dyn Bed;
+    fn kind(self) -> Kind {
+        self.kind
+    }
+    fn happen(self, bed: &mut (dyn Bed + 'static), begun: &mut dyn FnMut()) {
         let daemons: Vec<Daemon> = match self.whom {
             Whom::Coordinator => vec![Daemon::Coordinator],
             Whom::Runner | Whom::Database => vec![Daemon::Agent(1)],
@@ -127,8 +135,7 @@ impl Fault {
         }
     }
 
-    /// Words that say truly what this one did, where it made a step fail; none where no step may fail of it.
-    pub fn truth(self) -> &'static [&'static str] {
+    fn truth(self) -> &'static [&'static str] {
         match (self.kind, self.whom) {
             (Kind::Full, _) => &["No space left", "disk is full", "is there room on the file system"],
             (Kind::Cut, Whom::Database) => &["connect", "the database"],

@@ -4,22 +4,18 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 #![allow(clippy::disallowed_methods, reason = "the moment of a fault is compared with the facts' moments")]
 
-mod drive;
 mod fault;
-mod points;
 
 use cutover_core::upgrade::{Reached, Way, forward, way_back};
 use cutover_proto::v1::Strategy;
 use cutover_tests::bed::Bed;
 use cutover_tests::fleet::{self, Fleet};
 use cutover_tests::house::{self, House, skipped};
-use cutover_tests::tier;
+use cutover_tests::tier::{self, Coverage, Direction, drive, lost};
 use cutover_vocabulary::Phase;
 use cutover_vocabulary::phase::Stage;
 use cutover_vocabulary::status::State;
-use drive::{drive, lost};
 use fault::Fault;
-use points::{Coverage, Direction};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -104,8 +100,8 @@ impl Configuration {
         let began = Instant::now();
         let stages = self.stages();
         let direction = if self.turn.is_some() { Direction::Back } else { Direction::Forward };
-        let way = drive::Way { stages: &stages, direction, turn: self.turn };
-        let mut coverage: Option<Coverage> = None;
+        let way = tier::Way { stages: &stages, direction, turn: self.turn };
+        let mut coverage: Option<Coverage<Fault>> = None;
         let mut upgrades = 0;
         while coverage.as_ref().is_none_or(|coverage| !coverage.missing().is_empty()) && upgrades < UPGRADES {
             let Some(mut bed) = self.bed() else { return };

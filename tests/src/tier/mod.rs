@@ -1,8 +1,43 @@
-//! What a fault tier did, in one line that `make test` shows.
+//! Fault tiers whose hosts are real: upgrades that meet a fault at each place, and what a tier did in one line that `make test`
+//! shows.
 
+mod drive;
+mod points;
+
+pub use drive::{Way, drive, lost};
+pub use points::{Coverage, Direction, Here, Place, place, places};
+
+use crate::voice::Voice;
+use std::fmt::{Debug, Display};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+/// Where an upgrade is driven to its end.
+pub trait Driven {
+    /// The operator.
+    fn voice(&self) -> &Voice;
+    /// Plans, approves, starts; the upgrade's name.
+    fn begin(&self) -> String;
+    /// Starts what ended by itself, as a service manager would.
+    fn revive(&mut self);
+    /// The last lines of every daemon.
+    fn logs(&self) -> String;
+}
+
+/// One way to break something.
+pub trait Fault: Copy + Ord + Display {
+    /// Every place meets each of these.
+    type Kind: Copy + Ord + Debug;
+    /// What it happens to.
+    type On: Driven + ?Sized;
+    /// Of which kind it is.
+    fn kind(self) -> Self::Kind;
+    /// Does it, and ends it; `begun` is called when it is done to all whom it happens to.
+    fn happen(self, on: &mut Self::On, begun: &mut dyn FnMut());
+    /// Words that say truly what this one did, where it made a step fail; none where no step may fail of it.
+    fn truth(self) -> &'static [&'static str];
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Tally {

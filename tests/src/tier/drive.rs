@@ -1,13 +1,13 @@
 //! Takes one upgrade to its end, breaks something at each place that still lacks a fault, and decides as a person would.
 
-use crate::fault::Fault;
-use crate::points::{Coverage, Direction, Here, place};
-use cutover_tests::bed::{Bed, UNDER_WAY};
-use cutover_tests::checks::{check_facts, check_migrations};
+use super::points::{Coverage, Direction, Here, place};
+use super::{Driven as _, Fault};
+use crate::bed::UNDER_WAY;
+use crate::checks::{check_facts, check_migrations};
 use cutover_vocabulary::fact::{Ending, Fact, Recorded};
 use cutover_vocabulary::hold::{Choice, Hold, HoldReason};
 use cutover_vocabulary::phase::Stage;
-use cutover_vocabulary::status::Status;
+use cutover_vocabulary::status::{LedgerStatus, Status};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,16 +25,16 @@ pub struct Way<'a> {
 }
 
 /// One upgrade, with what was done to it.
-struct Drive<'a> {
+struct Drive<'a, F> {
     way: &'a Way<'a>,
     upgrade: String,
     facts: Vec<Recorded>,
-    done: Vec<(i64, Here, Fault)>,
+    done: Vec<(i64, Here, F)>,
     turned: bool,
 }
 
 /// From plan to end. How it ended; everything that must hold of its facts held.
-pub fn drive(bed: &mut dyn Bed, way: &Way<'_>, coverage: &mut Coverage) -> Status {
+pub fn drive<F: Fault>(bed: &mut F::On, way: &Way<'_>, coverage: &mut Coverage<F>) -> Status {
     let mut drive = Drive { way, upgrade: bed.begin(), facts: Vec::new(), done: Vec::new(), turned: false };
     let begun = Instant::now();
     while !drive.ended() {
@@ -49,12 +49,12 @@ fn millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-impl Drive<'_> {
+impl<F: Fault> Drive<'_, F> {
     fn ended(&self) -> bool {
         self.facts.iter().any(|recorded| matches!(recorded.fact, Fact::Ended { .. }))
     }
 
-    fn look(&mut self, bed: &mut dyn Bed, coverage: &mut Coverage) {
+    fn look(&mut self, bed: &mut F::On, coverage: &mut Coverage<F>) {
         bed.revive();
         let Ok(news) = bed.voice().facts_after(&self.upgrade, self.facts.len() as u64) else { return };
         let quiet = news.is_empty();
@@ -66,7 +66,7 @@ impl Drive<'_> {
         let fault = here.as_ref().filter(|here| !self.was(here)).and_then(|here| Some((here, coverage.wanted(here)?)));
         if let Some((here, fault)) = fault {
             let mut begun = 0;
-            fault.happen(bed, || begun = millis());
+            fault.happen(bed, &mut || begun = millis());
             self.done.push((begun, here.clone(), fault));
         } else if quiet && self.holds() {
             self.decide(bed);
@@ -89,7 +89,7 @@ impl Drive<'_> {
     }
 
     /// Asks for the way back, once its moment has come.
-    fn turn(&mut self, bed: &dyn Bed) -> bool {
+    fn turn(&mut self, bed: &F::On) -> bool {
         let come = |turn: &Stage| {
             self.facts
                 .iter()
@@ -104,7 +104,7 @@ impl Drive<'_> {
     }
 
     /// Decides what it holds for: to try again, as what was broken is whole again.
-    fn decide(&self, bed: &dyn Bed) {
+    fn decide(&self, bed: &F::On) {
         let Ok(status) = bed.voice().status(&self.upgrade) else { return };
         for hold in &status.holds {
             self.check_reason(bed, hold);
@@ -116,7 +116,7 @@ impl Drive<'_> {
     }
 
     /// A hold says truly what was done.
-    fn check_reason(&self, bed: &dyn Bed, hold: &Hold) {
+    fn check_reason(&self, bed: &F::On, hold: &Hold) {
         let HoldReason::StepFailed { failure, .. } = &hold.reason else {
             panic!("nobody broke that: {hold:?}\n{}", self.story(bed));
         };
@@ -127,7 +127,7 @@ impl Drive<'_> {
     }
 
     /// What must hold at the end. Counts what was met: a fault that came when its place was over is none.
-    fn check(self, bed: &dyn Bed, coverage: &mut Coverage) -> Status {
+    fn check(self, bed: &F::On, coverage: &mut Coverage<F>) -> Status {
         check_facts(&self.facts);
         check_migrations(&self.facts);
         for (begun, here, fault) in &self.done {
@@ -151,7 +151,7 @@ impl Drive<'_> {
     }
 
     /// What was done, and where it stands, for whoever reads a failure.
-    fn story(&self, bed: &dyn Bed) -> String {
+    fn story(&self, bed: &F::On) -> String {
         let done: Vec<String> =
             self.done.iter().map(|(_, here, fault)| format!("{fault} {}", here.places[0])).collect();
         let status = bed.voice().status(&self.upgrade);
@@ -163,7 +163,7 @@ impl Drive<'_> {
 
 /// The rows that a completed upgrade lost.
 pub fn lost(status: &Status) -> BTreeSet<String> {
-    let rows = |ledger: &cutover_vocabulary::status::LedgerStatus| {
+    let rows = |ledger: &LedgerStatus| {
         let name = ledger.name.clone();
         let rows: Vec<String> =
             ledger.lost.rows.iter().map(|row| format!("{name}: {} {}", row.target, row.key)).collect();

@@ -1,7 +1,7 @@
 //! The points of a way through the stages, from the machine's own list, and which of them were met by what.
 
-use crate::fault::{Fault, Kind};
-use cutover_tests::bed::UNDER_WAY;
+use super::Fault;
+use crate::bed::UNDER_WAY;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::phase::{Border, Phase, Stage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,43 +96,43 @@ pub fn place(stages: &[Stage], way: Direction, facts: &[Recorded], moment: i64) 
 
 /// What was met.
 #[derive(Debug)]
-pub struct Coverage {
-    expected: BTreeSet<(Place, Kind)>,
-    met: BTreeMap<(Place, Kind), u32>,
-    whom: BTreeMap<Fault, u32>,
+pub struct Coverage<F: Fault> {
+    expected: BTreeSet<(Place, F::Kind)>,
+    met: BTreeMap<(Place, F::Kind), u32>,
+    whom: BTreeMap<F, u32>,
     /// How often each was tried, whether or not it came in time.
-    tried: BTreeMap<Fault, u32>,
+    tried: BTreeMap<F, u32>,
 }
-impl Coverage {
+impl<F: Fault> Coverage<F> {
     /// Every kind at every place of these stages; every fault somewhere.
-    pub fn of(stages: &[Stage], faults: &[Fault]) -> Self {
-        let kinds: BTreeSet<Kind> = faults.iter().map(|fault| fault.kind).collect();
+    pub fn of(stages: &[Stage], faults: &[F]) -> Self {
+        let kinds: BTreeSet<F::Kind> = faults.iter().map(|fault| fault.kind()).collect();
         let expected =
             places(stages).into_iter().flat_map(|place| kinds.iter().map(move |kind| (place, *kind))).collect();
-        let whom: BTreeMap<Fault, u32> = faults.iter().map(|fault| (*fault, 0)).collect();
+        let whom: BTreeMap<F, u32> = faults.iter().map(|fault| (*fault, 0)).collect();
         Self { expected, met: BTreeMap::new(), tried: whom.clone(), whom }
     }
     /// What is to happen here: a kind that this place has not met yet.
-    pub fn wanted(&mut self, here: &Here) -> Option<Fault> {
-        let unmet = |place: &Place| -> Vec<Kind> {
+    pub fn wanted(&mut self, here: &Here) -> Option<F> {
+        let unmet = |place: &Place| -> Vec<F::Kind> {
             let kinds = self.expected.iter().filter(|point| point.0 == *place && !self.met.contains_key(point));
             kinds.map(|(_, kind)| *kind).collect()
         };
         let kinds = here.places.iter().map(unmet).find(|kinds| !kinds.is_empty())?;
         // The kind that was tried least, so that every place of an upgrade meets another one, and whom it met least.
-        let times = |kind: Kind| -> u32 {
-            self.tried.iter().filter(|(fault, _)| fault.kind == kind).map(|(_, times)| times).sum()
+        let times = |kind: F::Kind| -> u32 {
+            self.tried.iter().filter(|(fault, _)| fault.kind() == kind).map(|(_, times)| times).sum()
         };
         let kind = kinds.into_iter().min_by_key(|kind| times(*kind))?;
-        let of_kind = self.tried.iter_mut().filter(|(fault, _)| fault.kind == kind);
+        let of_kind = self.tried.iter_mut().filter(|(fault, _)| fault.kind() == kind);
         let (fault, times) = of_kind.min_by_key(|(_, times)| **times)?;
         *times += 1;
         Some(*fault)
     }
     /// It happened there.
-    pub fn met(&mut self, here: &Here, fault: Fault) {
+    pub fn met(&mut self, here: &Here, fault: F) {
         for place in &here.places {
-            *self.met.entry((*place, fault.kind)).or_default() += 1;
+            *self.met.entry((*place, fault.kind())).or_default() += 1;
         }
         *self.whom.entry(fault).or_default() += 1;
     }
@@ -149,7 +149,7 @@ impl Coverage {
     }
 }
 /// A line a place, and one of whom it happened to.
-impl fmt::Display for Coverage {
+impl<F: Fault> fmt::Display for Coverage<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: BTreeMap<Place, String> = BTreeMap::new();
         for ((place, kind), times) in &self.met {
