@@ -112,3 +112,17 @@ fn another_binary_in_the_units_place_is_not_started() {
         assert!(said().contains("it would start /usr/local/bin/numary"), "{}", said());
     });
 }
+
+#[test]
+fn the_agent_finds_the_system_bus_again_when_that_was_started_anew() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        node.voice.plan_when_ready("prod", "1.4.6");
+        let process = || node.host.run(&["systemctl", "show", "--property=MainPID", "--value", "cutover-agent"]);
+        let before = process();
+        node.host.run(&["systemctl", "restart", "dbus.service"]);
+        let upgrade = node.begin();
+        node.until_state(&upgrade, State::Completed);
+        assert_eq!(process(), before, "it is the same agent");
+    });
+}

@@ -1,7 +1,7 @@
 //! What of systemd's interface on the system bus is used, in its own words (man org.freedesktop.systemd1).
 
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use zbus::Variant;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, ObjectPath, OwnedObjectPath};
@@ -97,35 +97,41 @@ pub(super) trait Service {
     fn root_directory(&self) -> zbus::Result<String>;
 }
 
-/// The host's system bus, connected to when it is first needed. It may come after the agent at a boot, so a failure is not kept.
+/// The host's system bus, connected to when it is first needed, and again where the connection has ended: the bus may come after
+/// the agent at a boot, and be started anew later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bus;
 
-static CONNECTION: OnceCell<Connection> = OnceCell::const_new();
+static CONNECTION: Mutex<Option<Connection>> = Mutex::const_new(None);
 
 impl Bus {
-    async fn connection(self) -> zbus::Result<&'static Connection> {
-        let connect = || async {
+    async fn connection(self) -> zbus::Result<Connection> {
+        let mut kept = CONNECTION.lock().await;
+        if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(connection.clone());
+        }
+        let connect = async {
             let connection = zbus::connection::Builder::system().method_timeout(WITHIN).build().await?;
             // Without it no job is announced.
             plain_manager(&connection).await?.subscribe().await?;
-            Ok(connection)
+            zbus::Result::Ok(connection)
         };
         let silent = |_| zbus::Error::Failure(format!("the system bus gave no answer within {} s", WITHIN.as_secs()));
-        CONNECTION.get_or_try_init(|| async { tokio::time::timeout(WITHIN, connect()).await.map_err(silent)? }).await
+        let connection = tokio::time::timeout(WITHIN, connect).await.map_err(silent)??;
+        Ok(kept.insert(connection).clone())
     }
 
     /// The manager itself.
     pub(super) async fn manager(self) -> zbus::Result<ManagerProxy<'static>> {
-        plain_manager(self.connection().await?).await
+        plain_manager(&self.connection().await?).await
     }
 
     /// A unit as systemd has it loaded; it is loaded if it was not.
     pub(super) async fn unit(self, name: &str) -> zbus::Result<(UnitProxy<'static>, ServiceProxy<'static>)> {
         let connection = self.connection().await?;
-        let path: ObjectPath<'static> = plain_manager(connection).await?.load_unit(name).await?.into_inner();
-        let unit = UnitProxy::builder(connection).path(path.clone()).cache_properties(CacheProperties::No).build();
-        let service = ServiceProxy::builder(connection).path(path).cache_properties(CacheProperties::No).build();
+        let path: ObjectPath<'static> = plain_manager(&connection).await?.load_unit(name).await?.into_inner();
+        let unit = UnitProxy::builder(&connection).path(path.clone()).cache_properties(CacheProperties::No).build();
+        let service = ServiceProxy::builder(&connection).path(path).cache_properties(CacheProperties::No).build();
         Ok((unit.await?, service.await?))
     }
 }

@@ -1,0 +1,104 @@
+//! What is done to hosts.
+
+use crate::site::Site;
+use cutover_test_hosts::{Cable, Host};
+use cutover_tests::tier;
+use std::fmt;
+use std::time::Duration;
+
+/// How long a host hangs, or a network is gone.
+const LASTS: Duration = Duration::from_secs(1);
+
+/// One way to break something. Every place meets each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The power of a host is cut, and it is switched on again.
+    Power(Whom),
+    /// A host hangs, and goes on.
+    Freeze(Whom),
+    /// The coordinator's host is without a network for a while.
+    CoordinatorsNetwork,
+    /// `kill -9` of the agent that is in the middle of an order; systemd starts it again.
+    KillAgent,
+}
+
+/// Which host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whom {
+    /// Whose agent touches the storage.
+    Runner,
+    /// Another one.
+    Other,
+}
+impl Whom {
+    fn host(self, site: &Site) -> &Host {
+        match self {
+            Self::Runner => &site.hosts[0],
+            Self::Other => &site.hosts[1],
+        }
+    }
+}
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl Fault {
+    /// Every one that can happen there.
+    pub fn all(site: &Site) -> Vec<Self> {
+        let all = [
+            Self::Power(Whom::Runner),
+            Self::Power(Whom::Other),
+            Self::Freeze(Whom::Runner),
+            Self::Freeze(Whom::Other),
+            Self::CoordinatorsNetwork,
+            Self::KillAgent,
+        ];
+        let alone = site.hosts.len() == 1;
+        let needs_others =
+            |fault: &Self| matches!(fault, Self::Power(Whom::Other) | Self::Freeze(Whom::Other) | Self::CoordinatorsNetwork);
+        all.into_iter().filter(|fault| !alone || !needs_others(fault)).collect()
+    }
+}
+
+impl tier::Fault for Fault {
+    type Kind = Self;
+    type On = Site;
+    fn kind(self) -> Self {
+        self
+    }
+    fn happen(self, site: &mut Site, begun: &mut dyn FnMut()) {
+        match self {
+            Self::Power(whom) => {
+                let host = whom.host(site);
+                host.power_cut();
+                begun();
+                host.boot();
+                host.wait_running();
+            }
+            Self::Freeze(whom) => {
+                let host = whom.host(site);
+                host.freeze();
+                begun();
+                std::thread::sleep(LASTS);
+                host.thaw();
+            }
+            Self::CoordinatorsNetwork => {
+                site.coordinators_cable(Cable::Out);
+                begun();
+                std::thread::sleep(LASTS);
+                site.coordinators_cable(Cable::In);
+            }
+            Self::KillAgent => {
+                site.hosts[0].run(&["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"]);
+                begun();
+            }
+        }
+    }
+    fn truth(self) -> &'static [&'static str] {
+        match self {
+            Self::Power(_) | Self::Freeze(_) | Self::CoordinatorsNetwork | Self::KillAgent => &[],
+        }
+    }
+}

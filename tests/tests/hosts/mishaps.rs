@@ -1,0 +1,135 @@
+//! What happens once, in one place.
+
+use crate::site::{Plan, Site, UNIT, serves};
+use cutover_test_hosts::{Host, Lab};
+use cutover_tests::checks::{check_facts, check_migrations, until_phase};
+use cutover_tests::clients::version;
+use cutover_tests::tier::Driven as _;
+use cutover_tests::until;
+use cutover_vocabulary::Phase;
+use cutover_vocabulary::fact::{Fact, Recorded};
+use cutover_vocabulary::hold::{Choice, HoldReason};
+use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::status::State;
+use std::time::Duration;
+
+/// What must hold of every upgrade's facts.
+fn checked(site: &Site, upgrade: &str) -> Vec<Recorded> {
+    let facts = site.voice.facts(upgrade).unwrap();
+    check_facts(&facts);
+    check_migrations(&facts);
+    facts
+}
+
+fn crossed(facts: &[Recorded], border: Border) -> bool {
+    facts.iter().any(|recorded| matches!(recorded.fact, Fact::BorderCrossed { border: of } if of == border))
+}
+
+/// Without a word between both.
+fn partition(one: &Host, other: &Host) {
+    one.drop_from(other.address());
+    other.drop_from(one.address());
+}
+
+#[test]
+fn a_host_that_is_cut_off_with_its_instance_running_does_not_pass_as_drained() {
+    Lab::run(|lab| {
+        let limits = "drain_seconds = 15\nagent_lost_seconds = 3\nlanes = 2";
+        let site = Site::new(lab, Plan { limits, ..Plan::default() });
+        let writer = site.writer();
+        let (seat, third) = (site.coordinator.as_ref().unwrap(), &site.hosts[2]);
+        let upgrade = site.begin();
+        assert!(until_phase(&site.voice, &upgrade, Phase::Rehearse));
+        partition(seat, third);
+        let held = site.until_state(&upgrade, State::Held);
+        let lost = |hold: &HoldReason| matches!(hold, HoldReason::AgentLost { agent, .. } if agent.as_str() == "h3");
+        assert!(held.holds.iter().all(|hold| lost(&hold.reason)), "{:#?}", held.holds);
+        assert_eq!(version(serves(third)).as_deref(), Some("1.3.1"), "it serves, whoever can hear of it");
+        assert!(!crossed(&checked(&site, &upgrade), Border::MigrateAuthorised));
+        seat.heal();
+        third.heal();
+        // What was held for silence goes on by itself, or by a person's word.
+        let went_on = |status: &cutover_vocabulary::status::Status| status.holds.is_empty();
+        until("it goes on", Duration::from_secs(120), || {
+            let status = site.voice.status(&upgrade).ok()?;
+            for hold in &status.holds {
+                let _ = site.voice.decide(&upgrade, hold.id.0, Choice::Retry);
+            }
+            went_on(&status).then_some(())
+        });
+        site.until_state(&upgrade, State::Completed);
+        checked(&site, &upgrade);
+        site.check_end("1.4.6", writer);
+    });
+}
+
+#[test]
+fn nobody_and_no_reboot_starts_the_former_version_while_the_storage_is_migrated() {
+    Lab::run(|lab| {
+        let site = Site::new(lab, Plan::default());
+        site.hold_migrations();
+        let writer = site.writer();
+        let upgrade = site.begin();
+        assert!(until_phase(&site.voice, &upgrade, Phase::Migrate));
+        let other = &site.hosts[3];
+        assert!(!other.exec(&["systemctl", "start", UNIT]).status.success(), "a person's start fails visibly");
+        other.power_cut();
+        other.boot();
+        other.wait_running();
+        assert!(!other.exec(&["systemctl", "is-active", "--quiet", UNIT]).status.success(), "nor does a boot");
+        assert!(!other.exec(&["systemctl", "start", UNIT]).status.success());
+        for host in &site.hosts {
+            assert_eq!(version(serves(host)), None, "{}", host.name());
+        }
+        site.migrations_go_on();
+        site.until_state(&upgrade, State::Completed);
+        checked(&site, &upgrade);
+        site.check_end("1.4.6", writer);
+    });
+}
+
+#[test]
+fn a_recovery_folder_that_is_full_holds_before_anything_is_migrated() {
+    Lab::run(|lab| {
+        let site = Site::new(lab, Plan { recovery: Some(64 << 20), ..Plan::default() });
+        let writer = site.writer();
+        let upgrade = site.begin();
+        assert!(until_phase(&site.voice, &upgrade, Phase::Rehearse));
+        site.hosts[0].disk_full(Site::RECOVERY);
+        let held = site.until_state(&upgrade, State::Held);
+        let full = |reason: &HoldReason| format!("{reason:?}").contains("No space left on device");
+        assert!(held.holds.iter().any(|hold| full(&hold.reason)), "{:#?}", held.holds);
+        assert!(!crossed(&checked(&site, &upgrade), Border::MigrateAuthorised));
+        site.hosts[0].disk_freed(Site::RECOVERY);
+        site.decide(&upgrade, &held, Choice::Retry);
+        site.until_state(&upgrade, State::Completed);
+        checked(&site, &upgrade);
+        site.check_end("1.4.6", writer);
+    });
+}
+
+#[test]
+fn clocks_that_jump_an_hour_forth_and_back_change_nothing() {
+    Lab::run(|lab| {
+        let site = Site::new(lab, Plan::default());
+        let (seat, runner) = (site.coordinator.as_ref().unwrap(), &site.hosts[0]);
+        let shift = |seconds| {
+            seat.clock_shift("cutover-coordinator.service", seconds);
+            runner.clock_shift("cutover-agent.service", -seconds);
+        };
+        shift(0);
+        seat.run(&["systemctl", "restart", "cutover-coordinator"]);
+        runner.run(&["systemctl", "restart", "cutover-agent"]);
+        let writer = site.writer();
+        let upgrade = site.begin();
+        assert!(until_phase(&site.voice, &upgrade, Phase::Rehearse));
+        shift(3_600);
+        assert!(until_phase(&site.voice, &upgrade, Phase::Migrate));
+        shift(-3_600);
+        site.until_state(&upgrade, State::Completed);
+        let facts = checked(&site, &upgrade);
+        let (first, last) = (facts[0].at.as_millis(), facts[facts.len() - 1].at.as_millis());
+        assert!(last < first, "the clock was shifted for the coordinator");
+        site.check_end("1.4.6", writer);
+    });
+}

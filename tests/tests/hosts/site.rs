@@ -1,0 +1,328 @@
+//! Hosts with a ledger each that was installed before anybody thought of Cutover, one database for all of them, and a
+//! coordinator on a host of its own, reached over TLS. Or one host with everything, on SQLite.
+
+use cutover_ledger_simulator::{pack, seed};
+use cutover_proto::v1::Strategy;
+use cutover_test_hosts::{Cable, Host, Lab, Postgres};
+use cutover_tests::clients::{Backend, Front, Writer, check_exactly_once, version};
+use cutover_tests::house::{LEDGERS, program, releases};
+use cutover_tests::pki::Authority;
+use cutover_tests::tier::Driven;
+use cutover_tests::until;
+use cutover_tests::voice::Voice;
+use cutover_vocabulary::finding::Level;
+use cutover_vocabulary::hold::Choice;
+use cutover_vocabulary::status::{State, Status};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// The ledger's unit on every host.
+pub const UNIT: &str = "numary.service";
+/// Where the agents reach the coordinator.
+pub const COORDINATOR_PORT: u16 = 7443;
+/// Where the operator does, below its host's root.
+const SOCKET: &str = "/var/lib/cutover.sock";
+/// Whose presence takes an instance out of rotation.
+const OUT: &str = "/var/lib/out-of-rotation";
+/// Held migrations wait for this file.
+const GO_ON: &str = "/var/lib/go-on";
+/// Of the ledgers' database: role, password and name.
+const DATABASE: &str = "ledger";
+
+/// What is upgraded, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How many hosts share a database; none for one host on SQLite.
+    pub hosts: Option<usize>,
+    /// What runs.
+    pub from: &'static str,
+    /// What it is upgraded to.
+    pub to: &'static str,
+    /// How.
+    pub strategy: Strategy,
+    /// Lines for the coordinator's `[limits]`.
+    pub limits: &'static str,
+    /// Recovery points have a disk of their own of so many bytes, at [`Site::RECOVERY`].
+    pub recovery: Option<u64>,
+}
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            hosts: Some(5),
+            from: "1.3.1",
+            to: "1.4.6",
+            strategy: Strategy::Auto,
+            limits: "drain_seconds = 15\nagent_lost_seconds = 90\nbake_seconds = 1\nlanes = 2",
+            recovery: None,
+        }
+    }
+}
+
+/// The hosts, and who lives there.
+pub struct Site {
+    /// Where the coordinator runs; none where it is on the only host.
+    pub coordinator: Option<Host>,
+    /// Where ledgers run, `h1` and on.
+    pub hosts: Vec<Host>,
+    /// Where clients reach the ledgers.
+    pub front: Front,
+    /// The operator, on the coordinator's host.
+    pub voice: Voice,
+    /// The certificates' own authority.
+    pub authority: Authority,
+    postgres: Option<Postgres>,
+    plan: Plan,
+}
+
+impl Site {
+    /// Where recovery points lie, where they have a disk of their own.
+    pub const RECOVERY: &str = "/srv/recovery";
+
+    /// Builds and boots it, and writes some transactions to every ledger.
+    pub fn new(lab: &Lab, plan: Plan) -> Self {
+        for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
+            lab.install(&program(name), &format!("/usr/bin/{name}"));
+        }
+        let old = lab.folder().join("numary");
+        pack::install(&program("numary"), plan.from, &old).unwrap();
+        lab.install(&old, "/usr/bin/numary");
+        for file in std::fs::read_dir(releases(plan.to).join(format!("v{}", plan.to))).unwrap().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            lab.install(&file.path(), &format!("/usr/share/numary-releases/v{}/{name}", plan.to));
+        }
+        let postgres = plan.hosts.map(|_| database(lab));
+        let coordinator = plan.hosts.map(|_| lab.host("c1"));
+        let hosts: Vec<Host> = (1..=plan.hosts.unwrap_or(1)).map(|number| lab.host(&format!("h{number}"))).collect();
+        let all = || coordinator.iter().chain(&hosts);
+        if let Some(bytes) = plan.recovery {
+            hosts.iter().for_each(|host| host.disk(Self::RECOVERY, bytes));
+        }
+        all().for_each(Host::boot);
+        all().for_each(Host::wait_running);
+        let authority = Authority::new();
+        let seat = coordinator.as_ref().unwrap_or(&hosts[0]);
+        let backend = |host: &Host| Backend { address: serves(host), out: below(host, OUT) };
+        let front = Front::before(hosts.iter().map(backend).collect());
+        let voice = Voice::to(&format!("unix:{}", below(seat, SOCKET).display()));
+        let site = Self { front, voice, authority, postgres, plan, coordinator, hosts };
+        site.install_coordinator(lab.folder());
+        for host in &site.hosts {
+            site.install_ledger(host);
+            site.install_agent(lab.folder(), host, host.name(), &format!("ledger-{}", host.name()));
+        }
+        site.start();
+        site
+    }
+
+    /// Starts everything on empty storages, and writes some transactions to every ledger.
+    fn start(&self) {
+        if let Some(server) = &self.postgres {
+            server.sql("postgres", &format!("CREATE DATABASE {DATABASE} OWNER {DATABASE}")).unwrap();
+            server.sql(DATABASE, &format!("GRANT CREATE ON SCHEMA public TO {DATABASE}")).unwrap();
+        }
+        // The first makes what all share in the database; several that do so at once can fail, as the real ledgers do.
+        for host in &self.hosts {
+            host.run(&["install", "-d", "-o", "ledger", "/var/lib/numary"]);
+            host.run(&["systemctl", "start", UNIT]);
+            until("the ledger serves", Duration::from_secs(30), || version(serves(host)));
+        }
+        for ledger in LEDGERS {
+            seed::over_http(&serves(&self.hosts[0]).to_string(), ledger, 20).unwrap();
+        }
+        self.seat().run(&["systemctl", "start", "cutover-coordinator"]);
+        for host in &self.hosts {
+            host.run(&["systemctl", "start", "cutover-agent"]);
+        }
+    }
+
+    /// As it was when it was new: nothing of an upgrade is left, on any host or in the database.
+    pub fn begin_anew(&self) {
+        let forget = format!(
+            "systemctl stop cutover-agent cutover-coordinator {UNIT}; rm -rf {OUT} /var/lib/numary /opt/cutover \
+             /etc/systemd/system/{UNIT}.d /var/lib/cutover-agent/* /var/lib/cutover-coordinator/*; systemctl daemon-reload"
+        );
+        for host in self.coordinator.iter().chain(&self.hosts) {
+            host.run(&["sh", "-c", &forget]);
+        }
+        if let Some(server) = &self.postgres {
+            server.sql("postgres", &format!("DROP DATABASE {DATABASE} WITH (FORCE)")).unwrap();
+        }
+        self.start();
+    }
+
+    fn seat(&self) -> &Host {
+        self.coordinator.as_ref().unwrap_or(&self.hosts[0])
+    }
+
+    fn install_ledger(&self, host: &Host) {
+        host.run(&["useradd", "--system", "--create-home", "--home-dir", "/var/lib/ledger", "ledger"]);
+        let storage = self.postgres.as_ref().map(|server| {
+            let url = server.url(DATABASE, DATABASE, DATABASE);
+            format!("NUMARY_STORAGE_DRIVER=postgres\nNUMARY_STORAGE_POSTGRES_CONN_STRING={url}\n")
+        });
+        let environment = format!(
+            "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\nNUMARY_STORAGE_DIR=/var/lib/numary\n{}",
+            storage.unwrap_or_default()
+        );
+        host.put("/etc/numary/numary.env", environment, 0o600);
+        let unit = "[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\nEnvironmentFile=/etc/numary/numary.env\n\
+                    ExecStart=/usr/bin/numary server start\nRestart=on-failure\n[Install]\nWantedBy=multi-user.target\n";
+        host.put(&format!("/etc/systemd/system/{UNIT}"), unit, 0o644);
+        host.run(&["systemctl", "daemon-reload"]);
+        host.run(&["systemctl", "enable", "--quiet", UNIT]);
+    }
+
+    fn install_coordinator(&self, folder: &Path) {
+        let seat = self.seat();
+        let mut settings = format!("name = \"c1\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n");
+        let names = [seat.name().to_owned(), seat.address().to_string()];
+        if self.coordinator.is_some() {
+            self.certificates(folder, seat, "coordinator", &names);
+            settings += &format!("listen = [\"unix:{SOCKET}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}");
+        } else {
+            settings += &format!("listen = \"unix:{SOCKET}\"\n");
+        }
+        settings += &format!("[limits]\n{}\n", self.plan.limits);
+        seat.put("/etc/cutover/coordinator.toml", settings.replace("ROLE", "coordinator"), 0o600);
+        let unit = include_str!("../../../deploy/systemd/cutover-coordinator.service");
+        seat.put("/etc/systemd/system/cutover-coordinator.service", unit, 0o644);
+        // The lab reaches a socket on the host's disk; one in `/run` is in a file system of the host's own.
+        let lab = "/etc/systemd/system/cutover-coordinator.service.d/lab.conf";
+        seat.put(lab, "[Service]\nReadWritePaths=/var/lib\n", 0o644);
+        seat.run(&["systemctl", "daemon-reload"]);
+        seat.run(&["systemctl", "enable", "--quiet", "cutover-coordinator"]);
+    }
+
+    /// An agent of that name with an instance of that name, not started.
+    pub fn install_agent(&self, folder: &Path, host: &Host, name: &str, instance: &str) {
+        let (coordinator, tls) = match &self.coordinator {
+            Some(seat) => {
+                self.certificates(folder, host, "agent", &[name.to_owned()]);
+                (format!("https://{}:{COORDINATOR_PORT}", seat.name()), format!("[tls]\n{TLS}").replace("ROLE", "agent"))
+            }
+            None => (format!("unix:{SOCKET}"), String::new()),
+        };
+        let recovery = self.plan.recovery.map(|_| format!("recovery = \"{}\"", Self::RECOVERY)).unwrap_or_default();
+        let settings = format!(
+            "name = \"{name}\"\ncoordinator = \"{coordinator}\"\nstate = \"/var/lib/cutover-agent\"\n\
+             releases = {{ place = \"/usr/share/numary-releases\", unpacked = \"/opt/cutover/releases\" }}\n{recovery}\n{tls}\n\
+             [[instance]]\nname = \"{instance}\"\ndeployment = \"prod\"\nmanager = \"systemd\"\nunit = \"{UNIT}\"\n\
+             out_of_rotation = [\"touch\", \"{OUT}\"]\ninto_rotation = [\"rm\", \"-f\", \"{OUT}\"]\n"
+        );
+        host.put("/etc/cutover/agent.toml", settings, 0o600);
+        let unit = include_str!("../../../deploy/systemd/cutover-agent.service");
+        host.put("/etc/systemd/system/cutover-agent.service", unit, 0o644);
+        host.run(&["systemctl", "daemon-reload"]);
+        host.run(&["systemctl", "enable", "--quiet", "cutover-agent"]);
+    }
+
+    fn certificates(&self, folder: &Path, host: &Host, role: &str, names: &[String]) {
+        let made = folder.join(format!("{}-{role}", host.name()));
+        std::fs::create_dir_all(&made).unwrap();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.authority.issue(&names, &made);
+        for file in ["cert.pem", "key.pem", "authority.pem"] {
+            host.copy_in(&made.join(file), &format!("/etc/cutover/{role}/{file}"));
+        }
+    }
+
+    /// A client that writes to every ledger through the front.
+    pub fn writer(&self) -> Writer {
+        Writer::start(self.front.address, LEDGERS)
+    }
+
+    /// Holds the migration of a ledger before its commit, from now on, until [`Self::migrations_go_on`].
+    pub fn hold_migrations(&self) {
+        let held = format!("NUMARY_SIM_HOLD_MIGRATION={GO_ON}\nNUMARY_SIM_HOLD_LEDGER={}\n", LEDGERS[0]);
+        self.hosts[0].put("/var/lib/numary/.numary-sim.env", held, 0o644);
+    }
+
+    /// Lets held migrations go on.
+    pub fn migrations_go_on(&self) {
+        self.hosts[0].put(GO_ON, "", 0o644);
+    }
+
+    /// Waits until it has this state; shows where it stands otherwise.
+    pub fn until_state(&self, upgrade: &str, wanted: State) -> Status {
+        let status = until(&format!("the upgrade is {wanted}"), Duration::from_secs(180), || {
+            let status = self.voice.status(upgrade).ok()?;
+            (status.state == wanted || status.state.ended() || status.state == State::Held).then_some(status)
+        });
+        assert_eq!(status.state, wanted, "holds: {:#?}\nback: {:?}\n{}", status.holds, status.turned_back, self.logs());
+        status
+    }
+
+    /// Decides every hold of a held upgrade in the same way.
+    pub fn decide(&self, upgrade: &str, held: &Status, choice: Choice) {
+        for hold in &held.holds {
+            self.voice.decide(upgrade, hold.id.0, choice).unwrap();
+        }
+    }
+
+    /// Every instance answers as that version, and every acknowledged write is there once.
+    pub fn check_end(&self, wanted: &str, writer: Writer) {
+        for host in &self.hosts {
+            until(&format!("{wanted} answers on {}", host.name()), Duration::from_secs(60), || {
+                (version(serves(host)).as_deref() == Some(wanted)).then_some(())
+            });
+        }
+        check_exactly_once(serves(&self.hosts[0]), LEDGERS, &writer.end());
+    }
+
+    /// Takes the wire of the coordinator's host out, or puts it in again.
+    pub fn coordinators_cable(&self, cable: Cable) {
+        self.seat().cable(cable);
+    }
+}
+
+impl Driven for Site {
+    fn voice(&self) -> &Voice {
+        &self.voice
+    }
+    fn begin(&self) -> String {
+        let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
+        let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
+        if plan.level() == Some(Level::Approve) {
+            self.voice.approve(&plan).unwrap();
+        }
+        self.voice.start(&plan).unwrap_or_else(|why| panic!("{why}\n{plan:#?}"))
+    }
+    /// systemd does.
+    fn revive(&mut self) {}
+    fn logs(&self) -> String {
+        let journal = ["journalctl", "--no-pager", "--output=cat", "--lines=15", "-u", "cutover-*"];
+        let said = |host: &Host| {
+            let output = host.try_exec(&journal, Duration::from_secs(10));
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            format!("--- {}\n{}\n", host.name(), text.unwrap_or_else(|| "it is off, or hangs".to_owned()))
+        };
+        self.coordinator.iter().chain(&self.hosts).map(said).collect()
+    }
+}
+
+/// Keys of `[tls]`.
+const TLS: &str = "certificate = \"/etc/cutover/ROLE/cert.pem\"\nkey = \"/etc/cutover/ROLE/key.pem\"\n\
+                   authority = \"/etc/cutover/ROLE/authority.pem\"\n";
+
+/// Where a host's ledger serves.
+pub fn serves(host: &Host) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(host.address()), 3068)
+}
+
+/// A path of a host, from the lab.
+fn below(host: &Host, path: &str) -> std::path::PathBuf {
+    host.root().join(path.trim_start_matches('/'))
+}
+
+/// A server with the role that owns the ledgers' database.
+fn database(lab: &Lab) -> Postgres {
+    let server = lab.postgres("").unwrap();
+    for sql in [
+        format!("CREATE ROLE {DATABASE} LOGIN CREATEDB PASSWORD '{DATABASE}'"),
+        format!("GRANT pg_read_all_stats TO {DATABASE}"),
+    ] {
+        server.sql("postgres", &sql).unwrap();
+    }
+    server
+}

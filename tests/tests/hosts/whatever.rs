@@ -1,0 +1,62 @@
+//! Fault tier (d): each upgrade meets a fault at each of its phases and around each of its borders, until every fault has
+//! happened at every place. The places come from the machine's own list.
+
+use crate::fault::Fault;
+use crate::site::{Plan, Site};
+use cutover_core::upgrade::{Way, forward};
+use cutover_proto::v1::Strategy;
+use cutover_test_hosts::Lab;
+use cutover_tests::tier::{self, Coverage, Direction, drive};
+use cutover_vocabulary::status::State;
+use std::time::Instant;
+
+/// How many upgrades may be needed: about one a fault; more where one comes too late, or turns it back.
+const UPGRADES: usize = 20;
+
+/// Upgrades until every fault has happened at every place.
+fn is_covered(lab: &Lab, name: &str, plan: &Plan, way: Way) {
+    let began = Instant::now();
+    let stages = forward(way);
+    let way = tier::Way { stages: &stages, direction: Direction::Forward, turn: None };
+    let mut coverage: Option<Coverage<Fault>> = None;
+    let mut upgrades = 0;
+    let mut site = Site::new(lab, plan.clone());
+    while coverage.as_ref().is_none_or(|coverage| !coverage.missing().is_empty()) && upgrades < UPGRADES {
+        let coverage = coverage.get_or_insert_with(|| Coverage::of(&stages, &Fault::all(&site)));
+        let writer = site.writer();
+        let status = drive(&mut site, &way, coverage);
+        upgrades += 1;
+        let completed = status.state == State::Completed;
+        site.check_end(if completed { plan.to } else { plan.from }, writer);
+        // One that went back can be begun again where it is.
+        if completed {
+            site.begin_anew();
+        }
+    }
+    let coverage = coverage.unwrap();
+    println!("{name}: {upgrades} upgrades, {:.0} s\n{coverage}", began.elapsed().as_secs_f64());
+    tier::count("(d) hosts", (1, "configurations"), upgrades as u64, coverage.points() as u64, began);
+    let missing = coverage.missing();
+    assert!(missing.is_empty(), "{name}: never met in {upgrades} upgrades: {missing:?}");
+}
+
+#[test]
+fn whatever_happens_to_five_hosts_their_upgrade_with_downtime_ends_as_it_should() {
+    Lab::run(|lab| is_covered(lab, "A on five hosts", &Plan::default(), Way::Downtime));
+}
+
+#[test]
+fn whatever_happens_to_five_hosts_their_roll_that_migrates_first_ends_as_it_should() {
+    Lab::run(|lab| {
+        let plan = Plan { from: "1.4.6", to: "1.7.3", strategy: Strategy::Rolling, ..Plan::default() };
+        is_covered(lab, "B on five hosts, migrated first", &plan, Way::Rolling { waves: 5, migrates: true });
+    });
+}
+
+#[test]
+fn whatever_happens_to_a_single_host_on_sqlite_its_upgrade_ends_as_it_should() {
+    Lab::run(|lab| {
+        let plan = Plan { hosts: None, ..Plan::default() };
+        is_covered(lab, "C on a host with SQLite", &plan, Way::Downtime);
+    });
+}
