@@ -21,8 +21,7 @@ use std::time::Duration;
 pub const UNIT: &str = "numary.service";
 /// Where the agents reach the coordinator.
 pub const COORDINATOR_PORT: u16 = 7443;
-/// Where the operator does, below its host's root.
-const SOCKET: &str = "/var/lib/cutover.sock";
+
 /// Whose presence takes an instance out of rotation.
 const OUT: &str = "/var/lib/out-of-rotation";
 /// Held migrations wait for this file.
@@ -78,6 +77,8 @@ pub struct Site {
 impl Site {
     /// Where recovery points lie, where they have a disk of their own.
     pub const RECOVERY: &str = "/srv/recovery";
+    /// Where the operator reaches the coordinator, on its host.
+    pub const SOCKET: &str = "/var/lib/cutover.sock";
 
     /// Builds and boots it, and writes some transactions to every ledger.
     pub fn new(lab: &Lab, plan: Plan) -> Self {
@@ -104,7 +105,7 @@ impl Site {
         let seat = coordinator.as_ref().unwrap_or(&hosts[0]);
         let backend = |host: &Host| Backend { address: serves(host), out: below(host, OUT) };
         let front = Front::before(hosts.iter().map(backend).collect());
-        let voice = Voice::to(&format!("unix:{}", below(seat, SOCKET).display()));
+        let voice = Voice::to(&format!("unix:{}", below(seat, Self::SOCKET).display()));
         let site = Self { front, voice, authority, postgres, plan, coordinator, hosts };
         site.install_coordinator(lab.folder());
         for host in &site.hosts {
@@ -179,9 +180,9 @@ impl Site {
         let names = [seat.name().to_owned(), seat.address().to_string()];
         if self.coordinator.is_some() {
             self.certificates(folder, seat, "coordinator", &names);
-            settings += &format!("listen = [\"unix:{SOCKET}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}");
+            settings += &format!("listen = [\"unix:{}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}", Self::SOCKET);
         } else {
-            settings += &format!("listen = \"unix:{SOCKET}\"\n");
+            settings += &format!("listen = \"unix:{}\"\n", Self::SOCKET);
         }
         settings += &format!("[limits]\n{}\n", self.plan.limits);
         seat.put("/etc/cutover/coordinator.toml", settings.replace("ROLE", "coordinator"), 0o600);
@@ -201,7 +202,7 @@ impl Site {
                 self.certificates(folder, host, "agent", &[name.to_owned()]);
                 (format!("https://{}:{COORDINATOR_PORT}", seat.name()), format!("[tls]\n{TLS}").replace("ROLE", "agent"))
             }
-            None => (format!("unix:{SOCKET}"), String::new()),
+            None => (format!("unix:{}", Self::SOCKET), String::new()),
         };
         let recovery = self.plan.recovery.map(|_| format!("recovery = \"{}\"", Self::RECOVERY)).unwrap_or_default();
         let settings = format!(
