@@ -9,7 +9,7 @@ use crate::run::Pace;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use cutover_desk::Greeting;
 use cutover_proto::malformed::Malformed;
-use cutover_proto::transport::{self, CannotConnect, Endpoint, MAX_MESSAGE_BYTES};
+use cutover_proto::transport::{self, CannotConnect, Endpoint, MAX_MESSAGE_BYTES, Tls};
 use cutover_proto::v1::{self, agent_link_client::AgentLinkClient};
 use cutover_vocabulary::RequestId;
 use cutover_vocabulary::instance::InstanceReport;
@@ -64,6 +64,7 @@ enum LinkError {
 
 pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
+    pub(crate) tls: Option<Tls>,
     pub(crate) identity: Identity,
     pub(crate) pace: Pace,
     pub(crate) desk: mpsc::Sender<ToDesk>,
@@ -120,7 +121,7 @@ impl Link {
 
     /// One link from its beginning to its end.
     async fn attach_once(&mut self, welcomed: &mut bool) -> LinkError {
-        let channel = match transport::connect(&self.endpoint).await {
+        let channel = match transport::connect_with(&self.endpoint, self.tls.as_ref()).await {
             Ok(channel) => channel,
             Err(error) => return error.into(),
         };

@@ -8,7 +8,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::worker::Program;
 use crate::{host, machine};
 use cutover_desk::{Desk, Host};
-use cutover_proto::transport::Endpoint;
+use cutover_proto::transport::{Endpoint, Tls};
 use cutover_vocabulary::instance::InstanceReport;
 use sd_notify::NotifyState;
 use std::io;
@@ -66,6 +66,8 @@ pub struct Agent {
     pub journal: PathBuf,
     /// Where the coordinator listens.
     pub coordinator: Endpoint,
+    /// Its certificates; needed for an address under TLS.
+    pub tls: Option<Tls>,
     /// Machine id of the host.
     pub machine: String,
     /// Boot id of the host.
@@ -87,6 +89,7 @@ pub async fn run(
         host: Host { agent: settings.name.clone(), instances },
         journal: journal_file(&settings.state),
         coordinator: settings.coordinator.0.clone(),
+        tls: settings.tls(),
         machine: machine::machine_id(),
         boot: machine::boot_id(),
         pace: Pace::default(),
@@ -156,6 +159,7 @@ impl Agent {
         let (seen, reports) = watch::channel(Vec::new());
         let link = Link {
             endpoint: self.coordinator,
+            tls: self.tls,
             identity,
             pace: self.pace,
             desk: inbox,

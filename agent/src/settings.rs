@@ -9,7 +9,7 @@ mod error;
 pub use error::SettingsError;
 
 use crate::service::environment::{EnvironmentError, read_env_file};
-use cutover_proto::transport::{Endpoint, InvalidEndpoint};
+use cutover_proto::transport::{Endpoint, InvalidEndpoint, Tls, TlsFiles};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Version};
 use schemars::JsonSchema;
@@ -28,8 +28,8 @@ pub struct Settings {
     /// The agent's name, unique in the fleet.
     #[schemars(with = "String", example = "host-a")]
     pub name: AgentName,
-    /// Where the coordinator listens: `unix:/path/to/socket` or `http://127.0.0.1:PORT`. Nothing else: other hosts can be
-    /// named once there is TLS.
+    /// Where the coordinator listens: `unix:/path/to/socket`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`)
+    /// `https://HOST:PORT`, where `HOST` is a name or an address that the coordinator's certificate has.
     #[schemars(with = "String", example = "unix:/run/cutover/coordinator.sock")]
     pub coordinator: Coordinator,
     /// The agent's own directory: journal, work, releases, fences, recovery points. Created with mode 0700, and refused
@@ -53,6 +53,11 @@ pub struct Settings {
     /// Where releases of the ledger come from.
     #[serde(default)]
     pub releases: ReleasesSettings,
+    /// Certificates, for a coordinator at `https://`. TLS 1.3; all three files are in PEM form and read anew for every
+    /// connection: a new certificate needs no restart.
+    #[serde(default)]
+    #[schemars(with = "TlsSettings")]
+    pub tls: Option<TlsSettings>,
     /// The ledger services of this host, one `[[instance]]` each.
     #[serde(default, rename = "instance")]
     pub instances: Vec<InstanceSettings>,
@@ -78,6 +83,29 @@ const PATH: &str = "absolute path";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Coordinator(pub Endpoint);
+
+/// What this agent shows to the coordinator, and whom it believes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The agent's certificate, behind it those of authorities between it and the root. The agent's name must be among its
+    /// subject alternative names (DNS or URI).
+    #[schemars(extend("format" = PATH), example = "/etc/cutover/tls/cert.pem")]
+    pub certificate: PathBuf,
+    /// Its private key. Refused where anybody but its owner may read it.
+    #[schemars(extend("format" = PATH), example = "/etc/cutover/tls/key.pem")]
+    pub key: PathBuf,
+    /// The authorities that sign the coordinator's certificate.
+    #[schemars(extend("format" = PATH), example = "/etc/cutover/tls/authority.pem")]
+    pub authority: PathBuf,
+}
+impl TlsSettings {
+    /// The files.
+    pub fn files(&self) -> TlsFiles {
+        let Self { certificate, key, authority } = self.clone();
+        TlsFiles { certificate, key, authority }
+    }
+}
 
 /// Where releases of the ledger come from.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -256,6 +284,19 @@ impl Settings {
         if let Some(unpacked) = &self.releases.unpacked {
             absolute("releases: unpacked", unpacked)?;
         }
+        if let Some(TlsSettings { certificate, key, authority }) = &self.tls {
+            for (name, path) in [("certificate", certificate), ("key", key), ("authority", authority)] {
+                absolute(&format!("tls: {name}"), path)?;
+            }
+        }
+        match (&self.coordinator.0, &self.tls) {
+            (endpoint @ Endpoint::Tls(_), None) => {
+                return Err(format!(
+                    "coordinator = \"{endpoint}\" is spoken to under TLS: add the table [tls] with certificate, key and authority"
+                ));
+            }
+            (Endpoint::Tls(_), Some(_)) | (Endpoint::Unix(_) | Endpoint::Loopback(_), _) => {}
+        }
         let mut seen = BTreeMap::new();
         for instance in &self.instances {
             let name = &instance.name;
@@ -331,6 +372,11 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// How it speaks TLS, where it has certificates.
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.as_ref().map(|tls| Tls::new(tls.files()))
     }
 
     /// The instance of that name, if it is on this host.
@@ -519,6 +565,7 @@ mod tests {
         };
         assert_eq!(described(&schema), known("zz = 1"));
         assert_eq!(described(&schema["properties"]["releases"]), known("[releases]\nzz = 1"));
+        assert_eq!(described(&schema["properties"]["tls"]), known("[tls]\nzz = 1"));
         assert_eq!(described(&schema["properties"]["instance"]["items"]), known("[[instance]]\nzz = 1"));
         assert!(known("[[instance]]\nzz = 1").contains(&"out_of_rotation".to_owned()));
     }

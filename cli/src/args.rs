@@ -1,9 +1,11 @@
 //! The command line.
 
 use crate::exit::Exit;
+use crate::trouble::Trouble;
 use clap::{Args, Parser, Subcommand};
-use cutover_proto::transport::Endpoint;
+use cutover_proto::transport::{Endpoint, TlsFiles};
 use cutover_vocabulary::OperatorName;
+use std::path::PathBuf;
 
 /// Where a coordinator listens when nothing else is said.
 pub const DEFAULT_COORDINATOR: &str = "unix:/run/cutover/coordinator.sock";
@@ -32,15 +34,44 @@ upgrade. When something waits for you: `cutover status`.";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "For every command")]
 pub struct Global {
-    /// Where the coordinator listens: unix:/path, or http://127.0.0.1:PORT.
+    /// Where the coordinator listens: unix:/path, http://127.0.0.1:PORT, or with certificates https://HOST:PORT.
     #[arg(long, global = true, value_name = "ENDPOINT", env = "CUTOVER_COORDINATOR", default_value = DEFAULT_COORDINATOR)]
     pub coordinator: Endpoint,
-    /// Who asks; stored with what is decided. Default: the user's name.
+    /// Your certificate (PEM), for https://. One of its names must be listed in the coordinator's settings.
+    #[arg(long, global = true, value_name = "FILE", env = "CUTOVER_TLS_CERTIFICATE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM), which nobody else may read.
+    #[arg(long, global = true, value_name = "FILE", env = "CUTOVER_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// The authorities that sign the coordinator's certificate (PEM).
+    #[arg(long, global = true, value_name = "FILE", env = "CUTOVER_TLS_AUTHORITY")]
+    pub tls_authority: Option<PathBuf>,
+    /// Who asks; stored with what is decided. Default: the name of your certificate under https://, else the user's name.
     #[arg(long, global = true, value_name = "NAME", env = "CUTOVER_OPERATOR")]
     pub operator: Option<OperatorName>,
     /// Write JSON, one value a line, instead of pages for people.
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+impl Global {
+    /// The files of TLS: all three, or none of them.
+    ///
+    /// # Errors
+    /// [`Trouble::Usage`] where some are named and others are not.
+    pub fn tls(&self) -> Result<Option<TlsFiles>, Trouble> {
+        match (&self.tls_certificate, &self.tls_key, &self.tls_authority) {
+            (None, None, None) => Ok(None),
+            (Some(certificate), Some(key), Some(authority)) => {
+                let (certificate, key, authority) = (certificate.clone(), key.clone(), authority.clone());
+                Ok(Some(TlsFiles { certificate, key, authority }))
+            }
+            _ => Err(Trouble::usage(
+                "--tls-certificate, --tls-key and --tls-authority (or CUTOVER_TLS_CERTIFICATE, CUTOVER_TLS_KEY and \
+                 CUTOVER_TLS_AUTHORITY) are named together",
+            )),
+        }
+    }
 }
 
 /// What to do.

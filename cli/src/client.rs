@@ -5,7 +5,7 @@ mod fleet;
 use crate::trouble::Trouble;
 use cutover_proto::convert::fact::Event;
 use cutover_proto::refused::Refused;
-use cutover_proto::transport::{self, Endpoint};
+use cutover_proto::transport::{self, Endpoint, Tls};
 use cutover_proto::v1;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
@@ -118,12 +118,12 @@ fn strategy(strategy: Option<Strategy>) -> v1::Strategy {
 }
 
 impl Client {
-    /// Connects; fails when nobody answers there.
+    /// Connects; fails when nobody answers there. An address under TLS needs certificates.
     ///
     /// # Errors
     /// [`Trouble::Unreachable`].
-    pub async fn connect(endpoint: &Endpoint, operator: OperatorName) -> Result<Self, Trouble> {
-        let channel = transport::connect(endpoint)
+    pub async fn connect(endpoint: &Endpoint, tls: Option<&Tls>, operator: OperatorName) -> Result<Self, Trouble> {
+        let channel = transport::connect_with(endpoint, tls)
             .await
             .map_err(|error| Trouble::Unreachable { endpoint: endpoint.to_string(), source: Box::new(error) })?;
         let limit = transport::MAX_MESSAGE_BYTES;

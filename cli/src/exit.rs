@@ -147,6 +147,9 @@ Exit status:
             | Code::NoSuchHold
             | Code::RequestReused
             | Code::AgentNameTaken
+            | Code::NotCertified
+            | Code::NotPermitted
+            | Code::NotItsOwn
             | Code::NotLeader
             | Code::StoreUnavailable
             | Code::Quarantined

@@ -65,7 +65,7 @@ impl House {
     /// # Errors
     /// [`Trouble`] when one of the two ended, or when it takes too long.
     pub async fn client(&self, operator: &OperatorName, instances: &[InstanceName]) -> Result<Client, Trouble> {
-        let client = Client::connect(&self.endpoint, operator.clone()).await?;
+        let client = Client::connect(&self.endpoint, None, operator.clone()).await?;
         let attached = async {
             loop {
                 if self.coordinator.is_finished() || self.agents.iter().any(JoinHandle::is_finished) {

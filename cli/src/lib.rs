@@ -31,6 +31,7 @@ pub mod trouble;
 
 use args::{Command, CommandLine, Global};
 use client::Client;
+use cutover_proto::transport::{Endpoint, Tls};
 use cutover_vocabulary::OperatorName;
 use exit::Exit;
 use render::next::Next;
@@ -52,7 +53,7 @@ impl Context {
     /// Of a command line.
     pub fn new(global: Global, screen: Screen) -> Self {
         let endpoint = global.coordinator.to_string();
-        let next = Next::of(&program(), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
+        let next = Next::of(&called_with(&global), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
         Self { global, screen, next }
     }
 
@@ -69,7 +70,12 @@ impl Context {
     /// # Errors
     /// [`Trouble::Unreachable`]; [`Trouble::Usage`] when it cannot be told who asks.
     pub async fn client(&self) -> Result<Client, Trouble> {
-        Client::connect(&self.global.coordinator, self.operator()?).await
+        let tls = self.global.tls()?.map(Tls::new);
+        let operator = match (&self.global.operator, &self.global.coordinator, &tls) {
+            (None, Endpoint::Tls(_), Some(tls)) => certified(tls).await?,
+            (None | Some(_), Endpoint::Tls(_) | Endpoint::Unix(_) | Endpoint::Loopback(_), _) => self.operator()?,
+        };
+        Client::connect(&self.global.coordinator, tls.as_ref(), operator).await
     }
 }
 
@@ -77,6 +83,33 @@ impl Context {
 pub fn program() -> String {
     let called = std::env::args_os().next().map(|word| word.to_string_lossy().into_owned());
     called.filter(|word| word.contains('/')).map_or_else(|| "cutover".to_owned(), |word| render::words::quoted(&word))
+}
+
+/// This program with the certificates that it was called with; those of the environment are there for the next command too.
+fn called_with(global: &Global) -> String {
+    let files = [
+        ("--tls-certificate", "CUTOVER_TLS_CERTIFICATE", &global.tls_certificate),
+        ("--tls-key", "CUTOVER_TLS_KEY", &global.tls_key),
+        ("--tls-authority", "CUTOVER_TLS_AUTHORITY", &global.tls_authority),
+    ];
+    let named = files.into_iter().filter_map(|(flag, variable, file)| {
+        let file = file.as_ref().filter(|file| std::env::var_os(variable).as_deref() != Some(file.as_os_str()))?;
+        Some(format!(" {flag} {}", render::words::quoted(&file.to_string_lossy())))
+    });
+    named.fold(program(), |called, word| called + &word)
+}
+
+/// The name of the certificate, where it has one that can be an operator's: the coordinator takes no other.
+async fn certified(tls: &Tls) -> Result<OperatorName, Trouble> {
+    let names = tls.names().await.map_err(|error| Trouble::failed("cannot use the certificate", error))?;
+    let mut operators = names.iter().filter_map(|name| OperatorName::new(name).ok());
+    match (operators.next(), operators.next()) {
+        (Some(operator), None) => Ok(operator),
+        (Some(_), Some(_)) => Err(Trouble::usage(format!("the certificate has several names: {names}"))
+            .next("say which of them you are with --operator NAME or CUTOVER_OPERATOR")),
+        (None, _) => Err(Trouble::usage(format!("the certificate has {names} that could be an operator's"))
+            .next("have one issued with your name among its subject alternative names (DNS)")),
+    }
 }
 
 /// The user's name.

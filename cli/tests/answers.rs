@@ -53,6 +53,9 @@ const EXITS: &[(&str, i32)] = &[
     ("NO_SUCH_HOLD", 1),
     ("REQUEST_REUSED", 1),
     ("AGENT_NAME_TAKEN", 1),
+    ("NOT_CERTIFIED", 1),
+    ("NOT_PERMITTED", 1),
+    ("NOT_ITS_OWN", 1),
     ("QUARANTINED", 1),
     ("INTERNAL", 1),
 ];

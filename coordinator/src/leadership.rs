@@ -280,6 +280,11 @@ impl Leadership {
         self.registered().values().cloned().collect()
     }
 
+    /// With which agent an instance is registered.
+    pub(crate) fn agent_of(&self, instance: &InstanceName) -> Option<AgentName> {
+        self.registered().get(instance).map(|member| member.agent.clone())
+    }
+
     /// The registered instances of a deployment, with their agents.
     pub(crate) fn members_of(&self, deployment: &DeploymentName) -> BTreeMap<InstanceName, AgentName> {
         let registered = self.registered();

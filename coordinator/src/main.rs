@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use cutover_coordinator::{Settings, open_store, raise_epochs, run};
-use cutover_proto::transport::listen;
+use cutover_proto::transport::{Tls, listen_on};
 use cutover_vocabulary::Epoch;
 use sd_notify::NotifyState;
 use std::error::Error;
@@ -95,7 +95,8 @@ fn work(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
             return Ok(());
         }
         let store = open_store(&settings.store).await?;
-        let listening = listen(&settings.listen).await?;
+        let tls = settings.tls.clone().map(Tls::new);
+        let listening = listen_on(&settings.listen, tls.as_ref()).await?;
         // Where no systemd started this coordinator, nobody is told.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         if let Some(within) = sd_notify::watchdog_enabled() {

@@ -100,16 +100,17 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     let Parts { settings, store, listening, shutdown, clock, faults } = parts;
     let kill = CancellationToken::new();
     let _everything_ends_with_this_future = kill.clone().drop_guard();
-    let endpoint = listening.endpoint().to_string();
+    let endpoint = listening.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let metrics = metrics::listen(settings.metrics).await?;
     let (leading, _) = watch::channel(None);
     let shared = Arc::new(Shared { name: settings.name.clone(), store: store.clone(), leading });
+    let operators = Arc::new(settings.operators.clone());
     let means = Means { store, settings: Arc::new(settings), clock, faults, kill: kill.clone() };
     let severable = move |connection: std::io::Result<_>| {
         connection.map(|connection| Severable::new(connection, kill.child_token()))
     };
     let last_calls = CancellationToken::new();
-    let (router, health) = services::all(&shared).map_err(CannotRun::Reflection)?;
+    let (router, health) = services::all(&shared, &operators).map_err(CannotRun::Reflection)?;
     let server = router.serve_with_incoming_shutdown(listening.map(severable), last_calls.clone().cancelled_owned());
     tokio::pin!(server);
     info!(%endpoint, coordinator = %shared.name, "listens");

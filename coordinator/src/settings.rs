@@ -4,13 +4,14 @@
 //! out during an upgrade. No setting of the coordinator is a secret.
 
 use cutover_core::catalogue::{Catalogue, CatalogueError};
-use cutover_proto::transport::Endpoint;
+use cutover_proto::transport::{Endpoint, TlsFiles};
 use cutover_store::CoordinatorName;
-use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::plan::Limits;
+use cutover_vocabulary::{Elapsed, OperatorName};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -21,8 +22,12 @@ use std::sync::Arc;
 pub struct Settings {
     /// Its name, unique among the coordinators of a fleet.
     pub name: CoordinatorName,
-    /// Where it listens: `unix:/path`, or `http://127.0.0.1:PORT`.
-    pub listen: Endpoint,
+    /// Where it listens: `unix:/path`, `http://127.0.0.1:PORT`, or with [`Settings::tls`] `https://ADDRESS:PORT`.
+    pub listen: Vec<Endpoint>,
+    /// What it shows and whom it believes on the network; none: it listens on this host alone.
+    pub tls: Option<TlsFiles>,
+    /// The names in certificates whose owners may call as operators. Over the Unix socket and loopback everybody may who can.
+    pub operators: BTreeSet<OperatorName>,
     /// Where facts are kept.
     pub store: StorePlace,
     /// Where `GET /metrics` is answered to Prometheus, like `127.0.0.1:9464`; nowhere by default. Plain HTTP without a password:
@@ -79,9 +84,11 @@ struct File {
     /// The coordinator's name, unique among the coordinators of a fleet.
     #[schemars(example = &"c1")]
     name: String,
-    /// Where it listens: `unix:/path`, or `http://127.0.0.1:PORT`; nothing else before TLS is built.
-    #[schemars(example = "unix:/run/cutover/coordinator.sock")]
-    listen: String,
+    /// Where it listens: `unix:/path`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`) `https://ADDRESS:PORT`, which
+    /// others on the network may reach. One address may be written without brackets. Several are a Unix socket for the
+    /// operators of this host and a port for agents.
+    #[schemars(with = "Vec<String>", example = ["unix:/run/cutover/coordinator.sock", "https://0.0.0.0:7443"])]
+    listen: Listen,
     /// Where facts are kept: `sqlite:/path`, one file on a local disk; or `memory`, which is gone when the coordinator ends,
     /// for tests.
     #[schemars(example = "sqlite:/var/lib/cutover/store.db")]
@@ -105,6 +112,53 @@ struct File {
     /// A file of the company's own that adds to the catalogue of releases; one without its folder lies beside the settings.
     #[schemars(extend("format" = "path"), example = "company.toml")]
     catalogue: Option<PathBuf>,
+    /// Certificates, for addresses that begin with `https://`. TLS 1.3; whoever calls shows a certificate of `authority` too. All
+    /// three files are in PEM form and read anew for every connection: a new certificate needs no restart. An agent must have its
+    /// own name among the subject alternative names (DNS or URI) of its certificate.
+    #[serde(default)]
+    #[schemars(with = "TlsSettings")]
+    tls: Option<TlsSettings>,
+}
+
+/// One address, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listen {
+    One(String),
+    Several(Vec<String>),
+}
+impl Listen {
+    fn endpoints(self) -> Result<Vec<Endpoint>, String> {
+        let texts = match self {
+            Self::One(text) => vec![text],
+            Self::Several(texts) if texts.is_empty() => {
+                return Err("it names no address: write it as \"unix:/path\", or as a list of such texts".to_owned());
+            }
+            Self::Several(texts) => texts,
+        };
+        texts.iter().map(|text| text.parse().map_err(|error| format!("{error}"))).collect()
+    }
+}
+
+/// The table `tls`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TlsSettings {
+    /// The coordinator's certificate, behind it those of authorities between it and the root. Its names are what agents call the
+    /// coordinator by: DNS names, or addresses in numbers.
+    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/cert.pem")]
+    certificate: PathBuf,
+    /// Its private key. Refused where anybody but its owner may read it.
+    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/key.pem")]
+    key: PathBuf,
+    /// The authorities that sign the certificates of agents and operators.
+    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/authority.pem")]
+    authority: PathBuf,
+    /// Names in the certificates of those who may call as operators over TLS; what they decide is stored under that name. None by
+    /// default: over TLS only agents are let in, and operators use the Unix socket.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>", example = ["ops.example.com"])]
+    operators: Vec<OperatorName>,
 }
 
 /// The table `limits`: what is left away keeps its default.
@@ -221,7 +275,18 @@ impl Settings {
     pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
         let survey = Elapsed::from_secs(default_survey());
         let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
-        Ok(Self { name, listen, store, metrics: None, hook: None, limits: Limits::default(), survey, catalogue })
+        Ok(Self {
+            name,
+            listen: vec![listen],
+            tls: None,
+            operators: BTreeSet::new(),
+            store,
+            metrics: None,
+            hook: None,
+            limits: Limits::default(),
+            survey,
+            catalogue,
+        })
     }
 
     /// Reads a settings file.
@@ -261,9 +326,25 @@ impl Settings {
                 return Err(rule(key, "it must be at least 1; leave it away for its default".to_owned()));
             }
         }
+        let listen = file.listen.endpoints().map_err(|why| rule("listen", why))?;
+        let (tls, operators) = file.tls.map(TlsSettings::files).transpose().map_err(|why| rule("tls", why))?.unzip();
+        let reachable = listen.iter().find(|endpoint| matches!(endpoint, Endpoint::Tls(_)));
+        match (reachable, &tls) {
+            (Some(endpoint), None) => {
+                let why = format!("{endpoint} needs certificates: add the table [tls] with certificate, key and authority");
+                return Err(rule("listen", why));
+            }
+            (None, Some(_)) => {
+                let why = "no address of `listen` begins with https://: add one, or leave the table away".to_owned();
+                return Err(rule("tls", why));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         Ok(Self {
             name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
-            listen: file.listen.parse().map_err(|error| rule("listen", format!("{error}")))?,
+            listen,
+            tls,
+            operators: operators.unwrap_or_default(),
             store: file.store.parse().map_err(|error| rule("store", error))?,
             metrics: file.metrics.as_deref().map(address).transpose().map_err(|error| rule("metrics", error))?,
             hook: file.hook.map(hook).transpose().map_err(|error| rule("hook", error))?,
@@ -280,6 +361,18 @@ impl Settings {
             survey: Elapsed::from_secs(file.survey_seconds),
             catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
         })
+    }
+}
+
+impl TlsSettings {
+    fn files(self) -> Result<(TlsFiles, BTreeSet<OperatorName>), String> {
+        let Self { certificate, key, authority, operators } = self;
+        for (name, path) in [("certificate", &certificate), ("key", &key), ("authority", &authority)] {
+            if !path.is_absolute() {
+                return Err(format!("{name} = {:?} must be an absolute path", path.display().to_string()));
+            }
+        }
+        Ok((TlsFiles { certificate, key, authority }, operators.into_iter().collect()))
     }
 }
 
@@ -385,6 +478,7 @@ mod tests {
         };
         assert_eq!(described(&schema), known("zz = 1"));
         assert_eq!(described(&schema["properties"]["limits"]), known("[limits]\nzz = 1"));
+        assert_eq!(described(&schema["properties"]["tls"]), known("[tls]\nzz = 1"));
         assert!(known("zz = 1").contains(&"catalogue".to_owned()));
     }
 
@@ -392,6 +486,27 @@ mod tests {
     fn an_address_that_others_could_reach_is_refused() {
         let error = parse(&SMALLEST.replace("unix:/run/c.sock", "http://10.0.0.7:7080")).unwrap_err();
         assert!(error.contains("listen") && error.contains("loopback"), "{error}");
+    }
+
+    #[test]
+    fn an_address_on_the_network_needs_certificates_and_certificates_an_address() {
+        const TLS: &str = "[tls]\ncertificate = \"/t/c.pem\"\nkey = \"/t/k.pem\"\nauthority = \"/t/a.pem\"\n";
+        let both = SMALLEST.replace("\"unix:/run/c.sock\"", "[\"unix:/run/c.sock\", \"https://0.0.0.0:7443\"]");
+        let settings = parse(&format!("{both}{TLS}operators = [\"ops.example.com\"]\n")).unwrap();
+        let listen: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["unix:/run/c.sock", "https://0.0.0.0:7443"]);
+        assert_eq!(settings.operators, [OperatorName::new("ops.example.com").unwrap()].into());
+        assert_eq!(settings.tls.unwrap().key, PathBuf::from("/t/k.pem"));
+        assert!(parse(&format!("{both}{TLS}")).unwrap().operators.is_empty(), "nobody by default");
+        for (text, says) in [
+            (both.clone(), "add the table [tls]"),
+            (format!("{SMALLEST}{TLS}"), "begins with https://"),
+            (format!("{both}{}", TLS.replace("\"/t/k.pem\"", "\"k.pem\"")), "must be an absolute path"),
+            (SMALLEST.replace("\"unix:/run/c.sock\"", "[]"), "names no address"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

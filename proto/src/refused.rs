@@ -89,6 +89,12 @@ codes! {
     RequestReused => "REQUEST_REUSED", AlreadyExists;
     /// Another agent is connected under this name; `machine` says from where.
     AgentNameTaken => "AGENT_NAME_TAKEN", AlreadyExists;
+    /// The caller's certificate does not say the name under which it speaks; `name` and `certificate` say both.
+    NotCertified => "NOT_CERTIFIED", PermissionDenied;
+    /// The caller's certificate is of nobody who may do this; `certificate` says which names it has.
+    NotPermitted => "NOT_PERMITTED", PermissionDenied;
+    /// An agent spoke for what is another agent's; `agent` says whose it is.
+    NotItsOwn => "NOT_ITS_OWN", PermissionDenied;
     /// The instance's agent is connected, so it is not gone; `agent` says which.
     AgentConnected => "AGENT_CONNECTED", FailedPrecondition;
     /// An agent that is needed for this was not seen; `agents` says which.

@@ -65,7 +65,7 @@ struct Served {
 impl Served {
     async fn at(text: &str) -> Self {
         let listening = listen(&text.parse().unwrap()).await.unwrap();
-        let endpoint = listening.endpoint().clone();
+        let endpoint = listening.endpoints()[0].clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let service = FleetServer::new(Probe).max_encoding_message_size(MAX_MESSAGE_BYTES);
         let serve = builder().add_service(service).serve_with_incoming_shutdown(listening, async {

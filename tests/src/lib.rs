@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod house;
 pub mod link;
 pub mod neighbours;
+pub mod pki;
 pub mod tier;
 pub mod voice;
 

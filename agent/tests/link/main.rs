@@ -46,6 +46,7 @@ impl Bench {
             },
             journal: journal_file(self.folder.path()),
             coordinator: self.coordinator.endpoint.clone(),
+            tls: None,
             machine: "machine-1".to_owned(),
             boot: "boot-1".to_owned(),
             pace: Pace {

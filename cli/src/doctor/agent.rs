@@ -3,6 +3,7 @@
 use super::{Check, Verdict};
 use cutover_agent::needs;
 use cutover_agent::settings::Settings;
+use cutover_proto::transport::EXPIRES_SOON_DAYS;
 use rustix::fs::{Access, access};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -27,6 +28,11 @@ pub(super) const CHECKS: &[Check] = &[
         name: "state directory",
         why: "the agent's journal, releases and recovery points lie there, and nobody else may look into them",
         look: |host| host.agent().map(state).into_iter().collect(),
+    },
+    Check {
+        name: "certificates",
+        why: "the coordinator lets an agent in on the name in its certificate, and nobody with one that has expired",
+        look: |host| host.agent().map(certificates).unwrap_or_default(),
     },
     Check {
         name: "processes of others",
@@ -62,6 +68,37 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
 ];
+
+/// One verdict for each certificate of the three files; one alone where the files cannot be used.
+fn certificates(settings: &Settings) -> Vec<Verdict> {
+    let Some(tls) = &settings.tls else { return Vec::new() };
+    let all = match tls.files().certificates() {
+        Ok(all) => all,
+        Err(error) => return vec![Verdict::missing(error.to_string(), "see to it, then run doctor again")],
+    };
+    let mut verdicts = Vec::new();
+    if let Some((path, own)) = all.first()
+        && !own.names.have(settings.name.as_str())
+    {
+        verdicts.push(Verdict::missing(
+            format!("{} is for {}, and this agent's name is {}", path.display(), own.names, settings.name),
+            "have one issued that has the agent's name among its subject alternative names (DNS or URI), or correct `name`",
+        ));
+    }
+    let now = cutover_agent::machine::now();
+    verdicts.extend(all.iter().map(|(path, certificate)| {
+        let (days, path, until) = (certificate.days_left(now), path.display(), certificate.not_after);
+        match days {
+            EXPIRES_SOON_DAYS.. => Verdict::well(format!("{path} is valid for {days} days")),
+            0.. => Verdict::warning(
+                format!("{path} is valid for {days} day(s) only, until {until}"),
+                "have a new one issued and put it in its place; no restart is needed",
+            ),
+            _ => Verdict::warning(format!("{path} expired on {until}"), "have a new one issued and put it in its place"),
+        }
+    }));
+    verdicts
+}
 
 fn state(settings: &Settings) -> Verdict {
     let folder = &settings.state;

@@ -9,7 +9,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
         let (endpoint, answer) = &host.coordinator;
         vec![match answer {
             Err(silence) => Verdict::warning(&silence.why, &silence.remedy),
-            Ok(leads) => match &leads.leader {
+            Ok(None) => Verdict::well(format!("one answers at {endpoint}; who leads, it tells operators alone")),
+            Ok(Some(leads)) => match &leads.leader {
                 Some(leader) => Verdict::well(format!(
                     "{} answers at {endpoint}; {leader} leads, epoch {}",
                     leads.answered, leads.epoch

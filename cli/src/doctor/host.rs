@@ -2,8 +2,10 @@
 
 use crate::Context;
 use crate::args::{DEFAULT_COORDINATOR, DoctorArgs};
-use crate::client::Client;
 use crate::trouble::Trouble;
+use cutover_proto::Code;
+use cutover_proto::transport::TlsFiles;
+use cutover_proto::v1::Leader;
 use cutover_agent::needs::{self, DataPlace};
 use cutover_agent::service::systemd::settings_now;
 use cutover_agent::settings::Settings;
@@ -33,8 +35,8 @@ pub(super) struct Host {
     pub(super) releases: Option<PathBuf>,
     /// The agent's settings; none: no file was named.
     pub(super) settings: Option<Result<Settings, String>>,
-    /// Where a coordinator was looked for, and who leads or why nobody answered.
-    pub(super) coordinator: (String, Result<Leads, Silence>),
+    /// Where a coordinator was looked for, and who leads or why nobody answered. None: it answers, and tells an agent no more.
+    pub(super) coordinator: (String, Result<Option<Leads>, Silence>),
 }
 
 /// What a coordinator says of leadership.
@@ -69,6 +71,12 @@ impl Host {
             && context.global.coordinator.to_string() == DEFAULT_COORDINATOR
         {
             context.global.coordinator = settings.coordinator.0.clone();
+            if let Some(tls) = &settings.tls {
+                let TlsFiles { certificate, key, authority } = tls.files();
+                context.global.tls_certificate = Some(certificate);
+                context.global.tls_key = Some(key);
+                context.global.tls_authority = Some(authority);
+            }
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         Self {
@@ -100,11 +108,17 @@ impl Host {
     }
 }
 
-async fn ask(context: &Context) -> Result<Leads, Silence> {
+async fn ask(context: &Context) -> Result<Option<Leads>, Silence> {
     let asked = async {
-        let operator = context.operator()?;
-        let leader = Client::connect(&context.global.coordinator, operator).await?.leader().await?;
-        Ok::<_, Trouble>(Leads { answered: leader.this_coordinator, leader: leader.name, epoch: leader.epoch })
+        match context.client().await?.leader().await {
+            Ok(leader) => {
+                let Leader { this_coordinator, name, epoch, .. } = leader;
+                Ok(Some(Leads { answered: this_coordinator, leader: name, epoch }))
+            }
+            // An agent's certificate: it was let in, and this is not for it to ask.
+            Err(Trouble::Refused { code, .. }) if code == Code::NotPermitted.word() => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
     };
     let remedy = "start one, or name another one with --coordinator; `cutover sandbox` and `cutover single` need none";
     match tokio::time::timeout(PATIENCE, asked).await {

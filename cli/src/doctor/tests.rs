@@ -53,7 +53,7 @@ impl Fixture {
             beside: None,
             releases: None,
             settings: Some(Settings::parse(&self.settings, &self.at("agent.toml")).map_err(|error| error.to_string())),
-            coordinator: ("unix:/run/c.sock".to_owned(), Ok(leads(Some("c1")))),
+            coordinator: ("unix:/run/c.sock".to_owned(), Ok(Some(leads(Some("c1"))))),
         }
     }
 }
@@ -150,7 +150,7 @@ fn a_release_to_try_is_needed_on_a_host_for_trials_and_a_server_is_not() {
 fn a_coordinator_that_is_away_or_does_not_lead_is_a_warning() {
     let fixture = Fixture::new();
     let silence = Silence { why: "nobody answers".to_owned(), remedy: "start one".to_owned() };
-    for answer in [Err(silence), Ok(leads(None))] {
+    for answer in [Err(silence), Ok(Some(leads(None)))] {
         let lines = lines(&Host { coordinator: ("unix:/run/c.sock".to_owned(), answer), ..fixture.host() });
         assert!(of(&lines, State::Warning).contains(&("Coordinator", "coordinator")));
         assert_eq!(exit(&lines), Exit::Done);

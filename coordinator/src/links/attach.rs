@@ -1,12 +1,15 @@
 //! The service that agents attach to: one session an agent.
 
+use super::own::Fit;
 use super::{Next, Session};
 use crate::election::Shared;
 use crate::faults::Point;
 use crate::leadership::Leadership;
+use crate::services::access::{Wish, caller, permit};
 use crate::services::unread;
 use crate::upgrade_loop::{Command, Handle};
 use cutover_core::upgrade::{Input, Want};
+use cutover_proto::transport::Caller;
 use cutover_proto::v1 as pb;
 use cutover_proto::{Code, Malformed, Refused};
 use cutover_vocabulary::instance::InstanceReport;
@@ -44,12 +47,13 @@ impl pb::agent_link_server::AgentLink for Attach {
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let leadership = self.shared.leading().await?;
+        let caller = caller(request.extensions())?;
         let (outgoing, stream) = mpsc::channel(OUTGOING);
         let tasks = leadership.tasks.clone();
         let inbound = request.into_inner();
         let span = error_span!(parent: None, "link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
         let link = async move {
-            if let Err(refused) = speak(&leadership, inbound, &outgoing).await {
+            if let Err(refused) = speak(&leadership, &caller, inbound, &outgoing).await {
                 info!(code = %refused.code, "closed a link: {refused}");
                 // The agent may be gone already.
                 let _ = outgoing.send(Err(refused.into())).await;
@@ -62,6 +66,7 @@ impl pb::agent_link_server::AgentLink for Attach {
 
 async fn speak(
     leadership: &Arc<Leadership>,
+    caller: &Caller,
     mut inbound: Streaming<pb::AgentMessage>,
     outgoing: &Outgoing,
 ) -> Result<(), Refused> {
@@ -79,6 +84,7 @@ async fn speak(
         return Err(Malformed::at("say", "the first message of a link must be a hello").into());
     };
     tracing::Span::current().record("agent", hello.agent.as_str());
+    permit(caller, Wish::SpeakAs(&hello.agent), &leadership.settings.operators)?;
     // An agent that knows a newer leader would refuse every order of this one.
     if hello.epoch > leadership.epoch {
         if !leadership.still_leads().await {
@@ -98,7 +104,10 @@ async fn speak(
     let session = leadership.links.enter(&hello, &leadership.ended).map_err(|taken| {
         warn!(machine = hello.machine, connected = taken.machine, "refused a second agent under one name");
         let why = format!("another agent is connected as {}, from machine {}", hello.agent, taken.machine);
-        let remedy = "give each agent its own name, or stop the other one";
+        for report in &hello.instances {
+            leadership.claim(&report.instance, &hello.agent, &hello.machine, &why);
+        }
+        let remedy = "give each agent its own name and certificate, or stop the other one";
         Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &taken.machine)
     })?;
     let agent = hello.agent.clone();
@@ -151,7 +160,7 @@ async fn converse(
     let listening = async {
         loop {
             match inbound.message().await {
-                Ok(Some(message)) => listen(leadership, &agent, message).await?,
+                Ok(Some(message)) => listen(leadership, &agent, &hello.machine, message).await?,
                 Ok(None) => return Ok(()),
                 Err(status) => {
                     debug!(%status, "the transport ended the link");
@@ -203,9 +212,17 @@ async fn talk(leadership: &Leadership, session: &Session, outgoing: &Outgoing) {
     }
 }
 
-async fn listen(leadership: &Arc<Leadership>, agent: &AgentName, message: pb::AgentMessage) -> Result<(), Refused> {
+async fn listen(
+    leadership: &Arc<Leadership>,
+    agent: &AgentName,
+    machine: &str,
+    message: pb::AgentMessage,
+) -> Result<(), Refused> {
     let message = AgentMessage::try_from(message)?;
     leadership.links.heard(agent, leadership.moment(), &[]);
+    if let Fit::Passed = leadership.fits(agent, machine, &message)? {
+        return Ok(());
+    }
     let agent = agent.clone();
     match message {
         AgentMessage::Hello(_) => return Err(Malformed::at("say", "a link has one hello, and it was said").into()),

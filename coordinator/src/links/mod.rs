@@ -5,6 +5,7 @@
 
 mod attach;
 mod outbox;
+mod own;
 mod register;
 
 pub(crate) use attach::Attach;
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     number: u64,
     incarnation: String,
     machine: String,
+    boot: String,
     pub(crate) outbox: Arc<Outbox>,
     /// Cancelled when another link took its place, or when it ended.
     pub(crate) over: CancellationToken,
@@ -70,15 +72,18 @@ impl Links {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a link in. A second one of the same agent (same journal, same machine) takes the place of the first; of
-    /// another one it is refused while the first is connected: two agents must never act under one name.
+    /// Lets a link in. A second one of the same agent (same journal, same machine, not started anew meanwhile) takes the place of
+    /// the first; of another one it is refused while the first is connected: two agents must never act under one name. A copy of a
+    /// whole host has its journal and its machine id, and was started by itself; a host that lost its power and is back is let in
+    /// once its former link is seen to be dead.
     pub(crate) fn enter(&self, hello: &Hello, token: &CancellationToken) -> Result<Session, NameTaken> {
         let mut state = self.state();
         state.sessions += 1;
         let number = state.sessions;
         let peer = state.peers.entry(hello.agent.clone()).or_default();
         if let Some(present) = &peer.session {
-            if present.incarnation != hello.incarnation || present.machine != hello.machine {
+            let same = (&present.incarnation, &present.machine, &present.boot);
+            if same != (&hello.incarnation, &hello.machine, &hello.boot) {
                 return Err(NameTaken { machine: present.machine.clone() });
             }
             present.over.cancel();
@@ -87,6 +92,7 @@ impl Links {
             number,
             incarnation: hello.incarnation.clone(),
             machine: hello.machine.clone(),
+            boot: hello.boot.clone(),
             outbox: Arc::default(),
             over: token.child_token(),
         };

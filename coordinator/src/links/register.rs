@@ -61,9 +61,7 @@ impl Leadership {
         }
         let refuse = |why: String, remedy: &str| {
             warn!(instance = %wanted.instance, agent = %wanted.agent, why, "refused an agent");
-            let (agent, machine) = (wanted.agent.clone(), wanted.machine.clone());
-            let claim = Claim { agent, machine, at: self.now().wall, why: why.clone() };
-            self.claims().insert(wanted.instance.clone(), claim);
+            self.claim(&wanted.instance, &wanted.agent, &wanted.machine, &why);
             let refused = Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &present.machine);
             Err(RegisterError::Refused(Box::new(refused)))
         };
@@ -90,6 +88,12 @@ impl Leadership {
             );
         }
         Ok(())
+    }
+
+    /// Has a refused claim shown with its deployment.
+    pub(super) fn claim(&self, instance: &InstanceName, agent: &AgentName, machine: &str, why: &str) {
+        let (agent, machine, why) = (agent.clone(), machine.to_owned(), why.to_owned());
+        self.claims().insert(instance.clone(), Claim { agent, machine, at: self.now().wall, why });
     }
 
     pub(crate) fn claims(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Claim>> {

@@ -1,5 +1,6 @@
 //! The fleet: who is registered, what was heard last, and who leads.
 
+use super::access::Speaker;
 use super::refusals::unreadable;
 use super::upgrades::read;
 use super::{caller, words as reason};
@@ -69,9 +70,9 @@ impl pb::fleet_server::Fleet for Fleet {
         &self,
         request: Request<pb::CreateDeploymentRequest>,
     ) -> Result<Response<pb::DeploymentDetails>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let leadership = self.shared.leading().await?;
-        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let name = read(text("name", &asked.name))?;
         let instances: Vec<InstanceName> = read(texts("instances", &asked.instances))?;
         let details = leadership.declare(&name, &instances.into_iter().collect(), &by, &id).await?;
@@ -92,9 +93,9 @@ impl pb::fleet_server::Fleet for Fleet {
         &self,
         request: Request<pb::ExcuseMemberRequest>,
     ) -> Result<Response<pb::ExcuseMemberResponse>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let leadership = self.shared.leading().await?;
-        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let excuse = Excuse {
             deployment: read(text("deployment", &asked.deployment))?,
             instance: read(text("instance", &asked.instance))?,

@@ -1,5 +1,6 @@
 //! The API: gRPC services over the conversions. Nothing is decided here.
 
+pub(crate) mod access;
 mod fleet;
 mod refusals;
 mod unread;
@@ -8,14 +9,17 @@ mod watch;
 
 use crate::election::Shared;
 use crate::links::Attach;
+use access::{Door, Speaker};
 use cutover_proto::transport::{MAX_MESSAGE_BYTES, builder};
 use cutover_proto::v1 as pb;
 use cutover_proto::{FILE_DESCRIPTOR_SET, malformed, refused::Refused};
 use cutover_vocabulary::{OperatorName, RequestId};
 use fleet::Fleet;
 pub(crate) use refusals::refuse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::body::Body;
+use tonic::codegen::InterceptedService;
 use tonic::codegen::http::Response;
 use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
@@ -28,9 +32,13 @@ use upgrades::Upgrades;
 /// Of every answer.
 type Layers = Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, Identity>;
 
-/// Every service, ready to be served; and what tells the health service who leads.
-pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router<Layers>, HealthReporter), tonic_reflection::server::Error> {
+/// Every service, ready to be served; and what tells the health service who leads. `operators` are let in over TLS.
+pub(crate) fn all(
+    shared: &Arc<Shared>,
+    operators: &Arc<BTreeSet<OperatorName>>,
+) -> Result<(Router<Layers>, HealthReporter), tonic_reflection::server::Error> {
     let agents = pb::agent_link_server::AgentLinkServer::new(Attach { shared: shared.clone() });
+    let door = Door { operators: operators.clone() };
     let upgrades = pb::upgrades_server::UpgradesServer::new(Upgrades { shared: shared.clone() });
     let fleet = pb::fleet_server::FleetServer::new(Fleet { shared: shared.clone() });
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -42,8 +50,14 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Result<(Router<Layers>, HealthReporte
     let router = builder()
         .layer(MapResponseLayer::new(say_so))
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(upgrades.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(fleet.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(InterceptedService::new(
+            upgrades.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+            door.clone(),
+        ))
+        .add_service(InterceptedService::new(
+            fleet.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+            door,
+        ))
         .add_service(health)
         .add_service(reflection);
     Ok((router, reporter))
@@ -68,8 +82,8 @@ pub(crate) async fn report_health(shared: &Shared, reporter: &HealthReporter) {
 const LONGEST_REASON: usize = 4_000;
 
 /// Who calls, and with which call.
-fn caller(operator: &str, request: &str) -> Result<(OperatorName, RequestId), Refused> {
-    Ok((malformed::text("operator", operator)?, malformed::text("request_id", request)?))
+fn caller(speaker: &Speaker, operator: &str, request: &str) -> Result<(OperatorName, RequestId), Refused> {
+    Ok((speaker.named(operator)?, malformed::text("request_id", request)?))
 }
 
 /// A person's reason.

@@ -1,6 +1,7 @@
 //! Plans and upgrades.
 
 use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
+use super::access::Speaker;
 use super::{caller, reason, watch};
 use crate::election::Shared;
 use crate::leadership::{Entry, Leadership};
@@ -36,9 +37,9 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     type WatchStream = watch::Events;
 
     async fn make_plan(&self, request: Request<pb::MakePlanRequest>) -> Result<Response<pb::Plan>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let leadership = self.shared.leading().await?;
-        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let deployment = read(text("deployment", &asked.deployment))?;
         let target = read(text("target", &asked.target))?;
         let strategy = read(strategy(asked.strategy))?;
@@ -56,9 +57,9 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     }
 
     async fn approve(&self, request: Request<pb::ApproveRequest>) -> Result<Response<pb::Approval>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let leadership = self.shared.leading().await?;
-        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let which = which(asked.findings, asked.all)?;
         let answers = cutover_proto::heard(asked.answers);
         let approval = leadership.approve(&asked.plan, &which, &answers, by, reason(asked.reason)?, &id).await?;
@@ -66,9 +67,9 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     }
 
     async fn start(&self, request: Request<pb::StartRequest>) -> Result<Response<pb::StartResponse>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let leadership = self.shared.leading().await?;
-        let (by, id) = caller(&asked.operator, &asked.request_id)?;
+        let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let tasks = leadership.tasks.clone();
         // Its first fact makes an upgrade; whoever asked may go after that, and it must be led all the same.
         let started = tasks.finish(async move { leadership.start(&asked.plan, by, &id).await }).await;
@@ -140,49 +141,50 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     }
 
     async fn decide(&self, request: Request<pb::DecideRequest>) -> Result<Response<pb::Status>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let choice: Choice = read(word::<pb::Choice, _>("choice", asked.choice))?;
         let ask = Ask::Decide { hold: HoldId(asked.hold), choice, reason: reason(asked.reason)? };
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
+        self.steer(&speaker, &asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 
     async fn abort(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
-        self.go_back(request.into_inner(), |reason| Ask::Abort { reason }).await
+        self.go_back(Speaker::of(&request)?, request.into_inner(), |reason| Ask::Abort { reason }).await
     }
 
     async fn rollback(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
-        self.go_back(request.into_inner(), |reason| Ask::Rollback { reason }).await
+        self.go_back(Speaker::of(&request)?, request.into_inner(), |reason| Ask::Rollback { reason }).await
     }
 
     async fn pause(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let ask = Ask::Pause { reason: reason(asked.reason)? };
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
+        self.steer(&speaker, &asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 
     async fn resume(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let ask = Ask::Resume { reason: reason(asked.reason)? };
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
+        self.steer(&speaker, &asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 
     async fn close(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
-        let asked = request.into_inner();
+        let (speaker, asked) = (Speaker::of(&request)?, request.into_inner());
         let ask = Ask::Close { reason: reason(asked.reason)? };
-        self.steer(&asked.upgrade, &asked.operator, &asked.request_id, ask).await
+        self.steer(&speaker, &asked.upgrade, &asked.operator, &asked.request_id, ask).await
     }
 }
 
 impl Upgrades {
     async fn steer(
         &self,
+        speaker: &Speaker,
         upgrade: &str,
         operator: &str,
         request: &str,
         ask: Ask,
     ) -> Result<Response<pb::Status>, Status> {
         let leadership = self.shared.leading().await?;
-        let (by, request) = caller(operator, request)?;
+        let (by, request) = caller(speaker, operator, request)?;
         let handle = leadership.upgrade(&read(text("upgrade", upgrade))?).await?;
         carry_out(&leadership, &handle, by, request, ask).await?;
         Ok(Response::new(status(&leadership, &handle).into()))
@@ -190,6 +192,7 @@ impl Upgrades {
 
     async fn go_back(
         &self,
+        speaker: Speaker,
         asked: pb::GoBackRequest,
         ask: impl Fn(String) -> Ask,
     ) -> Result<Response<pb::WhatIf>, Status> {
@@ -197,7 +200,7 @@ impl Upgrades {
         let handle = leadership.upgrade(&read(text("upgrade", &asked.upgrade))?).await?;
         let mut meant = meant(what_if(&handle.now().upgrade));
         if !asked.what_if {
-            let (by, request) = caller(&asked.operator, &asked.request_id)?;
+            let (by, request) = caller(&speaker, &asked.operator, &asked.request_id)?;
             carry_out(&leadership, &handle, by, request, ask(reason(asked.reason)?)).await?;
             meant.begun = true;
         }

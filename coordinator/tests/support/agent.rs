@@ -1,7 +1,7 @@
 //! An agent that speaks the link and answers every order honestly. Its journal outlives its links.
 
 use super::host::{self, Seen};
-use cutover_proto::transport::{Endpoint, connect};
+use cutover_proto::transport::{Endpoint, Tls, connect_with};
 use cutover_proto::v1 as pb;
 use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_vocabulary::fact::Settlement;
@@ -69,6 +69,7 @@ pub struct FakeAgent {
 #[derive(Clone)]
 struct Agent {
     endpoint: Endpoint,
+    tls: Option<Tls>,
     seen: Seen,
     name: String,
     incarnation: String,
@@ -82,9 +83,13 @@ impl FakeAgent {
     pub fn start(endpoint: &Endpoint, seen: Seen, manners: Manners) -> Self {
         Self::named(endpoint, seen, manners, "a", "inc", Arc::default())
     }
+    /// An agent that shows a certificate.
+    pub fn certified(endpoint: &Endpoint, tls: Tls, seen: Seen, manners: Manners, name: &str) -> Self {
+        Self::with((endpoint, Some(tls)), seen, manners, name, "inc", Arc::default(), false)
+    }
     /// An agent whose settings name the instances of others.
     pub fn claiming(endpoint: &Endpoint, seen: Seen, name: &str) -> Self {
-        Self::with(endpoint, seen, Manners::default(), name, "inc", Arc::default(), true)
+        Self::with((endpoint, None), seen, Manners::default(), name, "inc", Arc::default(), true)
     }
     /// A person takes the upgrade over on its host.
     pub fn take_over(&self, upgrade: &str, note: &str) {
@@ -100,10 +105,10 @@ impl FakeAgent {
         incarnation: &str,
         journal: Arc<Mutex<Journal>>,
     ) -> Self {
-        Self::with(endpoint, seen, manners, name, incarnation, journal, false)
+        Self::with((endpoint, None), seen, manners, name, incarnation, journal, false)
     }
     fn with(
-        endpoint: &Endpoint,
+        (endpoint, tls): (&Endpoint, Option<Tls>),
         seen: Seen,
         manners: Manners,
         name: &str,
@@ -113,6 +118,7 @@ impl FakeAgent {
     ) -> Self {
         let agent = Agent {
             endpoint: endpoint.clone(),
+            tls,
             seen,
             name: name.to_owned(),
             incarnation: incarnation.to_owned(),
@@ -157,7 +163,7 @@ impl Agent {
     }
 
     async fn link(&self) -> Result<(), Status> {
-        let Ok(channel) = connect(&self.endpoint).await else { return Ok(()) };
+        let Ok(channel) = connect_with(&self.endpoint, self.tls.as_ref()).await else { return Ok(()) };
         let token = CancellationToken::new();
         *self.break_link.lock().unwrap() = token.clone();
         let (say, said) = mpsc::channel::<pb::AgentMessage>(1024);

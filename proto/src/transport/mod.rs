@@ -1,14 +1,18 @@
 //! How the three programs reach each other: addresses, sockets and limits, the same for server and client.
 
 mod client;
+mod connection;
 mod endpoint;
 mod lock;
 mod server;
+mod tls;
 
-pub use client::{CannotConnect, connect, connect_lazy};
-pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use client::{CannotConnect, connect, connect_lazy, connect_with};
+pub use connection::{Caller, Connection};
+pub use endpoint::{Endpoint, InvalidEndpoint, Remote};
 pub use lock::take_lock;
-pub use server::{Caller, CannotListen, Connection, Listening, builder, listen};
+pub use server::{CannotListen, Listening, builder, listen, listen_on};
+pub use tls::{CannotUseTls, Certificate, EXPIRES_SOON_DAYS, Names, Tls, TlsFiles};
 
 use std::time::Duration;
 

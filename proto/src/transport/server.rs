@@ -1,17 +1,19 @@
 //! Listening.
 
+use super::connection::Connection;
+use super::tls::{Accepting, CannotUseTls, Tls};
 use super::{Endpoint, KEEP_ALIVE, KEEP_ALIVE_ANSWER, take_lock};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
-use tonic::transport::server::{Connected, Server};
+use tonic::transport::server::Server;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,15 @@ pub enum CannotListen {
         #[source]
         source: io::Error,
     },
+    /// There are no certificates for an address under TLS.
+    #[error("{endpoint} needs certificates: name certificate, key and authority")]
+    NoCertificates {
+        /// The address.
+        endpoint: Endpoint,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] CannotUseTls),
 }
 
 /// A server with this project's limits. Message sizes are set on each service: `max_decoding_message_size` and
@@ -45,28 +56,51 @@ pub fn builder() -> Server {
     Server::builder().http2_keepalive_interval(Some(KEEP_ALIVE)).http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER))
 }
 
-/// Listens. Give the answer to tonic's `serve_with_incoming`.
+/// Listens where no certificates are needed; see [`listen_on`].
+pub async fn listen(endpoint: &Endpoint) -> Result<Listening, CannotListen> {
+    listen_on(std::slice::from_ref(endpoint), None).await
+}
+
+/// Listens on every address. Give the answer to tonic's `serve_with_incoming`.
 ///
 /// A Unix socket appears in its place with mode 0600 already set, so that there is no moment in which others could
 /// connect. A socket that a dead process left is replaced; one on which somebody answers is not. Port 0 takes a free
-/// port; [`Listening::endpoint`] tells which.
-pub async fn listen(endpoint: &Endpoint) -> Result<Listening, CannotListen> {
-    let io = |source| CannotListen::Io { endpoint: endpoint.clone(), source };
+/// port; [`Listening::endpoints`] tells which. Under TLS, callers without a certificate of our authority are not let in.
+///
+/// # Errors
+/// Where one of the addresses cannot be listened on, or the certificates that it needs cannot be used.
+pub async fn listen_on(endpoints: &[Endpoint], tls: Option<&Tls>) -> Result<Listening, CannotListen> {
+    let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+    for endpoint in endpoints {
+        let (listener, at) = listen_at(endpoint, tls).await?;
+        listeners.push(listener);
+        bound.push(at);
+    }
+    Ok(Listening { listeners, endpoints: bound, next: 0, rest: None })
+}
+
+async fn listen_at(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<(Listener, Endpoint), CannotListen> {
+    let io = |source: io::Error| match source.kind() {
+        ErrorKind::AddrInUse => CannotListen::InUse { endpoint: endpoint.clone() },
+        _ => CannotListen::Io { endpoint: endpoint.clone(), source },
+    };
     match endpoint {
         Endpoint::Unix(path) => {
             let (listener, file) = listen_unix(endpoint, path).await?;
-            Ok(Listening { listener: Listener::Unix { listener, _file: file }, endpoint: endpoint.clone() })
+            Ok((Listener::Unix { listener, _file: file }, endpoint.clone()))
         }
         Endpoint::Loopback(address) => {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                if error.kind() == ErrorKind::AddrInUse {
-                    CannotListen::InUse { endpoint: endpoint.clone() }
-                } else {
-                    io(error)
-                }
-            })?;
+            let listener = TcpListener::bind(address).await.map_err(io)?;
             let bound = Endpoint::Loopback(listener.local_addr().map_err(io)?);
-            Ok(Listening { listener: Listener::Loopback(listener), endpoint: bound })
+            Ok((Listener::Loopback(listener), bound))
+        }
+        Endpoint::Tls(remote) => {
+            let tls = tls.ok_or_else(|| CannotListen::NoCertificates { endpoint: endpoint.clone() })?;
+            // What cannot be used is told now, not to the first who calls.
+            tls.names().await?;
+            let listener = TcpListener::bind((remote.host(), remote.port())).await.map_err(io)?;
+            let bound = Endpoint::Tls(remote.at(listener.local_addr().map_err(io)?.port()));
+            Ok((Listener::Tls(Accepting::new(listener, tls.clone())), bound))
         }
     }
 }
@@ -141,111 +175,64 @@ impl Drop for SocketFile {
 enum Listener {
     Unix { listener: UnixListener, _file: SocketFile },
     Loopback(TcpListener),
+    Tls(Accepting),
+}
+impl Listener {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        match self {
+            Self::Unix { listener, .. } => {
+                listener.poll_accept(context).map_ok(|(stream, _)| Connection::unix(stream))
+            }
+            Self::Loopback(listener) => listener.poll_accept(context).map(|accepted| {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                Ok(Connection::loopback(stream))
+            }),
+            Self::Tls(accepting) => accepting.poll_accept(context),
+        }
+    }
 }
 
-/// Connections as they come in. Dropping it ends listening and removes its socket's file.
+/// After the system could not give a connection, as when no file descriptor is left: asking at once again would keep a core busy.
+const REST: Duration = Duration::from_millis(50);
+
+/// Connections as they come in. Dropping it ends listening and removes its sockets' files.
 #[derive(Debug)]
 pub struct Listening {
-    listener: Listener,
-    endpoint: Endpoint,
+    listeners: Vec<Listener>,
+    endpoints: Vec<Endpoint>,
+    /// Whose turn it is: one that is called all the time must not silence the others.
+    next: usize,
+    rest: Option<Pin<Box<Sleep>>>,
 }
 impl Listening {
-    /// Where it listens, with the port that was chosen.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Where it listens, with the ports that were chosen.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 }
 impl Stream for Listening {
     type Item = io::Result<Connection>;
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(Some(match &self.listener {
-            Listener::Unix { listener, .. } => {
-                ready!(listener.poll_accept(context)).map(|(stream, _)| Connection(Socket::Unix(stream)))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(rest) = &mut this.rest {
+            if rest.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
             }
-            Listener::Loopback(listener) => ready!(listener.poll_accept(context)).and_then(|(stream, _)| {
-                stream.set_nodelay(true)?;
-                Ok(Connection(Socket::Loopback(stream)))
-            }),
-        }))
-    }
-}
-
-/// Who is at the other end, as the system says. In the extensions of every request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// A process of this host, over the Unix socket.
-    Unix {
-        /// Its user; none when the system does not say.
-        uid: Option<u32>,
-        /// Its process id; none when the system does not say.
-        pid: Option<i32>,
-    },
-    /// A process of this host, over a loopback port.
-    Loopback(Option<SocketAddr>),
-}
-
-#[derive(Debug)]
-enum Socket {
-    Unix(UnixStream),
-    Loopback(TcpStream),
-}
-
-/// One connection.
-#[derive(Debug)]
-pub struct Connection(Socket);
-impl Connected for Connection {
-    type ConnectInfo = Caller;
-    fn connect_info(&self) -> Caller {
-        match &self.0 {
-            Socket::Unix(stream) => {
-                let credentials = stream.peer_cred().ok();
-                Caller::Unix {
-                    uid: credentials.as_ref().map(tokio::net::unix::UCred::uid),
-                    pid: credentials.as_ref().and_then(tokio::net::unix::UCred::pid),
+            this.rest = None;
+        }
+        let count = this.listeners.len();
+        let turn = this.next;
+        let (later, first) = this.listeners.split_at_mut(turn.min(count));
+        for (index, listener) in first.iter_mut().chain(later).enumerate() {
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                this.next = (turn + index + 1) % count;
+                if accepted.is_err() {
+                    this.rest = Some(Box::pin(sleep(REST)));
                 }
+                return Poll::Ready(Some(accepted));
             }
-            Socket::Loopback(stream) => Caller::Loopback(stream.peer_addr().ok()),
         }
-    }
-}
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_read(context, into),
-            Socket::Loopback(stream) => Pin::new(stream).poll_read(context, into),
-        }
-    }
-}
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-            Socket::Loopback(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Socket::Loopback(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_flush(context),
-            Socket::Loopback(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-            Socket::Loopback(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Poll::Pending
     }
 }
