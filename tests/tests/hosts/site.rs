@@ -101,7 +101,7 @@ impl Site {
         }
         all().for_each(Host::boot);
         all().for_each(Host::wait_running);
-        let authority = Authority::new();
+        let authority = Authority::new("Company");
         let seat = coordinator.as_ref().unwrap_or(&hosts[0]);
         let backend = |host: &Host| Backend { address: serves(host), out: below(host, OUT) };
         let front = Front::before(hosts.iter().map(backend).collect());
