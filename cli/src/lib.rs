@@ -53,7 +53,8 @@ impl Context {
     /// Of a command line.
     pub fn new(global: Global, screen: Screen) -> Self {
         let endpoint = global.coordinator.to_string();
-        let next = Next::of(&called_with(&global), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
+        let next =
+            Next::of(&called_with(&global), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
         Self { global, screen, next }
     }
 

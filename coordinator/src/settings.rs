@@ -331,7 +331,8 @@ impl Settings {
         let reachable = listen.iter().find(|endpoint| matches!(endpoint, Endpoint::Tls(_)));
         match (reachable, &tls) {
             (Some(endpoint), None) => {
-                let why = format!("{endpoint} needs certificates: add the table [tls] with certificate, key and authority");
+                let why =
+                    format!("{endpoint} needs certificates: add the table [tls] with certificate, key and authority");
                 return Err(rule("listen", why));
             }
             (None, Some(_)) => {

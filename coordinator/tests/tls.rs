@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 #[path = "../../tests/src/pki.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
 mod pki;
 mod support;
 
@@ -73,8 +73,10 @@ impl Place {
         };
         let coordinator = Coordinator { task: tokio::spawn(run_with(parts)), shutdown };
         let place = Self { site, authority, endpoint, coordinator };
-        until("it to lead", || async { place.local().get_leader(pb::GetLeaderRequest {}).await.ok()?.get_ref().leading.then_some(()) })
-            .await;
+        until("it to lead", || async {
+            place.local().get_leader(pb::GetLeaderRequest {}).await.ok()?.get_ref().leading.then_some(())
+        })
+        .await;
         place
     }
     /// The fleet, asked over the Unix socket.
@@ -198,9 +200,21 @@ async fn an_agent_whose_name_is_not_in_its_certificate_is_refused_and_both_names
         let refused = Link::of(place.channel(names).await, hello(said, "m1", &["a"])).await.end().await;
         assert_eq!(refused.code, Code::NotCertified, "{refused}");
         assert!(refused.message.contains(said) && refused.message.contains(names[0]), "{refused}");
-        assert_eq!((refused.metadata["name"].as_str(), refused.metadata["certificate"].contains(names[0])), (said, true));
+        assert_eq!(
+            (refused.metadata["name"].as_str(), refused.metadata["certificate"].contains(names[0])),
+            (said, true)
+        );
     }
-    assert!(place.local().list_instances(pb::ListInstancesRequest::default()).await.unwrap().into_inner().instances.is_empty());
+    assert!(
+        place
+            .local()
+            .list_instances(pb::ListInstancesRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .instances
+            .is_empty()
+    );
     // One of several names is enough.
     let mut link = Link::of(place.channel(&["x", "host-a"]).await, hello("host-a", "m1", &["a"])).await;
     link.next().await.unwrap();
@@ -230,7 +244,10 @@ async fn who_is_not_listed_as_an_operator_can_neither_look_nor_steer_and_the_soc
         ]);
         for refused in refusals {
             assert_eq!(refused.code, Code::NotPermitted, "{refused}");
-            assert!(refused.metadata["certificate"].contains("host-a") && refused.remedy.contains("operators"), "{refused:?}");
+            assert!(
+                refused.metadata["certificate"].contains("host-a") && refused.remedy.contains("operators"),
+                "{refused:?}"
+            );
         }
         assert!(place.local().get_leader(pb::GetLeaderRequest {}).await.unwrap().into_inner().leading);
         place.coordinator.stop().await;

@@ -94,7 +94,9 @@ fn certificates(settings: &Settings) -> Vec<Verdict> {
                 format!("{path} is valid for {days} day(s) only, until {until}"),
                 "have a new one issued and put it in its place; no restart is needed",
             ),
-            _ => Verdict::warning(format!("{path} expired on {until}"), "have a new one issued and put it in its place"),
+            _ => {
+                Verdict::warning(format!("{path} expired on {until}"), "have a new one issued and put it in its place")
+            }
         }
     }));
     verdicts

@@ -3,12 +3,12 @@
 use crate::Context;
 use crate::args::{DEFAULT_COORDINATOR, DoctorArgs};
 use crate::trouble::Trouble;
-use cutover_proto::Code;
-use cutover_proto::transport::TlsFiles;
-use cutover_proto::v1::Leader;
 use cutover_agent::needs::{self, DataPlace};
 use cutover_agent::service::systemd::settings_now;
 use cutover_agent::settings::Settings;
+use cutover_proto::Code;
+use cutover_proto::transport::TlsFiles;
+use cutover_proto::v1::Leader;
 use cutover_trial_postgres::{Missing, Programs};
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -76,9 +76,7 @@ fn may_have_been_given(upgrade: &Upgrade, order: &OrderId, agent: &AgentName) ->
             let planned = upgrade.plan().binding.members.get(instance).map(|member| &member.agent);
             planned == Some(agent) || upgrade.agent_for(instance).is_none_or(|owner| owner == *agent)
         }
-        Subject::Ledger(_) | Subject::Storage => {
-            upgrade.runner() == agent || upgrade.plan().binding.runner == *agent
-        }
+        Subject::Ledger(_) | Subject::Storage => upgrade.runner() == agent || upgrade.plan().binding.runner == *agent,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Plans and upgrades.
 
-use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
 use super::access::Speaker;
+use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
 use super::{caller, reason, watch};
 use crate::election::Shared;
 use crate::leadership::{Entry, Leadership};

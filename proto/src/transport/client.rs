@@ -96,9 +96,6 @@ async fn tcp(address: std::net::SocketAddr) -> std::io::Result<TokioIo<TcpStream
     Ok(TokioIo::new(stream))
 }
 
-async fn secure(
-    remote: Remote,
-    tls: Tls,
-) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>, CannotDial> {
+async fn secure(remote: Remote, tls: Tls) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>, CannotDial> {
     dial(&remote, &tls).await.map(TokioIo::new)
 }

@@ -158,7 +158,15 @@ mod tests {
         for text in ["", "127.0.0.1:7080", "unix:run/c.sock", "unix:/", "http://127.0.0.1", "unix:/x\0"] {
             assert!(text.parse::<Endpoint>().is_err(), "{text:?}");
         }
-        for text in ["https://", "https://host", "https://:1", "https://::1:7", "https://a b:1", "https://h:70000", "https://h:1/x"] {
+        for text in [
+            "https://",
+            "https://host",
+            "https://:1",
+            "https://::1:7",
+            "https://a b:1",
+            "https://h:70000",
+            "https://h:1/x",
+        ] {
             let refused = text.parse::<Endpoint>().unwrap_err();
             assert!(refused.why.contains("like https://"), "{refused}");
         }

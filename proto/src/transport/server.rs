@@ -180,9 +180,7 @@ enum Listener {
 impl Listener {
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         match self {
-            Self::Unix { listener, .. } => {
-                listener.poll_accept(context).map_ok(|(stream, _)| Connection::unix(stream))
-            }
+            Self::Unix { listener, .. } => listener.poll_accept(context).map_ok(|(stream, _)| Connection::unix(stream)),
             Self::Loopback(listener) => listener.poll_accept(context).map(|accepted| {
                 let (stream, _) = accepted?;
                 stream.set_nodelay(true)?;

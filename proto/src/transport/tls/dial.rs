@@ -32,15 +32,17 @@ pub(in crate::transport) async fn dial(remote: &Remote, tls: &Tls) -> Result<Tls
     let dialled = async {
         let stream = TcpStream::connect((remote.host(), remote.port())).await.map_err(nobody)?;
         stream.set_nodelay(true).map_err(nobody)?;
-        let refused = |error: io::Error| {
-            CannotDial::Refused(failure::words(&error, &other(remote), tls.files(), "serverAuth"))
-        };
+        let refused =
+            |error: io::Error| CannotDial::Refused(failure::words(&error, &other(remote), tls.files(), "serverAuth"));
         let name = ServerName::try_from(remote.host().to_owned()).map_err(|error| refused(io::Error::other(error)))?;
         let mut stream = TlsConnector::from(config).connect(name, stream).await.map_err(refused)?;
         // In TLS 1.3 this side is done before the other has looked at our certificate. An HTTP/2 server speaks first, so its
         // first words tell that it accepted us, and an alert instead of them tells why not.
         if stream.fill_buf().await.map_err(refused)?.is_empty() {
-            return Err(refused(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without a word")));
+            return Err(refused(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it closed the connection without a word",
+            )));
         }
         Ok(stream)
     };

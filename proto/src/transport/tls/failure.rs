@@ -32,9 +32,9 @@ pub(super) fn words(error: &io::Error, other: &str, files: &TlsFiles, usage: &st
         Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
             format!("{other} does not speak TLS 1.3, and nothing older is spoken here: bring it up to date ({error})")
         }
-        Error::AlertReceived(_) => format!(
-            "{other} does not accept the certificate {certificate} ({error}): its log says why"
-        ),
+        Error::AlertReceived(_) => {
+            format!("{other} does not accept the certificate {certificate} ({error}): its log says why")
+        }
         Error::InvalidMessage(_) => format!("{other} does not speak TLS ({error}): is another program there?"),
         // The enumeration may grow.
         _ => format!("TLS with {other} failed: {error}; this side shows {certificate} and believes {authority}"),
@@ -49,7 +49,9 @@ fn of_certificate(error: &CertificateError, other: &str, files: &TlsFiles, usage
             moment(*not_after)
         ),
         CertificateError::Expired => {
-            format!("{other} shows a certificate that has expired: put a new one in its place there; no restart is needed")
+            format!(
+                "{other} shows a certificate that has expired: put a new one in its place there; no restart is needed"
+            )
         }
         CertificateError::NotValidYetContext { not_before, .. } => format!(
             "{other} shows a certificate that is valid only from {} on: see that the clocks of both hosts are right",

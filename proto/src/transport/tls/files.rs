@@ -35,7 +35,9 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CannotUseTls {
     /// A file cannot be read.
-    #[error("cannot read the {what} {path}: {why}; put it there, readable for this program's user, or name the right file")]
+    #[error(
+        "cannot read the {what} {path}: {why}; put it there, readable for this program's user, or name the right file"
+    )]
     Unreadable {
         /// What it should hold.
         what: &'static str,
@@ -79,7 +81,9 @@ pub enum CannotUseTls {
         not_after: Timestamp,
     },
     /// A certificate's time has not come.
-    #[error("the certificate {path} is valid only from {not_before} on: is the clock of this host right? If so, have a new one issued")]
+    #[error(
+        "the certificate {path} is valid only from {not_before} on: is the clock of this host right? If so, have a new one issued"
+    )]
     NotYet {
         /// Which file.
         path: PathBuf,
@@ -95,7 +99,9 @@ pub enum CannotUseTls {
         key: PathBuf,
     },
     /// The cryptography refuses what the files hold.
-    #[error("certificate {certificate} with key {key} cannot be used: {why}; have a new one issued, ECDSA P-256 suits everywhere")]
+    #[error(
+        "certificate {certificate} with key {key} cannot be used: {why}; have a new one issued, ECDSA P-256 suits everywhere"
+    )]
     Unusable {
         /// The certificate's file.
         certificate: PathBuf,

@@ -106,7 +106,9 @@ fn tell(files: &TlsFiles, certificate: &Certificate) {
     let path = files.certificate.display();
     let days = certificate.days_left(files::now());
     if days < EXPIRES_SOON_DAYS {
-        warn!("certificate {path} expires in {days} day(s), on {not_after}: put a new one in its place; no restart is needed");
+        warn!(
+            "certificate {path} expires in {days} day(s), on {not_after}: put a new one in its place; no restart is needed"
+        );
     } else {
         info!(%names, "uses certificate {path}, valid until {not_after}");
     }
