@@ -2,6 +2,8 @@
 //! Cutover.
 
 mod node;
+mod packages;
+mod readme;
 
 use cutover_test_hosts::Lab;
 use cutover_tests::checks::{check_facts, until_phase};
