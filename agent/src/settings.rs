@@ -52,7 +52,9 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(example = ["monitor"])]
     pub database_exceptions: Vec<String>,
-    /// Where releases of the ledger come from.
+    /// Where releases of the ledger come from. A text instead of this table is a `place`; with `{version}` in it, as in
+    /// `"https://mirror.example/v{version}/numary_{version}_Linux-64bit.tar.gz"`, it names the archive, and the checksum file lies
+    /// beside it.
     #[serde(default, deserialize_with = "releases::table_or_text")]
     pub releases: ReleasesSettings,
     /// The ledger services of this host, one `[[instance]]` each.

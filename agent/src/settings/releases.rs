@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 /// What stands for a version in names.
 const VERSION: &str = "{version}";
 
-/// Where releases of the ledger come from. A text instead of this table is a `place` alone, or, with `{version}` in it, the
-/// address of the archive, beside which the checksum file lies.
+/// Where releases of the ledger come from.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReleasesSettings {
     /// A folder laid out like the ledger's release pages; a `file:` URL means the same. Or the `https://` address of such a
     /// folder, from which archives are downloaded into `state` and nothing is unpacked before its checksum was compared;
     /// `http://` only to this host itself. The proxies that `HTTPS_PROXY` and `NO_PROXY` name are used.
-    #[schemars(with = "String", example = "/srv/numary-releases")]
+    #[schemars(with = "String", extend("format" = "absolute path or address"), example = "/srv/numary-releases")]
     pub place: Place,
     /// File names of the archive below `place`, the first that exists is used; of a mirror, the first that the checksum file
     /// names. `{version}` stands for the version. The default has both names that the ledger's releases ever had.
