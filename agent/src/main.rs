@@ -1,12 +1,13 @@
 //! `cutover-agent`: the daemon of a host, its worker processes, and the break-glass commands.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use cutover_agent::local::{self, LocalCommand};
 use cutover_agent::run::{self, AgentError};
 use cutover_agent::service::systemd::{guard_main, settings_now};
 use cutover_agent::worker::{Program, child};
+use cutover_log::LogFormat;
 use std::error::Error;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime;
@@ -57,15 +58,6 @@ enum Command {
     },
 }
 
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line; `span` has the upgrade, the order and the epoch.
-    Json,
-}
-
 fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
@@ -86,13 +78,7 @@ fn main() -> ExitCode {
 /// Two threads: the agent mostly waits, and what is heavy runs in workers.
 fn daemon(settings: &Path, format: LogFormat) -> ExitCode {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Escapes are for people at a terminal, not for journald or a file.
-    let terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(level).with_ansi(terminal).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
-    }
+    cutover_log::init("cutover-agent", level, format);
     let ran = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

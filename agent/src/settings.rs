@@ -5,17 +5,19 @@
 //! it appears in no debug output, error or log.
 
 mod error;
+pub(crate) mod releases;
 
 pub use error::SettingsError;
+pub use releases::{Place, ReleasesSettings};
 
 use crate::service::environment::{EnvironmentError, read_env_file};
 use cutover_proto::transport::{Endpoint, InvalidEndpoint, Tls, TlsFiles};
 use cutover_vocabulary::instance::Manager;
-use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Version};
+use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -50,8 +52,10 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(example = ["monitor"])]
     pub database_exceptions: Vec<String>,
-    /// Where releases of the ledger come from.
-    #[serde(default)]
+    /// Where releases of the ledger come from. A text instead of this table is a `place`; with `{version}` in it, as in
+    /// `"https://mirror.example/v{version}/numary_{version}_Linux-64bit.tar.gz"`, it names the archive, and the checksum file lies
+    /// beside it.
+    #[serde(default, deserialize_with = "releases::table_or_text")]
     pub releases: ReleasesSettings,
     /// Certificates, for a coordinator at `https://`. TLS 1.3; all three files are in PEM form and read anew for every
     /// connection: a new certificate needs no restart.
@@ -106,38 +110,6 @@ impl TlsSettings {
         TlsFiles { certificate, key, authority }
     }
 }
-
-/// Where releases of the ledger come from.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReleasesSettings {
-    /// A folder laid out like the ledger's release pages; a `file:` URL means the same.
-    #[schemars(with = "String", extend("format" = PATH), example = "/srv/numary-releases")]
-    pub place: Place,
-    /// File names of the archive below `place`, the first that exists is used. `{version}` stands for the version. The
-    /// default has both names that the ledger's releases ever had.
-    #[schemars(example = ["v{version}/numary.tar.gz"])]
-    pub archives: Vec<String>,
-    /// File names of the checksum file in `sha256sum` format below `place`, the first that exists is used. `{version}`
-    /// stands for the version. The default has both names that the ledger's releases ever had.
-    #[schemars(example = ["v{version}/SHA256SUMS"])]
-    pub checksums: Vec<String>,
-    /// Where releases are unpacked, `VERSION/numary` below it. Readable for everybody: services start from there as their own
-    /// users.
-    #[schemars(
-        extend("format" = PATH, "x-default" = "`releases` in `state`; `/opt/cutover/releases` where an instance is a unit"),
-        example = "/opt/numary/releases"
-    )]
-    pub unpacked: Option<PathBuf>,
-    /// The largest binary that is unpacked. The ledger's are about 40 MB.
-    #[schemars(example = 536_870_912)]
-    pub max_binary_bytes: u64,
-}
-
-/// A folder with releases.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Place(pub PathBuf);
 
 /// One ledger service.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -403,6 +375,13 @@ impl Settings {
             None => self.state.join("releases"),
         }
     }
+    /// The folder with release files: that of the settings, or where those of a mirror are downloaded to.
+    pub fn release_folder(&self) -> PathBuf {
+        match &self.releases.place {
+            Place::Folder(folder) => folder.clone(),
+            Place::Mirror(_) => self.state.join("downloads"),
+        }
+    }
     /// Where copies lie that are removed afterwards.
     pub fn scratch(&self) -> PathBuf {
         self.state.join("scratch")
@@ -499,49 +478,12 @@ impl InstanceSettings {
     }
 }
 
-impl Default for ReleasesSettings {
-    fn default() -> Self {
-        let names = |names: [&str; 2]| names.map(|name| format!("v{{version}}/{name}")).to_vec();
-        Self {
-            place: Place(PathBuf::from("/srv/numary-releases")),
-            archives: names(["numary_{version}_Linux-64bit.tar.gz", "numary_Linux_x86_64.tar.gz"]),
-            checksums: names(["checksums_linux.txt", "checksums.txt"]),
-            unpacked: None,
-            max_binary_bytes: 256 << 20,
-        }
-    }
-}
-
-impl ReleasesSettings {
-    /// The candidates of one kind of file for a version, in order.
-    pub fn candidates(&self, templates: &[String], version: &Version) -> Vec<PathBuf> {
-        templates.iter().map(|name| self.place.0.join(name.replace("{version}", &version.to_string()))).collect()
-    }
-}
-
 impl TryFrom<String> for Coordinator {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
             .map(Self)
             .map_err(|error: InvalidEndpoint| format!("coordinator = {text:?} is no address: {}", error.why))
-    }
-}
-
-impl TryFrom<String> for Place {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(&text);
-        if path.contains("://") {
-            return Err(format!(
-                "releases cannot be downloaded yet (place = {text:?}): copy the archive and its checksum file to a folder \
-                 vVERSION on this host, and name the folder above it"
-            ));
-        }
-        if !Path::new(path).is_absolute() {
-            return Err(format!("place = {text:?} must be an absolute path"));
-        }
-        Ok(Self(PathBuf::from(path)))
     }
 }
 

@@ -85,7 +85,7 @@ fn defaults_units_and_what_is_required_are_those_of_the_code() {
         ("state", "absolute path; required"),
         ("recovery", "absolute path; default `recovery` in `state`"),
         ("unseen_users", "list of numbers; no default"),
-        ("releases.place", "absolute path; default `\"/srv/numary-releases\"`"),
+        ("releases.place", "absolute path or address; default `\"/srv/numary-releases\"`"),
         ("releases.max_binary_bytes", "number of bytes; default `268435456`"),
         ("instance.args", "list of texts; default `[\"server\", \"start\"]`"),
         ("instance.env", "table of texts; no default"),

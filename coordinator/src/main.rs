@@ -2,11 +2,11 @@
 
 use clap::Parser;
 use cutover_coordinator::{Settings, open_store, raise_epochs, run};
+use cutover_log::LogFormat;
 use cutover_proto::transport::{Tls, listen_on};
 use cutover_vocabulary::Epoch;
 use sd_notify::NotifyState;
 use std::error::Error;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,24 +40,10 @@ struct Arguments {
     log: String,
 }
 
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line; `span` has the upgrade and the epoch.
-    Json,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    match arguments.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
-    }
+    cutover_log::init("cutover-coordinator", filter, arguments.log_format);
     match work(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

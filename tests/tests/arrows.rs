@@ -14,9 +14,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cutover-storage", &["cutover-vocabulary"]),
     ("cutover-proto", &["cutover-vocabulary"]),
     ("cutover-store", &["cutover-vocabulary"]),
-    ("cutover-coordinator", &["cutover-vocabulary", "cutover-core", "cutover-proto", "cutover-store"]),
+    ("cutover-log", &[]),
+    ("cutover-coordinator", &["cutover-vocabulary", "cutover-core", "cutover-log", "cutover-proto", "cutover-store"]),
     ("cutover-trial-postgres", &[]),
-    ("cutover-agent", &["cutover-vocabulary", "cutover-desk", "cutover-storage", "cutover-proto"]),
+    ("cutover-agent", &["cutover-vocabulary", "cutover-desk", "cutover-log", "cutover-storage", "cutover-proto"]),
 ];
 
 /// What the command line may use when it is built without `all-in-one`: the API, and nothing else.

@@ -1,6 +1,7 @@
 //! A release's archive: which file it is, whether its bytes are those that its checksum file names, and what is in it.
 
 use crate::settings::ReleasesSettings;
+use crate::settings::releases::names;
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::survey::ReleaseProblem;
 use cutover_vocabulary::{Digest, Version};
@@ -25,17 +26,21 @@ pub struct VerifiedArchive {
     file: File,
 }
 
-/// Finds a release's archive and verifies it. Unpacks nothing, changes nothing.
+/// Finds a release's archive in a folder and verifies it. Unpacks nothing, changes nothing.
 ///
 /// # Errors
 /// [`ReleaseProblem`]: missing, without a usable checksum, or corrupt.
-pub fn verify(settings: &ReleasesSettings, version: &Version) -> Result<VerifiedArchive, ReleaseProblem> {
-    let candidates = settings.candidates(&settings.archives, version);
-    let Some(path) = candidates.iter().find(|path| path.is_file()) else {
-        return Err(ReleaseProblem::Missing { version: version.clone(), place: list(&candidates) });
+pub fn verify(
+    folder: &Path,
+    settings: &ReleasesSettings,
+    version: &Version,
+) -> Result<VerifiedArchive, ReleaseProblem> {
+    let candidates = |templates| -> Vec<PathBuf> { names(templates, version).map(|name| folder.join(name)).collect() };
+    let (archives, checksum_files) = (candidates(&settings.archives), candidates(&settings.checksums));
+    let Some(path) = archives.iter().find(|path| path.is_file()) else {
+        return Err(ReleaseProblem::Missing { version: version.clone(), place: list(&archives) });
     };
     let no_checksum = |why| ReleaseProblem::NoChecksum { version: version.clone(), why };
-    let checksum_files = settings.candidates(&settings.checksums, version);
     let Some(checksums) = checksum_files.iter().find(|path| path.is_file()) else {
         return Err(no_checksum(format!("there is no {}", list(&checksum_files))));
     };
@@ -57,7 +62,7 @@ pub fn verify(settings: &ReleasesSettings, version: &Version) -> Result<Verified
 }
 
 /// The digest that a checksum file in `sha256sum` format names for a file; none if two lines disagree.
-fn named(text: &str, name: &str) -> Option<Digest> {
+pub(super) fn named(text: &str, name: &str) -> Option<Digest> {
     let mut found = None;
     for line in text.lines() {
         let Some((digest, file)) = line.trim().split_once(char::is_whitespace) else { continue };

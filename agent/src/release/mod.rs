@@ -1,7 +1,9 @@
-//! Releases of the ledger on this host: found in a folder, verified before anything is unpacked, unpacked side by side as
+//! Releases of the ledger on this host: found in a folder or downloaded, verified before anything is unpacked, unpacked side by side as
 //! `releases/VERSION/numary`, asked about themselves, and switched by one rename.
 
 pub mod archive;
+pub mod asking;
+pub mod download;
 pub mod stage;
 pub mod switch;
 

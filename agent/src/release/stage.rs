@@ -2,9 +2,9 @@
 
 use super::ReleaseError;
 use super::archive::{self, sha256};
-use crate::files::{self, folder, io_error, open_folder};
-use crate::ledger::cli::{Cli, harmless_environment};
-use crate::settings::Settings;
+use super::asking::Asking;
+use crate::files::{self, io_error, open_folder};
+use crate::settings::{Account, Settings};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::{Digest, Version};
 use std::fs::{self, File};
@@ -19,14 +19,18 @@ fn manifest(settings: &Settings, version: &Version) -> PathBuf {
     settings.unpacked().join(version.to_string()).join("release.json")
 }
 
-/// Stages a release. Idempotent: one that is there with the right digests is only looked at. One at a time: the caller sees to
-/// that, for two would write one file.
+/// Stages a release, and asks it as `account` about itself. Idempotent: one that is there with the right digests is only looked
+/// at. One at a time: the caller sees to that, for two would write one file.
 ///
 /// Half done: `numary.tmp` without a manifest, which the next run overwrites; `numary` appears complete or not at all.
 ///
 /// # Errors
 /// [`ReleaseError`]; the archive is refused before anything of it is unpacked.
-pub async fn stage(settings: &Settings, wanted: &Release) -> Result<StagedRelease, ReleaseError> {
+pub async fn stage(
+    settings: &Settings,
+    wanted: &Release,
+    account: Option<Account>,
+) -> Result<StagedRelease, ReleaseError> {
     let version = &wanted.version;
     if let Some(staged) = files::read_json::<StagedRelease>(&manifest(settings, version))?
         && staged.release == *wanted
@@ -43,7 +47,7 @@ pub async fn stage(settings: &Settings, wanted: &Release) -> Result<StagedReleas
         why: format!("unpacking it broke off: {error}"),
     })??;
     let path = binary(&settings, version);
-    let (says, storage_commands) = ask(&path, &settings.scratch(), version).await?;
+    let (says, storage_commands) = ask(&settings, &path, account, version).await?;
     if says != *version {
         return Err(ReleaseError::OtherVersion { version: version.clone(), says });
     }
@@ -53,7 +57,7 @@ pub async fn stage(settings: &Settings, wanted: &Release) -> Result<StagedReleas
 }
 
 fn unpack(settings: &Settings, wanted: &Release, to: &Path) -> Result<Digest, ReleaseError> {
-    let mut archive = archive::verify(&settings.releases, &wanted.version)?;
+    let mut archive = archive::verify(&settings.release_folder(), &settings.releases, &wanted.version)?;
     if archive.release() != wanted {
         return Err(ReleaseError::Replaced {
             version: wanted.version.clone(),
@@ -93,32 +97,24 @@ pub fn digest_of(path: &Path) -> Result<Digest, files::FileError> {
     File::open(path).and_then(|mut file| sha256(&mut file)).map_err(io_error("read", path))
 }
 
-/// Asks a binary for its version and whether it has storage commands, in a scratch folder: every command of the ledger, even
-/// `version`, creates its storage directory first.
+/// Asks a binary for its version and whether it has storage commands.
 ///
 /// # Errors
 /// [`ReleaseError::Mute`]; `version` is only named in errors.
-pub async fn ask(path: &Path, scratch: &Path, version: &Version) -> Result<(Version, bool), ReleaseError> {
-    let (cli, place) = asking(path, scratch)?;
+pub async fn ask(
+    settings: &Settings,
+    path: &Path,
+    account: Option<Account>,
+    version: &Version,
+) -> Result<(Version, bool), ReleaseError> {
+    let asking = Asking::new(settings, account)?;
+    let cli = asking.cli(path);
     let mute = |source| ReleaseError::Mute { version: version.clone(), source };
-    let says = cli.version().await.map_err(mute)?;
-    let storage_commands = cli.has_storage_commands().await.map_err(mute)?;
-    drop(place);
-    Ok((says, storage_commands))
+    Ok((cli.version().await.map_err(mute)?, cli.has_storage_commands().await.map_err(mute)?))
 }
 
 /// Asks a binary for its version alone; none when it does not answer with one.
-pub async fn version_of(path: &Path, scratch: &Path) -> Option<Version> {
-    let (cli, place) = asking(path, scratch).ok()?;
-    let version = cli.version().await.ok();
-    drop(place);
-    version
-}
-
-fn asking(path: &Path, scratch: &Path) -> Result<(Cli, tempfile::TempDir), ReleaseError> {
-    folder(scratch)?;
-    let place =
-        tempfile::Builder::new().prefix("ask-").tempdir_in(scratch).map_err(io_error("make a folder in", scratch))?;
-    let cli = Cli::new(path.to_owned(), harmless_environment(place.path()), place.path().to_owned());
-    Ok((cli, place))
+pub async fn version_of(settings: &Settings, path: &Path, account: Option<Account>) -> Option<Version> {
+    let asking = Asking::new(settings, account).ok()?;
+    asking.cli(path).version().await.ok()
 }

@@ -26,7 +26,7 @@ pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection
     let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
     Ok(Inspection {
         running: running_version(service).await,
-        on_disk: site.version_on_disk(&settings.command).await,
+        on_disk: site.version_on_disk(&settings.command, settings.account).await,
         binary,
         storage: place.storage.identity().clone(),
         settings: place.resolved.digest(),
@@ -61,7 +61,7 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         deployment: settings.deployment.clone(),
         run,
         running: running_version(service).await,
-        on_disk: site.version_on_disk(&settings.command).await,
+        on_disk: site.version_on_disk(&settings.command, settings.account).await,
         fenced,
         fence,
         manager: settings.manager,

@@ -33,13 +33,14 @@ pub use tidy::resume as resume_tidying;
 pub use trouble::Trouble;
 
 use crate::files::FileError;
+use crate::release::download;
 use crate::service::systemd::settings_now;
 use crate::settings::Settings;
 use crate::worker::{self, Program, Task, WorkFolder};
 use bench::Bench;
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
-use cutover_vocabulary::{Evidence, Order, Outcome, Work};
+use cutover_vocabulary::{Evidence, Order, Outcome, Version, Work};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +57,7 @@ pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Ou
 async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Option<Evidence>, Trouble> {
     Ok(Some(match &order.work {
         Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order).await?).await?),
-        Work::StageRelease { release } => Evidence::Staged(site.stage(release).await?),
+        Work::StageRelease { release } => Evidence::Staged(site.stage(order, release).await?),
         Work::Drain { patience } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
         Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
         Work::Switch { to } => Evidence::Switched { binary: switch::switch(site, order, to).await? },
@@ -124,7 +125,7 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
     }
     let missing = cutover_vocabulary::survey::ReleaseProblem::Missing {
         version: ask.target.clone(),
-        place: format!("{} ({why})", site.settings.releases.place.0.display()),
+        place: format!("{} ({why})", site.settings.releases.place),
     };
     HostSurvey {
         agent: site.settings.name.clone(),
@@ -208,6 +209,15 @@ pub async fn survey_in_worker(settings: &Path, ask: &SurveyAsk, folder: &WorkFol
     let survey = survey::survey(&site, ask, &scratch).await;
     let _ = std::fs::remove_dir_all(&scratch);
     Ok(folder.write_result(&survey)?)
+}
+
+/// A worker's whole life for a download.
+///
+/// # Errors
+/// When the settings cannot be read or the result cannot be written.
+pub async fn download_in_worker(settings: &Path, version: &Version, folder: &WorkFolder) -> Result<(), SurveyFailed> {
+    let downloaded = download::download(&settings_now(settings).await?, version).await;
+    Ok(folder.write_result(&downloaded)?)
 }
 
 /// Why there is no survey.

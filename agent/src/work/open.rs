@@ -35,7 +35,7 @@ pub(super) async fn open(
         ));
     }
     if running.is_none() {
-        match site.version_on_disk(&settings.command).await {
+        match site.version_on_disk(&settings.command, settings.account).await {
             Some(found) if found == *version => {}
             Some(found) => {
                 return Err(Trouble::refused(

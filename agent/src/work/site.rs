@@ -5,12 +5,13 @@ use super::trouble::Trouble;
 use crate::files::FileError;
 use crate::ledger::http::Http;
 use crate::machine;
-use crate::release::stage;
+use crate::release::{ReleaseError, archive, stage};
 use crate::service::{Role, Service, Stopped};
-use crate::settings::Settings;
-use crate::worker::Program;
+use crate::settings::{Account, Place, Settings};
+use crate::worker::{self, Program, Task, WorkFolder};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::release::{Release, StagedRelease};
+use cutover_vocabulary::survey::ReleaseProblem;
 use cutover_vocabulary::{Elapsed, InstanceName, Order, Subject, Version};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,9 +61,28 @@ impl Site {
     }
 
     /// Stages a release; one at a time.
-    pub(super) async fn stage(&self, release: &Release) -> Result<StagedRelease, Trouble> {
+    pub(super) async fn stage(&self, order: &Order, release: &Release) -> Result<StagedRelease, Trouble> {
         let _one_at_a_time = self.staging.lock().await;
-        Ok(stage::stage(&self.settings, release).await?)
+        self.download(order, release).await?;
+        let services = self.services().map(Service::settings);
+        let account = services.filter(|it| it.deployment == order.deployment).find_map(|it| it.account);
+        Ok(stage::stage(&self.settings, release, account).await?)
+    }
+
+    /// Has the archive that was planned with on this host. The survey had: it is gone only if somebody removed it since.
+    async fn download(&self, order: &Order, release: &Release) -> Result<(), Trouble> {
+        let Settings { releases, file, .. } = &*self.settings;
+        let here = || archive::verify(&self.settings.release_folder(), releases, &release.version);
+        if matches!(releases.place, Place::Folder(_)) || here().is_ok_and(|archive| archive.release() == release) {
+            return Ok(());
+        }
+        let folder = WorkFolder::at(self.settings.work().join(format!("{}-download", order.id.file_name())));
+        let task = Task::Download { settings: file.clone(), version: release.version.clone() };
+        let done =
+            worker::run::<Result<(), ReleaseProblem>>(&self.worker, &folder, &task, &CancellationToken::new()).await;
+        // Asked again, it is tried again.
+        let _ = std::fs::remove_dir_all(folder.path());
+        Ok(done?.map_err(ReleaseError::from)?)
     }
 
     /// Every service.
@@ -86,13 +106,13 @@ impl Site {
     }
 
     /// The version of the binary that a service would start. Runs the binary only when its file has changed.
-    pub async fn version_on_disk(&self, command: &Path) -> Option<Version> {
+    pub async fn version_on_disk(&self, command: &Path, account: Option<Account>) -> Option<Version> {
         let data = std::fs::metadata(command).ok()?;
         let id = (data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec());
         if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Some(known.clone());
         }
-        let version = stage::version_of(command, &self.settings.scratch()).await?;
+        let version = stage::version_of(&self.settings, command, account).await?;
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version.clone());
         Some(version)
     }

@@ -7,6 +7,7 @@ use super::trouble::Trouble;
 use super::trying::Target;
 use crate::machine;
 use crate::release::archive;
+use crate::release::download::download;
 use crate::service::{Role, Service};
 use crate::settings::Settings;
 use cutover_storage::settings::Resolved;
@@ -22,8 +23,10 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
     let services: Vec<&Service> =
         site.services().filter(|service| service.settings().deployment == ask.deployment).collect();
     let own = own_processes(&services).await;
-    let mut archive = archive::verify(&settings.releases, &ask.target);
-    let target = archive.as_mut().ok().map(|archive| Target::unpack(settings, archive, scratch));
+    let here = download(settings, &ask.target).await;
+    let mut archive = here.and_then(|()| archive::verify(&settings.release_folder(), &settings.releases, &ask.target));
+    let account = services.iter().find_map(|service| service.settings().account);
+    let target = archive.as_mut().ok().map(|archive| Target::unpack(settings, archive, account, scratch));
     let mut storages: BTreeMap<StorageIdentity, Result<StorageSurvey, String>> = BTreeMap::new();
     let mut instances = Vec::new();
     for service in &services {

@@ -25,8 +25,9 @@ pub(super) async fn switch_back(site: &Site, order: &Order, to: &Version) -> Res
     end_closed_copy(service).await?;
     let binary = service.switch_back(&order.id.upgrade).await?;
     service.refresh().await?;
-    let command = service.settings().command.clone();
-    match site.version_on_disk(&command).await {
+    let settings = service.settings();
+    let command = &settings.command;
+    match site.version_on_disk(command, settings.account).await {
         Some(version) if version == *to => Ok(binary),
         Some(version) => Err(Trouble::refused(
             format!("{} is {version} now, ordered was {to}", command.display()),

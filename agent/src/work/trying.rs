@@ -6,15 +6,18 @@
 
 use super::place::apart;
 use super::trouble::Trouble;
-use crate::ledger::cli::{Cli, CliError, harmless_environment};
+use crate::files::{io_error, open_folder};
+use crate::ledger::cli::CliError;
 use crate::release::ReleaseError;
 use crate::release::archive::VerifiedArchive;
-use crate::settings::{InstanceSettings, Settings};
+use crate::release::asking::Asking;
+use crate::settings::{Account, InstanceSettings, Settings};
 use cutover_storage::settings::Key;
 use cutover_vocabulary::survey::{About, Tried};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use tempfile::{Builder, TempDir};
 
 /// How many flags of one instance are told apart; the ledger names the first unknown one only, so each costs a run.
 const REFUSALS: usize = 20;
@@ -25,30 +28,50 @@ const UNKNOWN_FLAG: &str = "unknown flag: --";
 /// Flags that later releases still take and do not show in their help, measured from 1.10.0 on.
 const HIDDEN: [&str; 4] = [Key::Driver.name(), Key::Directory.name(), Key::DbName.name(), "storage.cache"];
 
-/// The target's binary, unpacked for questions only; it is gone with the folder.
-pub(super) struct Target {
-    binary: PathBuf,
-    scratch: PathBuf,
+/// The target's binary, unpacked for questions only; it is gone with this value.
+pub(super) struct Target<'a> {
+    settings: &'a Settings,
+    folder: TempDir,
+    /// As whom it is asked about itself.
+    account: Option<Account>,
 }
 
-impl Target {
-    /// Unpacks the binary out of an archive that was verified. Nothing that is staged or installed is touched.
-    pub(super) fn unpack(settings: &Settings, archive: &mut VerifiedArchive, scratch: &Path) -> Result<Self, Trouble> {
-        let binary = scratch.join("numary");
-        let unpacked = apart(|| archive.unpack(&binary, settings.releases.max_binary_bytes));
+impl<'a> Target<'a> {
+    /// Unpacks the binary out of an archive that was verified, where these accounts can run it. Nothing that is staged or
+    /// installed is touched.
+    pub(super) fn unpack(
+        settings: &'a Settings,
+        archive: &mut VerifiedArchive,
+        account: Option<Account>,
+        scratch: &Path,
+    ) -> Result<Self, Trouble> {
+        let above = if account.is_some() { settings.unpacked() } else { scratch.to_owned() };
+        if account.is_some() {
+            open_folder(&above)?;
+        }
+        let folder = Builder::new().prefix(".ask-").tempdir_in(&above).map_err(io_error("make a folder in", &above))?;
+        open_folder(folder.path())?;
+        let target = Self { settings, folder, account };
+        let unpacked = apart(|| archive.unpack(&target.binary(), settings.releases.max_binary_bytes));
         unpacked.map_err(ReleaseError::from)?;
-        Ok(Self { binary, scratch: scratch.to_owned() })
+        Ok(target)
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.folder.path().join("numary")
     }
 
     /// What the target says of itself.
     pub(super) async fn about(&self) -> Result<About, Trouble> {
-        let target = self.cli(&self.binary, "about")?;
+        let asking = Asking::new(self.settings, self.account)?;
+        let target = asking.cli(&self.binary());
         Ok(About { version: target.version().await?, storage_commands: target.has_storage_commands().await? })
     }
 
     /// What the target says to an instance.
     pub(super) async fn ask(&self, instance: &InstanceSettings) -> Result<Tried, Trouble> {
-        let target = self.cli(&self.binary, "target")?;
+        let asking = Asking::new(self.settings, instance.account)?;
+        let target = asking.cli(&self.binary());
         let mut arguments = with_help(&instance.args);
         let mut refused = Vec::new();
         // Without what it refused the last time: whoever mends a unit wants to know all of it.
@@ -83,15 +106,10 @@ impl Target {
         }
         let words = ["server", "start", "--help"].map(str::to_owned);
         // A present binary that gives no help leaves nothing to compare with; that it answers is another finding's matter.
-        let present = self.cli(&instance.command, "present")?.help(&words).await.unwrap_or_default();
+        let asking = Asking::new(self.settings, instance.account)?;
+        let present = asking.cli(&instance.command).help(&words).await.unwrap_or_default();
         let present: BTreeSet<String> = present.iter().map(|flag| variable(flag)).collect();
         Ok(unknown.into_iter().filter(|name| present.contains(name)).collect())
-    }
-
-    fn cli(&self, binary: &Path, name: &str) -> Result<Cli, Trouble> {
-        let place = self.scratch.join(name);
-        crate::files::folder(&place)?;
-        Ok(Cli::new(binary.to_owned(), harmless_environment(&place), place))
     }
 }
 

@@ -91,6 +91,10 @@ fn work(folder: &Path) -> ExitCode {
             Err(code) => code,
             Ok(()) => in_runtime(&folder, crate::work::survey_in_worker(&settings, &ask, &folder)),
         },
+        Task::Download { settings, version } => match hold_the_lock(&folder) {
+            Err(code) => code,
+            Ok(()) => in_runtime(&folder, crate::work::download_in_worker(&settings, &version, &folder)),
+        },
         Task::Tidy { settings, deployment, upgrade } => match hold_the_lock(&folder) {
             Err(code) => code,
             Ok(()) => in_runtime(&folder, crate::work::tidy_in_worker(&settings, &deployment, &upgrade, &folder)),

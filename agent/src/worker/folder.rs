@@ -3,7 +3,7 @@
 use crate::files::{self, FileError, folder, io_error};
 use crate::service::launch::Launch;
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{DeploymentName, Order, UpgradeId};
+use cutover_vocabulary::{DeploymentName, Order, UpgradeId, Version};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,13 @@ pub enum Task {
         settings: PathBuf,
         /// At what.
         ask: SurveyAsk,
+    },
+    /// Download a release; `result.json` says whether it is here, or why not.
+    Download {
+        /// The agent's settings file.
+        settings: PathBuf,
+        /// Which release.
+        version: Version,
     },
     /// Remove what was prepared in a deployment's storage; `result.json` says whether it is gone, or why not.
     Tidy {

@@ -11,6 +11,24 @@ use tokio::process::{Child, Command};
 /// Set for a worker that is to leave the agent's control group.
 pub(super) const LEAVES: &str = "CUTOVER_WORKER_LEAVES";
 
+/// What a worker has of the agent's environment: where things are, and how a mirror of releases is reached.
+const HANDED_DOWN: &[&str] = &[
+    "HOME",
+    "PATH",
+    "USER",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "LLVM_PROFILE_FILE",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
 /// A program that calls [`super::child::main`] with its last argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -57,7 +75,7 @@ impl Program {
     fn command(&self, folder: &WorkFolder) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.args).arg(folder.path()).env_clear();
-        for key in ["HOME", "PATH", "USER", "RUST_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+        for key in HANDED_DOWN {
             if let Some(value) = std::env::var_os(key) {
                 command.env(key, value);
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that panics has failed")]
 
 mod companion;
+mod download;
 mod notice;
 mod release;
 mod service;

@@ -1,8 +1,8 @@
 //! Release files that must not be used, and staging.
 
 use crate::support::{Bed, releases, target};
-use cutover_agent::release::archive::verify;
-use cutover_agent::settings::{Place, ReleasesSettings};
+use cutover_agent::release::archive::{VerifiedArchive, verify};
+use cutover_agent::settings::ReleasesSettings;
 use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::survey::ReleaseProblem;
@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use std::path::Path;
 
 /// A folder with one release whose archive holds these entries.
-fn packed(entries: &[(&str, tar::EntryType, &[u8])]) -> (tempfile::TempDir, ReleasesSettings) {
+fn packed(entries: &[(&str, tar::EntryType, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, kind, content) in entries {
@@ -30,8 +30,11 @@ fn packed(entries: &[(&str, tar::EntryType, &[u8])]) -> (tempfile::TempDir, Rele
     }
     let bytes = archive.into_inner().unwrap().finish().unwrap();
     write(dir.path(), &bytes, Digest::of(&bytes));
-    let settings = ReleasesSettings { place: Place(dir.path().to_owned()), ..ReleasesSettings::default() };
-    (dir, settings)
+    dir
+}
+
+fn found(dir: &Path) -> Result<VerifiedArchive, ReleaseProblem> {
+    verify(dir, &ReleasesSettings::default(), &target())
 }
 
 fn write(dir: &Path, bytes: &[u8], digest: Digest) {
@@ -56,9 +59,9 @@ fn an_archive_with_a_path_outside_a_link_or_no_binary_is_refused_as_a_whole() {
         (vec![binary, binary], "2 entries named numary"),
         (vec![("numary", file, &[0; 4096])], "more than max_binary_bytes"),
     ] {
-        let (dir, settings) = packed(&entries);
+        let dir = packed(&entries);
         let to = dir.path().join("out");
-        let problem = verify(&settings, &target()).unwrap().unpack(&to, 1000).unwrap_err();
+        let problem = found(dir.path()).unwrap().unpack(&to, 1000).unwrap_err();
         assert!(matches!(&problem, ReleaseProblem::BadArchive { .. }), "{problem:?}");
         assert!(problem.to_string().contains(why), "{problem}");
         assert!(!to.exists(), "nothing was unpacked");
@@ -68,12 +71,11 @@ fn an_archive_with_a_path_outside_a_link_or_no_binary_is_refused_as_a_whole() {
 #[test]
 fn an_archive_whose_bytes_are_not_those_of_its_checksum_file_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = ReleasesSettings { place: Place(dir.path().to_owned()), ..ReleasesSettings::default() };
-    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::Missing { .. })));
+    assert!(matches!(found(dir.path()), Err(ReleaseProblem::Missing { .. })));
     write(dir.path(), b"no archive at all", Digest::of(b"another"));
-    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::Corrupt { .. })));
+    assert!(matches!(found(dir.path()), Err(ReleaseProblem::Corrupt { .. })));
     std::fs::write(dir.path().join("v1.4.6/checksums_linux.txt"), "").unwrap();
-    assert!(matches!(verify(&settings, &target()), Err(ReleaseProblem::NoChecksum { .. })));
+    assert!(matches!(found(dir.path()), Err(ReleaseProblem::NoChecksum { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

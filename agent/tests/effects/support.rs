@@ -3,6 +3,7 @@
 
 use cutover_agent::host::Host;
 use cutover_agent::perform::Perform as _;
+use cutover_agent::release::archive;
 use cutover_agent::settings::Settings;
 use cutover_agent::worker::Program;
 use cutover_vocabulary::order::StepId;
@@ -179,7 +180,8 @@ impl Bed {
     }
 
     pub fn release(&self) -> Release {
-        let archive = cutover_agent::release::archive::verify(&self.settings().releases, &target()).unwrap();
+        let settings = self.settings();
+        let archive = archive::verify(&settings.release_folder(), &settings.releases, &target()).unwrap();
         archive.release().clone()
     }
 

@@ -72,9 +72,13 @@ fn one_command_for_instances_of_two_deployments_is_refused_because_a_switch_woul
 }
 
 #[test]
-fn a_download_is_refused_with_what_to_do_instead() {
-    let error = refused(&format!("{GOOD}releases = {{ place = \"https://example.org/x\" }}\n"));
-    assert!(error.contains("cannot be downloaded yet") && error.contains("copy the archive"), "{error}");
+fn a_download_that_would_prove_nothing_is_refused_with_what_to_do_instead() {
+    for releases in ["\"http://example.org/numary-{version}.tar.gz\"", "{ place = \"http://example.org/x\" }"] {
+        let error = refused(&format!("{GOOD}releases = {releases}\n"));
+        assert!(error.contains("prove nothing") && error.contains("copy releases to a folder"), "{error}");
+    }
+    let error = refused(&format!("{GOOD}releases = {{ plase = \"/srv/x\" }}\n"));
+    assert!(error.contains("plase") && error.contains("place"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -2,7 +2,7 @@
 
 use super::{Check, Verdict};
 use cutover_agent::needs;
-use cutover_agent::settings::Settings;
+use cutover_agent::settings::{Place, Settings};
 use cutover_proto::transport::EXPIRES_SOON_DAYS;
 use rustix::fs::{Access, access};
 use std::os::unix::fs::PermissionsExt as _;
@@ -56,7 +56,10 @@ pub(super) const CHECKS: &[Check] = &[
         why: "the target release is taken from there, archive and checksum file",
         look: |host| {
             let Some(settings) = host.agent() else { return Vec::new() };
-            let place = &settings.releases.place.0;
+            let place = match &settings.releases.place {
+                Place::Folder(folder) => folder,
+                Place::Mirror(address) => return vec![Verdict::well(format!("{address}, asked when a plan is made"))],
+            };
             vec![match std::fs::read_dir(place) {
                 Ok(_) => Verdict::well(place.display().to_string()),
                 Err(error) => Verdict::missing(

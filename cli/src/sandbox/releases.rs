@@ -30,7 +30,10 @@ pub(super) async fn place(named: Option<&str>, versions: [&Version; 2], dir: &Pa
                 false => std::path::absolute(text).map_or_else(|_| text.to_owned(), |path| path.display().to_string()),
             };
             let place = Place::try_from(absolute).map_err(|why| Trouble::usage(why).next(HOW_TO_GET))?;
-            Ok(place.0)
+            match place {
+                Place::Folder(folder) => Ok(folder),
+                Place::Mirror(_) => Err(Trouble::usage("the sandbox downloads nothing").next(HOW_TO_GET)),
+            }
         }
         None => pack_simulator(versions, dir).await,
     }
@@ -77,8 +80,8 @@ pub(super) struct Found {
 /// # Errors
 /// When it is missing or corrupt.
 pub(super) fn find(place: &Path, version: &Version) -> Result<Found, Trouble> {
-    let settings = ReleasesSettings { place: Place(place.to_owned()), ..ReleasesSettings::default() };
-    let archive = verify(&settings, version).map_err(|problem| {
+    let settings = ReleasesSettings::default();
+    let archive = verify(place, &settings, version).map_err(|problem| {
         Trouble::failed(
             format!("release {version} in {} cannot be used", quoted(&place.display().to_string())),
             problem,

@@ -1,7 +1,10 @@
 //! Upgrades of real units: hosts with a systemd of their own each, where the ledger was installed before anybody thought of
 //! Cutover.
 
+mod asking;
 mod node;
+mod packages;
+mod readme;
 
 use cutover_test_hosts::Lab;
 use cutover_tests::checks::{check_facts, until_phase};

@@ -14,8 +14,8 @@ use std::time::Duration;
 /// The ledger's unit.
 pub const UNIT: &str = "numary.service";
 
-/// Where the coordinator listens, below the host's root.
-const SOCKET: &str = "/var/lib/cutover.sock";
+/// Where the coordinator listens: on the host's disk, where the lab reaches it.
+pub const SOCKET: &str = "/var/lib/cutover-coordinator/coordinator.sock";
 
 /// Whose presence takes the instance out of rotation.
 const OUT: &str = "/var/lib/out-of-rotation";
@@ -47,36 +47,17 @@ impl Node {
         for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
             lab.install(&program(name), &format!("/usr/bin/{name}"));
         }
-        let old = lab.folder().join("numary");
-        pack::install(&program("numary"), from, &old).unwrap();
-        let host = lab.host("h1");
-        host.boot();
-        host.wait_running();
-        host.run(&["useradd", "--system", "--create-home", "--home-dir", "/var/lib/ledger", "ledger"]);
-        host.run(&["install", "-d", "-o", "ledger", "/var/lib/numary"]);
-        host.copy_in(&old, "/usr/local/bin/numary");
-        host.put("/etc/numary/numary.env", "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\n", 0o600);
-        host.put(
-            &format!("/etc/systemd/system/{UNIT}"),
-            format!("[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\n{unit}\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
-             EnvironmentFile=/etc/numary/numary.env\nExecStart=/usr/local/bin/numary server start\nRestart=on-failure\n\
-             [Install]\nWantedBy=multi-user.target\n"),
-            0o644,
-        );
-        let packed = releases(to).join(format!("v{to}"));
-        for file in std::fs::read_dir(packed).unwrap().flatten() {
-            let name = file.file_name().to_string_lossy().into_owned();
-            host.copy_in(&file.path(), &format!("/srv/numary-releases/v{to}/{name}"));
-        }
-        install_cutover(&host, limits);
+        let host = ledger(lab, from, to, unit);
+        install_units(&host);
+        configure(&host, limits);
         host.run(&["systemctl", "daemon-reload"]);
-        host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
-        let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
-        until("the ledger serves", Duration::from_secs(30), || version(address));
-        for ledger in LEDGERS {
-            seed::over_http(&address.to_string(), ledger, 20).unwrap();
-        }
         host.run(&["systemctl", "enable", "--quiet", "--now", "cutover-coordinator", "cutover-agent"]);
+        Self::of(host, to)
+    }
+
+    /// A host whose ledger serves and whose daemons run.
+    pub fn of(host: Host, to: &'static str) -> Self {
+        let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
         let below = |path: &str| host.root().join(path.trim_start_matches('/'));
         let front = Front::start(address, below(OUT));
         let voice = Voice::to(&format!("unix:{}", below(SOCKET).display()));
@@ -133,30 +114,64 @@ impl Node {
     }
 }
 
-fn install_cutover(host: &Host, limits: &str) {
+/// A host where a package or a person installed the ledger's release `from`, with more lines for the unit's `[Service]`; it serves.
+/// The release files of `to` lie where the agent's default looks for them.
+pub fn ledger(lab: &Lab, from: &str, to: &str, unit: &str) -> Host {
+    let old = lab.folder().join("numary");
+    pack::install(&program("numary"), from, &old).unwrap();
+    let host = lab.host("h1");
+    host.boot();
+    host.wait_running();
+    host.run(&["useradd", "--system", "--create-home", "--home-dir", "/var/lib/ledger", "ledger"]);
+    host.run(&["install", "-d", "-o", "ledger", "/var/lib/numary"]);
+    host.copy_in(&old, "/usr/local/bin/numary");
+    host.put("/etc/numary/numary.env", "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\n", 0o600);
     host.put(
-        "/etc/systemd/system/cutover-agent.service",
-        include_str!("../../../deploy/systemd/cutover-agent.service"),
+        &format!("/etc/systemd/system/{UNIT}"),
+        format!("[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\n{unit}\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
+         EnvironmentFile=/etc/numary/numary.env\nExecStart=/usr/local/bin/numary server start\nRestart=on-failure\n\
+         [Install]\nWantedBy=multi-user.target\n"),
         0o644,
     );
-    host.put(
-        "/etc/systemd/system/cutover-coordinator.service",
-        include_str!("../../../deploy/systemd/cutover-coordinator.service"),
-        0o644,
-    );
-    // The lab reaches a socket on the host's disk; one in `/run` is in a file system of the host's own.
-    host.put(
-        "/etc/systemd/system/cutover-coordinator.service.d/lab.conf",
-        "[Service]\nReadWritePaths=/var/lib\n",
-        0o644,
-    );
+    let packed = releases(to).join(format!("v{to}"));
+    for file in std::fs::read_dir(packed).unwrap().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        host.copy_in(&file.path(), &format!("/srv/numary-releases/v{to}/{name}"));
+    }
+    host.run(&["systemctl", "daemon-reload"]);
+    host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
+    let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
+    until("the ledger serves", Duration::from_secs(30), || version(address));
+    for ledger in LEDGERS {
+        seed::over_http(&address.to_string(), ledger, 20).unwrap();
+    }
+    host
+}
+
+fn install_units(host: &Host) {
+    for (path, text) in [
+        ("systemd/system/cutover-agent.service", include_str!("../../../deploy/systemd/cutover-agent.service")),
+        (
+            "systemd/system/cutover-coordinator.service",
+            include_str!("../../../deploy/systemd/cutover-coordinator.service"),
+        ),
+        ("sysusers.d/cutover-coordinator.conf", include_str!("../../../deploy/systemd/sysusers.conf")),
+    ] {
+        host.put(&format!("/usr/lib/{path}"), text, 0o644);
+    }
+    host.run(&["systemd-sysusers", "cutover-coordinator.conf"]);
+}
+
+/// Settings of both daemons, with the coordinator's `[limits]`.
+pub fn configure(host: &Host, limits: &str) {
     host.put(
         "/etc/cutover/coordinator.toml",
         format!(
             "name = \"c1\"\nlisten = \"unix:{SOCKET}\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n[limits]\n{limits}\n"
         ),
-        0o600,
+        0o640,
     );
+    host.run(&["chgrp", "cutover-coordinator", "/etc/cutover/coordinator.toml"]);
     host.put(
         "/etc/cutover/agent.toml",
         format!(
