@@ -6,6 +6,7 @@
 
 mod error;
 mod rules;
+pub(crate) mod trust;
 
 pub use error::SettingsError;
 
@@ -53,7 +54,11 @@ pub struct Settings {
     /// Where releases of the ledger come from.
     #[serde(default)]
     pub releases: ReleasesSettings,
-    /// The ledger services of this host, one `[[instance]]` each.
+    /// The ledger services of this host, one `[[instance]]` each. This file is the only one on the host that names units,
+    /// binaries, users, rotation commands and folders: an order names an instance, and one that is not here is refused and
+    /// reported. So whoever may write it commands the agent: an agent that runs as root does not start, and carries out nothing,
+    /// while anybody else may write this file, a rotation command, an `env_file`, a `command` that it starts itself, or a folder
+    /// above one of them. It names the file, its owner and mode, and the command that mends it.
     #[serde(default, rename = "instance")]
     pub instances: Vec<InstanceSettings>,
     /// The file these settings were read from: worker processes read it again, so that no secret is handed over.
@@ -178,6 +183,11 @@ pub struct InstanceSettings {
     #[serde(default = "default_30")]
     #[schemars(example = 60)]
     pub rotation_seconds: u64,
+    /// Whether the agent may only look at it: it is reported and surveyed, and every order that would change something of it or
+    /// of its storage is refused. A plan of its deployment is blocked for it.
+    #[serde(default)]
+    #[schemars(example = true)]
+    pub observe_only: bool,
     /// How long the service may take from its start to its first answer.
     #[serde(default = "default_30")]
     #[schemars(example = 120)]
@@ -216,7 +226,8 @@ fn default_30() -> u64 {
 }
 
 impl Settings {
-    /// Reads a settings file and checks every rule that needs no look at the services themselves.
+    /// Reads a settings file and checks every rule that needs no look at the services themselves; as root also that nobody else
+    /// may write it, or what it has the agent run.
     ///
     /// # Errors
     /// [`SettingsError`]; none of them quotes a value that may be a secret.
@@ -227,6 +238,7 @@ impl Settings {
         // A worker is started in another directory, and reads the same file.
         settings.file =
             std::path::absolute(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        trust::check(&settings)?;
         Ok(settings)
     }
 
