@@ -162,7 +162,8 @@ pub fn shown_arguments(args: &[String]) -> String {
     let mut hidden = false;
     for arg in args {
         let flag = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
-        let text = match flag.map(|flag| flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)))) {
+        let text = match flag.map(|flag| flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))))
+        {
             Some((name, value)) => {
                 let harmless = harmless_flag(name);
                 hidden = value.is_none() && !harmless;
@@ -191,7 +192,8 @@ mod tests {
     #[test]
     fn of_arguments_only_harmless_values_are_shown() {
         let shown = |args: &[&str]| shown_arguments(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
-        let args = ["server", "start", "--storage.driver=postgres", "--storage.postgres.conn_string=postgres://u:pw@h/d"];
+        let args =
+            ["server", "start", "--storage.driver=postgres", "--storage.postgres.conn_string=postgres://u:pw@h/d"];
         assert_eq!(shown(&args), "server start --storage.driver=postgres --storage.postgres.conn_string=[secret]");
         assert_eq!(shown(&["--auth-basic-credentials", "u:pw", "server"]), "--auth-basic-credentials [secret] server");
         assert_eq!(shown(&["--storage.dir", "/data", "$OPTIONS"]), "--storage.dir /data $OPTIONS");

@@ -3,6 +3,7 @@
 
 mod companion;
 mod notice;
+mod observe_only;
 mod release;
 mod service;
 mod storage;

@@ -20,6 +20,10 @@ const SOCKET: &str = "/var/lib/cutover.sock";
 /// Whose presence takes the instance out of rotation.
 const OUT: &str = "/var/lib/out-of-rotation";
 
+/// What the agent's settings say of it.
+const INSTANCE: &str = "\n[[instance]]\nname = \"ledger\"\ndeployment = \"prod\"\nmanager = \"systemd\"\nunit = \"numary.service\"\n\
+     out_of_rotation = [\"touch\", \"/var/lib/out-of-rotation\"]\ninto_rotation = [\"rm\", \"-f\", \"/var/lib/out-of-rotation\"]\n";
+
 /// Held migrations wait for this file.
 const GO_ON: &str = "/var/lib/go-on";
 
@@ -44,6 +48,15 @@ impl Node {
 
     /// The same with more lines for the unit's `[Service]`, and the coordinator's `[limits]`.
     pub fn with(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str) -> Self {
+        Self::made(lab, from, to, unit, limits, INSTANCE)
+    }
+
+    /// A host whose agent knows of no ledger yet.
+    pub fn unknown(lab: &Lab, from: &'static str, to: &'static str) -> Self {
+        Self::made(lab, from, to, "", "", "")
+    }
+
+    fn made(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str, instance: &str) -> Self {
         for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
             lab.install(&program(name), &format!("/usr/bin/{name}"));
         }
@@ -68,7 +81,7 @@ impl Node {
             let name = file.file_name().to_string_lossy().into_owned();
             host.copy_in(&file.path(), &format!("/srv/numary-releases/v{to}/{name}"));
         }
-        install_cutover(&host, limits);
+        install_cutover(&host, limits, instance);
         host.run(&["systemctl", "daemon-reload"]);
         host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
         let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
@@ -133,7 +146,7 @@ impl Node {
     }
 }
 
-fn install_cutover(host: &Host, limits: &str) {
+fn install_cutover(host: &Host, limits: &str, instance: &str) {
     host.put(
         "/etc/systemd/system/cutover-agent.service",
         include_str!("../../../deploy/systemd/cutover-agent.service"),
@@ -160,9 +173,7 @@ fn install_cutover(host: &Host, limits: &str) {
     host.put(
         "/etc/cutover/agent.toml",
         format!(
-            "name = \"h1\"\ncoordinator = \"unix:{SOCKET}\"\nstate = \"/var/lib/cutover-agent\"\n\n[[instance]]\nname = \"ledger\"\n\
-             deployment = \"prod\"\nmanager = \"systemd\"\nunit = \"{UNIT}\"\nout_of_rotation = [\"touch\", \"{OUT}\"]\n\
-             into_rotation = [\"rm\", \"-f\", \"{OUT}\"]\n"
+            "# By the fleet's tool.\nname = \"h1\"\ncoordinator = \"unix:{SOCKET}\"   # beside it\nstate = \"/var/lib/cutover-agent\"\n{instance}"
         ),
         0o600,
     );

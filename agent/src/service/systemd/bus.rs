@@ -16,18 +16,8 @@ pub(super) type ExecEx = (String, Vec<String>, Vec<String>, u64, u64, u64, u64, 
 pub(super) type Assertion = (String, bool, bool, String, i32);
 
 /// A loaded unit: its name first; the nine others are asked of the unit itself where they matter.
-pub(super) type Listed = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
+pub(super) type Listed =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",

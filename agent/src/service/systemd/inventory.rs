@@ -54,7 +54,8 @@ pub async fn ledger_units() -> Result<Vec<String>, String> {
     let files = manager.list_unit_files().await.map_err(failed)?;
     let installed =
         files.iter().filter_map(|(path, _)| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
-    let service = |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
+    let service =
+        |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
     let names: BTreeSet<String> = loaded.chain(installed).filter(service).collect();
     let mut ledgers = BTreeSet::new();
     for name in names {

@@ -7,7 +7,7 @@ use super::release;
 use crate::files;
 use crate::release::stage::digest_of;
 use cutover_vocabulary::Digest;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a release's drop-in is called that stays. It comes before ours by name, so that ours wins if there is one again.
 pub const KEPT: &str = "zzz-administrator-release.conf";
@@ -145,7 +145,8 @@ fn command(texts: &[String]) -> Result<PathBuf, String> {
             if line.starts_with('[') {
                 section = line;
             }
-            let Some(value) = line.strip_prefix("ExecStart").map(str::trim_start).and_then(|rest| rest.strip_prefix('='))
+            let Some(value) =
+                line.strip_prefix("ExecStart").map(str::trim_start).and_then(|rest| rest.strip_prefix('='))
             else {
                 continue;
             };
@@ -163,13 +164,16 @@ fn command(texts: &[String]) -> Result<PathBuf, String> {
     if word.starts_with('/') && !word.contains(['%', '\\', '$', '\'']) {
         Ok(PathBuf::from(word))
     } else {
-        Err(format!("what it starts without Cutover's drop-in cannot be told from {word:?}; write that path out in the unit"))
+        Err(format!(
+            "what it starts without Cutover's drop-in cannot be told from {word:?}; write that path out in the unit"
+        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn of(texts: &[&str]) -> Result<PathBuf, String> {
         command(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
