@@ -50,7 +50,7 @@ fn ours(host: &Host) -> String {
 #[test]
 fn plain_templated_and_packaged_units_are_found_and_shown_without_secrets_and_a_dry_run_changes_nothing() {
     Lab::run(|lab| {
-        let node = Node::unknown(lab, "1.3.1", "1.4.6");
+        let node = Node::unknown(lab, "1.3.1", "1.4.6", "", "");
         let host = &node.host;
         // One of a template, its binary a link into a folder of releases.
         let binary = lab.folder().join("numary-1.4.6");
@@ -146,7 +146,7 @@ fn plain_templated_and_packaged_units_are_found_and_shown_without_secrets_and_a_
 #[test]
 fn an_adopted_unit_is_adopted_once_goes_through_a_whole_upgrade_and_leaves_only_as_it_is_safe() {
     Lab::run(|lab| {
-        let node = Node::unknown(lab, "1.3.1", "1.4.6");
+        let node = Node::unknown(lab, "1.3.1", "1.4.6", "", "");
         let host = &node.host;
         host.run(&["chmod", "0640", SETTINGS]);
         let before = host.read(SETTINGS);
@@ -238,7 +238,7 @@ fn with_the_allowed_release_at_its_own_path_a_unit_leaves_after_its_upgrade() {
 #[test]
 fn a_unit_leaves_an_aborted_upgrade_as_it_came_and_not_while_that_is_under_way() {
     Lab::run(|lab| {
-        let node = Node::unknown(lab, "1.3.1", "1.4.6");
+        let node = Node::unknown(lab, "1.3.1", "1.4.6", "", "");
         let host = &node.host;
         let before = host.read(SETTINGS);
         let units = "find /etc/systemd/system /run/systemd/system | sort; cat /etc/systemd/system/numary.service";
@@ -249,6 +249,9 @@ fn a_unit_leaves_an_aborted_upgrade_as_it_came_and_not_while_that_is_under_way()
         node.hold_migrations();
         let upgrade = node.begin();
         assert!(until_phase(&node.voice, &upgrade, Phase::Migrate));
+        until("the migration runs", Duration::from_secs(60), || {
+            host.exec(&["pgrep", "-f", "storage upgrade"]).status.success().then_some(())
+        });
         host.run(&["systemctl", "stop", "cutover-agent"]);
         let refused = unadopt(host, &[]);
         assert!(!refused.status.success() && said(&refused).contains("it is fenced"), "{}", said(&refused));
@@ -274,44 +277,53 @@ fn a_unit_leaves_an_aborted_upgrade_as_it_came_and_not_while_that_is_under_way()
 #[test]
 fn an_instance_that_may_only_be_looked_at_is_reported_and_surveyed_and_nothing_of_it_ever_changes() {
     Lab::run(|lab| {
-        let node = Node::unknown(lab, "1.3.1", "1.4.6");
+        let node = Node::unknown(lab, "1.3.1", "1.4.6", "TimeoutStopSec=4", "drain_seconds = 1");
         let host = &node.host;
-        let adopted = adopt(host, &["numary"]);
+        node.will_not_stop();
+        let all = || host.run(&["sh", "-c", FILES]);
+        let adopted = adopt(host, &["numary", "--observe-only"]);
         assert!(adopted.status.success(), "{}", said(&adopted));
-        // Staging fails, so that the upgrade stops before it has touched anything.
-        host.put("/opt/cutover", "", 0o644);
+        let before = all();
+        restart_agent(host);
+        // The plan says so before anybody begins, and a person by hand is told so too.
+        let plan = node.voice.plan_when_ready("prod", "1.4.6");
+        assert!(plan.findings(Level::Block).any(|finding| finding.code.0 == "observe-only"), "{plan:#?}");
+        assert!(node.voice.start(&plan).is_err(), "such a plan does not start");
+        let by_hand = host.exec(&["cutover-agent", "local", "fence", "h1-numary"]);
+        assert!(!by_hand.status.success() && said(&by_hand).contains("may only be looked at"), "{}", said(&by_hand));
+        assert_eq!(all(), before, "nothing of it has changed");
+        assert_eq!(version(node.address).as_deref(), Some("1.3.1"));
+
+        // In the middle of an upgrade, for which it was not so when that began.
+        let observed = host.read(SETTINGS);
+        host.put(SETTINGS, observed.replace("observe_only = true\n", ""), 0o600);
         restart_agent(host);
         let upgrade = node.begin();
         let held = node.until_state(&upgrade, State::Held);
         host.run(&["systemctl", "stop", "cutover-agent"]);
-        host.run(&["rm", "/opt/cutover"]);
-        host.put(SETTINGS, host.read(SETTINGS) + "observe_only = true\n", 0o600);
-        let before = host.run(&["sh", "-c", FILES]);
+        until("systemd kills it", Duration::from_secs(30), || {
+            host.exec(&["systemctl", "is-failed", UNIT]).status.success().then_some(())
+        });
+        host.put(SETTINGS, observed, 0o600);
+        let before = all();
         restart_agent(host);
-        until("it is tried again, and refused", Duration::from_secs(60), || {
-            let status = node.voice.status(&upgrade).ok()?;
-            let hold = status.holds.first()?;
-            if hold.id == held.holds[0].id {
-                let _ = node.voice.decide(&upgrade, hold.id.0, Choice::Retry);
-                return None;
-            }
-            let reason = format!("{:?}", hold.reason);
-            assert!(reason.contains("may only be looked at (observe-only)"), "{reason}");
-            Some(())
-        });
-        // The plan says so before anybody begins, and a person by hand is told so too.
-        node.voice.go_back(&upgrade, false).unwrap();
-        let plan = until("a plan is made", Duration::from_secs(60), || {
-            let plan = node.voice.plan("prod", "1.4.6").ok()?;
-            let said = plan.findings(Level::Block).any(|finding| finding.code.0 == "observe-only");
-            said.then_some(plan)
-        });
-        assert!(node.voice.start(&plan).is_err(), "such a plan does not start");
-        let by_hand = host.exec(&["cutover-agent", "local", "fence", "h1-numary"]);
-        assert!(!by_hand.status.success() && said(&by_hand).contains("may only be looked at"), "{}", said(&by_hand));
-        assert_eq!(host.run(&["sh", "-c", FILES]), before, "nothing of it has changed");
-        assert_eq!(version(node.address).as_deref(), Some("1.3.1"));
+        let said = refused_again(&node, &upgrade, held.holds[0].id.0);
+        assert!(said.contains("may only be looked at (observe-only)"), "{said}");
+        assert_eq!(all(), before, "nothing of it has changed");
     });
+}
+
+/// Has the step tried again, and gives why it holds then.
+fn refused_again(node: &Node, upgrade: &str, first: u32) -> String {
+    until("it is tried again, and holds again", Duration::from_secs(60), || {
+        let status = node.voice.status(upgrade).ok()?;
+        let hold = status.holds.first()?;
+        if hold.id.0 == first {
+            let _ = node.voice.decide(upgrade, first, Choice::Retry);
+            return None;
+        }
+        Some(format!("{:?}", hold.reason))
+    })
 }
 
 #[test]
@@ -346,27 +358,17 @@ fn an_agent_that_is_root_obeys_no_settings_and_no_hook_that_others_may_write() {
 #[test]
 fn an_order_for_an_instance_that_the_settings_do_not_name_is_refused_and_the_status_and_the_log_say_so() {
     Lab::run(|lab| {
-        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let node = Node::with(lab, "1.3.1", "1.4.6", "TimeoutStopSec=4", "drain_seconds = 1");
         let host = &node.host;
-        host.put("/opt/cutover", "", 0o644);
+        node.will_not_stop();
         let upgrade = node.begin();
         let held = node.until_state(&upgrade, State::Held);
-        host.run(&["rm", "/opt/cutover"]);
         let other =
             host.read(SETTINGS).replace("name = \"ledger\"", "name = \"other\"").replace("\"prod\"", "\"trial\"");
         host.put(SETTINGS, other, 0o600);
         restart_agent(host);
-        until("it is refused", Duration::from_secs(60), || {
-            let status = node.voice.status(&upgrade).ok()?;
-            let hold = status.holds.first()?;
-            if hold.id == held.holds[0].id {
-                let _ = node.voice.decide(&upgrade, hold.id.0, Choice::Retry);
-                return None;
-            }
-            let reason = format!("{:?}", hold.reason);
-            reason.contains("instance ledger of deployment prod is not in the settings of agent h1").then_some(())
-        });
+        let said = refused_again(&node, &upgrade, held.holds[0].id.0);
+        assert!(said.contains("instance ledger of deployment prod is not in the settings of agent h1"), "{said}");
         assert!(node.logs().contains("an agent refused an order: it does not concern this host"), "{}", node.logs());
-        assert_eq!(version(node.address).as_deref(), Some("1.3.1"), "and nothing was done");
     });
 }

@@ -51,9 +51,16 @@ impl Node {
         Self::made(lab, from, to, unit, limits, INSTANCE)
     }
 
-    /// A host whose agent knows of no ledger yet.
-    pub fn unknown(lab: &Lab, from: &'static str, to: &'static str) -> Self {
-        Self::made(lab, from, to, "", "", "")
+    /// A host whose agent knows of no ledger yet; otherwise as [`Self::with`].
+    pub fn unknown(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str) -> Self {
+        Self::made(lab, from, to, unit, limits, "")
+    }
+
+    /// Has the ledger ignore SIGTERM from now on: with a `TimeoutStopSec=4` and a `drain_seconds = 1` an upgrade holds at Drain.
+    pub fn will_not_stop(&self) {
+        self.host.put("/var/lib/numary/.numary-sim.env", "1.3.1:NUMARY_SIM_IGNORE_SIGTERM=1\n", 0o644);
+        self.host.run(&["systemctl", "restart", UNIT]);
+        until("it serves again", Duration::from_secs(30), || version(self.address));
     }
 
     fn made(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str, instance: &str) -> Self {
