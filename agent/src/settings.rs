@@ -184,7 +184,8 @@ pub struct InstanceSettings {
     #[schemars(example = 60)]
     pub rotation_seconds: u64,
     /// Whether the agent may only look at it: it is reported and surveyed, and every order that would change something of it or
-    /// of its storage is refused. A plan of its deployment is blocked for it.
+    /// of its storage is refused. A plan of its deployment is blocked for it. A SQLite storage is not even opened, for whoever
+    /// reads one may change its folder.
     #[serde(default)]
     #[schemars(example = true)]
     pub observe_only: bool,

@@ -18,7 +18,7 @@ use std::time::Duration;
 const SETTINGS: &str = "/etc/cutover/agent.toml";
 
 /// Every file of the host that adoption, reports and surveys have no business to change, with all that is known of it.
-const FILES: &str = "find /etc /run/systemd/system /run/systemd/transient /usr/local /opt /srv /var/lib/numary -printf \
+const FILES: &str = "find /etc /run/systemd/system /usr/local /opt /srv /var/lib/numary -printf \
                      '%p %y %i %m %U %G %s %T@ %C@ %l\\n' | sort";
 
 fn said(output: &Output) -> String {

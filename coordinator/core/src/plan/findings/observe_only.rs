@@ -31,7 +31,8 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
     means: "The instance is reported and surveyed, and its agent refuses every order that would change something of it: it \
             would neither be stopped nor kept from starting, and a ledger of the former version that serves while its storage \
             is migrated loses writes. So a deployment with one such instance is not upgraded at all.",
-    found: "From the agent's settings: `observe_only = true`, as `cutover-agent adopt --observe-only` writes it.",
+    found: "From the agent's settings: `observe_only = true`, as `cutover-agent adopt --observe-only` writes it. A SQLite storage of \
+            such an instance is not opened, so the plan knows nothing of its ledgers.",
     remedy: "Take the line out of the agent's settings file on that host, run `systemctl restart cutover-agent`, and plan \
              again. Nothing has to be adopted anew.",
 }];
