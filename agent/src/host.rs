@@ -39,7 +39,8 @@ impl Host {
         for service in self
             .site
             .services()
-            .filter(|service| service.settings().manager == Manager::Process && service.settings().start)
+            .filter(|service| service.settings().manager == Manager::Process)
+            .filter(|service| service.settings().start && !service.settings().observe_only)
         {
             let standing = service.fence().read().map(|fence| fence.standing);
             let result = match standing {

@@ -1,5 +1,6 @@
 //! The agent: speaks for the ledger instances of its host and carries out orders.
 
+pub mod adopt;
 mod desk;
 pub mod files;
 pub mod host;

@@ -99,6 +99,17 @@ pub enum LocalError {
         /// Which there are.
         known: String,
     },
+    /// It may only be looked at.
+    #[error(
+        "instance {name} may only be looked at: take observe_only out of {} first, and restart the agent",
+        settings.display()
+    )]
+    ObserveOnly {
+        /// Which instance.
+        name: InstanceName,
+        /// Whose settings say so.
+        settings: PathBuf,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -187,6 +198,9 @@ fn service(settings: &Settings, name: &InstanceName) -> Result<Service, LocalErr
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(LocalError::UnknownInstance { name: name.clone(), settings: settings.file.clone(), known });
     };
+    if instance.observe_only {
+        return Err(LocalError::ObserveOnly { name: name.clone(), settings: settings.file.clone() });
+    }
     Ok(Service::new(settings, instance, &Program::current().map_err(LocalError::Program)?))
 }
 

@@ -1,6 +1,7 @@
 //! `cutover-agent`: the daemon of a host, its worker processes, and the break-glass commands.
 
 use clap::{Parser, Subcommand};
+use cutover_agent::adopt::{AdoptArguments, UnadoptArguments, adopt, unadopt};
 use cutover_agent::local::{self, LocalCommand};
 use cutover_agent::run::{self, AgentError};
 use cutover_agent::service::systemd::{guard_main, settings_now};
@@ -37,6 +38,10 @@ enum Command {
         #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
         log_format: LogFormat,
     },
+    /// Take units that run the ledger already into the agent's settings. Shows what each really is; changes nothing of a unit.
+    Adopt(AdoptArguments),
+    /// Take away everything that Cutover has put on this host for a unit.
+    Unadopt(UnadoptArguments),
     /// Whether an instance may start what lies at its command's path; a unit's guard runs this before every start.
     #[command(hide = true)]
     Guard {
@@ -71,7 +76,14 @@ fn main() -> ExitCode {
             }
         },
         Command::Run { settings, log_format } => daemon(&settings, log_format),
-        Command::Local { settings, command } => by_hand(&settings, &command),
+        Command::Local { settings, command } => by_hand(async {
+            let settings = settings_now(&settings).await.map_err(|error| with_causes(&error))?;
+            local::run(&settings, &command).await.map_err(|error| with_causes(&error))
+        }),
+        Command::Adopt(arguments) => by_hand(async { adopt(&arguments).await.map_err(|error| with_causes(&error)) }),
+        Command::Unadopt(arguments) => {
+            by_hand(async { unadopt(&arguments).await.map_err(|error| with_causes(&error)) })
+        }
     }
 }
 
@@ -112,11 +124,8 @@ async fn until_signal(settings: &Path) -> Result<(), AgentError> {
     run::start(settings, worker, shutdown).await
 }
 
-fn by_hand(settings: &Path, command: &LocalCommand) -> ExitCode {
-    let run = async {
-        let settings = settings_now(settings).await.map_err(|error| with_causes(&error))?;
-        local::run(&settings, command).await.map_err(|error| with_causes(&error))
-    };
+/// Runs what a person asked for, and prints it.
+fn by_hand(run: impl Future<Output = Result<String, String>>) -> ExitCode {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let done = runtime.map_err(|error| format!("cannot start: {error}")).and_then(|runtime| runtime.block_on(run));
     let (text, code) = match &done {

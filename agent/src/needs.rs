@@ -6,7 +6,8 @@ use crate::service::record::start_time;
 use crate::settings::InstanceSettings;
 use crate::work::Trouble;
 use crate::work::place;
-use cutover_vocabulary::storage::Driver;
+use cutover_storage::settings::Resolved;
+use cutover_vocabulary::storage::{Driver, StorageIdentity};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::io;
@@ -71,6 +72,22 @@ pub fn data_place(instance: &InstanceSettings) -> Result<DataPlace, Trouble> {
         Driver::Sqlite => DataPlace::Directory(resolved.directory()?),
         Driver::Postgres => DataPlace::Database,
     })
+}
+
+/// Which storage an instance uses, told by what cannot be spelt in two ways. A database is asked; nothing is changed.
+///
+/// # Errors
+/// When its settings do not say so, or it cannot be reached.
+pub fn storage(instance: &InstanceSettings) -> Result<StorageIdentity, Trouble> {
+    Ok(place::of(instance)?.storage.identity().clone())
+}
+
+/// An instance's settings of the ledger, each with where it came from.
+///
+/// # Errors
+/// When they cannot be told, with what to do.
+pub fn resolved(instance: &InstanceSettings) -> Result<Resolved, Trouble> {
+    place::settings_of(instance)
 }
 
 /// Where an instance serves clients, as one on this host reaches it.

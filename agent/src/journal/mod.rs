@@ -61,6 +61,18 @@ impl Journal {
         Self::attach(path, None).await
     }
 
+    /// Keeps every agent off this journal as long as what it gives is kept; none while an agent runs on it.
+    ///
+    /// # Errors
+    /// When the lock beside it cannot be used.
+    pub async fn hold_off(path: &Path) -> Result<Option<File>, JournalError> {
+        match open::lock(path).await {
+            Ok(lock) => Ok(Some(lock)),
+            Err(JournalError::InUse { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn attach(path: &Path, lock: Option<File>) -> Result<(Self, Vec<Entry>), JournalError> {
         let opened = open::open(path).await?;
         let mut journal = Self {

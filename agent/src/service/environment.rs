@@ -156,6 +156,30 @@ impl Redactor {
     }
 }
 
+/// A command's arguments for people: values of flags that are not known to be harmless are not shown.
+pub fn shown_arguments(args: &[String]) -> String {
+    let mut shown = Vec::new();
+    let mut hidden = false;
+    for arg in args {
+        let flag = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
+        let text = match flag.map(|flag| flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))))
+        {
+            Some((name, value)) => {
+                let harmless = harmless_flag(name);
+                hidden = value.is_none() && !harmless;
+                match value {
+                    Some(_) if !harmless => format!("--{name}=[secret]"),
+                    Some(_) | None => arg.clone(),
+                }
+            }
+            None if std::mem::take(&mut hidden) => "[secret]".to_owned(),
+            None => arg.clone(),
+        };
+        shown.push(text);
+    }
+    shown.join(" ")
+}
+
 fn harmless_flag(name: &str) -> bool {
     let variable = format!("NUMARY_{}", name.to_uppercase().replace(['.', '-'], "_"));
     HARMLESS.contains(&variable.as_str())
@@ -164,6 +188,16 @@ fn harmless_flag(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_arguments_only_harmless_values_are_shown() {
+        let shown = |args: &[&str]| shown_arguments(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+        let args =
+            ["server", "start", "--storage.driver=postgres", "--storage.postgres.conn_string=postgres://u:pw@h/d"];
+        assert_eq!(shown(&args), "server start --storage.driver=postgres --storage.postgres.conn_string=[secret]");
+        assert_eq!(shown(&["--auth-basic-credentials", "u:pw", "server"]), "--auth-basic-credentials [secret] server");
+        assert_eq!(shown(&["--storage.dir", "/data", "$OPTIONS"]), "--storage.dir /data $OPTIONS");
+    }
 
     #[test]
     fn a_connection_string_its_password_and_an_unknown_variable_are_taken_out_and_a_folder_is_not() {

@@ -32,6 +32,28 @@ pub enum SettingsError {
         /// Which rule, and what to write instead.
         what: String,
     },
+    /// Others than root may change what an agent that is root obeys.
+    #[error(
+        "root does not obey {}: others may change {what}, {} (owner {owner}, group {group}, mode {mode:04o}); run `{mend}`, and \
+         look whether it is still what it should be",
+        path.display(), part.display()
+    )]
+    Trust {
+        /// Which file, as the settings name it.
+        path: PathBuf,
+        /// `it`, or a folder above it.
+        what: &'static str,
+        /// What exactly.
+        part: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Of which group, by number.
+        group: u32,
+        /// With which mode.
+        mode: u32,
+        /// The command that mends it.
+        mend: String,
+    },
     /// The state directory cannot be used.
     #[error("cannot use the state directory {}: {what}", path.display())]
     State {

@@ -65,6 +65,7 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         fenced,
         fence,
         manager: settings.manager,
+        observe_only: settings.observe_only,
         at: machine::now(),
     }
 }

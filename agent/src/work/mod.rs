@@ -11,6 +11,7 @@ mod drain;
 mod first_start;
 mod inspect;
 mod migrate;
+mod observe_only;
 mod open;
 pub(crate) mod place;
 mod prove;
@@ -55,6 +56,7 @@ pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Ou
 
 /// What runs in the daemon; none for what runs in a worker.
 async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Option<Evidence>, Trouble> {
+    observe_only::refuse(&site.settings, order)?;
     Ok(Some(match &order.work {
         Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order).await?).await?),
         Work::StageRelease { release } => Evidence::Staged(site.stage(order, release).await?),
@@ -159,6 +161,7 @@ pub async fn order_in_worker(settings: &Path, order: &Order, folder: &WorkFolder
 
 /// What runs in a worker.
 async fn storage_work(bench: &Bench<'_>) -> Result<Evidence, Trouble> {
+    observe_only::refuse(bench.settings, bench.order)?;
     Ok(match &bench.order.work {
         Work::Rehearse { target, ledgers } => Evidence::Rehearsed(rehearse::rehearse(bench, target, ledgers).await?),
         Work::AttestStorage { storage } => Evidence::StorageAttested(attest_storage::attest(bench, storage)?),

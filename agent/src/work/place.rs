@@ -15,11 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// A storage as one service uses it.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Its settings.
     pub(super) resolved: Resolved,
     /// The storage.
-    pub(super) storage: Box<dyn Storage>,
+    pub(crate) storage: Box<dyn Storage>,
     /// Whom the ledger's own commands run as on it, so that a file they make is the service's; the agent itself if none.
     pub(super) account: Option<Account>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Troub
 }
 
 /// Which storage a service uses.
-pub(super) fn of(instance: &InstanceSettings) -> Result<Place, Trouble> {
+pub(crate) fn of(instance: &InstanceSettings) -> Result<Place, Trouble> {
     let resolved = settings_of(instance)?;
     let storage = apart(|| {
         cutover_storage::open(&resolved, &instance.environment()?, &machine::machine_id()).map_err(Trouble::from)

@@ -1,7 +1,7 @@
 //! Taking an instance out of rotation and back: the operator's own commands.
 
 use super::trouble::Trouble;
-use crate::settings::InstanceSettings;
+use crate::settings::{InstanceSettings, trust};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) async fn turn(instance: &InstanceSettings, rotation: Rotation) -> Res
         )
         .effect(Effect::Unknown)
     };
+    trust::check_program(program)
+        .map_err(|error| Trouble::refused(error.to_string(), "mend it on the host, then try again"))?;
     let limit = Duration::from_secs(instance.rotation_seconds);
     let running = Command::new(program)
         .args(args)

@@ -11,11 +11,16 @@ use crate::release::download::download;
 use crate::service::{Role, Service};
 use crate::settings::Settings;
 use cutover_storage::settings::Resolved;
-use cutover_vocabulary::storage::StorageIdentity;
+use cutover_vocabulary::storage::{Driver, StorageIdentity};
 use cutover_vocabulary::survey::{HostSurvey, InstanceSurvey, LockStrategy, SettingsFile, StorageSurvey, SurveyAsk};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+/// Whoever reads a SQLite file with a write-ahead log makes two files beside it where they are missing, and after a killed writer
+/// changes the file itself (seen with 1.3.1).
+const NOT_OPENED: &str =
+    "it may only be looked at (observe-only), and SQLite cannot be read without a change to its folder";
 
 /// Looks at every instance of the deployment on this host.
 pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> HostSurvey {
@@ -32,6 +37,9 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
     for service in &services {
         let storage = match place::of(&service.settings()) {
             Err(trouble) => Err(trouble.0.message),
+            Ok(place) if service.settings().observe_only && place.storage.identity().driver() == Driver::Sqlite => {
+                Err(NOT_OPENED.to_owned())
+            }
             // Instances that share a storage share the look at it.
             Ok(place) => storages
                 .entry(place.storage.identity().clone())

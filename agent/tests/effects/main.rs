@@ -4,6 +4,7 @@
 mod companion;
 mod download;
 mod notice;
+mod observe_only;
 mod release;
 mod service;
 mod storage;

@@ -131,6 +131,7 @@ impl Perform for FakeHost {
             fenced: false,
             fence: 0,
             manager: Manager::Process,
+            observe_only: false,
             at: Timestamp::from_millis(0),
         }]
     }

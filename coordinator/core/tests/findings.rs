@@ -265,6 +265,15 @@ fn about_instances() -> Vec<Made> {
             &[],
             World::healthy().with(|w| w.instance(0).manager = Manager::Process),
         ),
+        made(
+            "observe-only",
+            Level::Block,
+            about("a"),
+            "may only look at it",
+            "take `observe_only = true` of instance a out",
+            &[],
+            World::healthy().with(|w| w.instance(0).report.observe_only = true),
+        ),
     ]
 }
 

@@ -227,6 +227,7 @@ fn running_again(at: Timestamp) -> InstanceReport {
         fenced: true,
         fence: 1,
         manager: Manager::Process,
+        observe_only: false,
         at,
     }
 }

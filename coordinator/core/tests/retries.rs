@@ -45,6 +45,7 @@ fn runs(at: Timestamp, fenced: bool) -> InstanceReport {
         fenced,
         fence: 1,
         manager: Manager::Process,
+        observe_only: false,
         at,
     }
 }

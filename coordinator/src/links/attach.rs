@@ -278,7 +278,11 @@ async fn refused(leadership: &Arc<Leadership>, agent: AgentName, order: OrderId,
             return leadership.lost("an agent knows a newer leader");
         }
         Refusal::OldEpoch { .. } | Refusal::Conflicts(_) => true,
-        Refusal::OtherContent | Refusal::NotHere(_) | Refusal::RevokedBefore | Refusal::TakenOver(_) => false,
+        Refusal::NotHere(_) => {
+            warn!(upgrade = %order.upgrade, %order, %agent, "an agent refused an order: {why}");
+            false
+        }
+        Refusal::OtherContent | Refusal::RevokedBefore | Refusal::TakenOver(_) => false,
     };
     if passes {
         let later = leadership.clone();

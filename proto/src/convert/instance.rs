@@ -28,7 +28,8 @@ impl TryFrom<pb::RunState> for RunState {
 
 impl From<InstanceReport> for pb::InstanceReport {
     fn from(report: InstanceReport) -> Self {
-        let InstanceReport { instance, deployment, run, running, on_disk, fenced, fence, manager, at } = report;
+        let InstanceReport { instance, deployment, run, running, on_disk, fenced, fence, manager, observe_only, at } =
+            report;
         Self {
             instance: instance.into(),
             deployment: deployment.into(),
@@ -39,6 +40,7 @@ impl From<InstanceReport> for pb::InstanceReport {
             fence,
             manager: pb::Manager::from(manager).into(),
             at: Some(to_wire(at)),
+            observe_only,
         }
     }
 }
@@ -55,6 +57,7 @@ impl TryFrom<pb::InstanceReport> for InstanceReport {
             fence: wire.fence,
             manager: word::<pb::Manager, _>("manager", wire.manager)?,
             at: moment("at", wire.at)?,
+            observe_only: wire.observe_only,
         })
     }
 }

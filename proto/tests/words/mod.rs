@@ -110,8 +110,8 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
     ];
     let manager = select(&[Manager::Process, Manager::Systemd][..]);
     let versions = (option::of(version()), option::of(version()));
-    (instance(), deployment(), run, versions, any::<bool>(), any::<u64>(), manager, moment()).prop_map(
-        |(instance, deployment, run, (running, on_disk), fenced, fence, manager, at)| InstanceReport {
+    (instance(), deployment(), run, versions, any::<[bool; 2]>(), any::<u64>(), manager, moment()).prop_map(
+        |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at)| InstanceReport {
             instance,
             deployment,
             run,
@@ -120,6 +120,7 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
             fenced,
             fence,
             manager,
+            observe_only,
             at,
         },
     )

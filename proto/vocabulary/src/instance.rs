@@ -60,6 +60,9 @@ pub struct InstanceReport {
     pub fence: u64,
     /// What runs it.
     pub manager: Manager,
+    /// Whether its agent may only look: it refuses every order that would change something of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observe_only: bool,
     /// When this was seen.
     pub at: Timestamp,
 }

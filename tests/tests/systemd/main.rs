@@ -1,6 +1,7 @@
 //! Upgrades of real units: hosts with a systemd of their own each, where the ledger was installed before anybody thought of
 //! Cutover.
 
+mod adopt;
 mod asking;
 mod node;
 mod packages;
@@ -74,9 +75,7 @@ fn a_fenced_unit_is_started_by_nobody_and_not_by_a_reboot() {
 fn a_unit_that_systemd_kills_at_its_stop_does_not_pass_as_drained_not_even_later() {
     Lab::run(|lab| {
         let node = Node::with(lab, "1.3.1", "1.4.6", "TimeoutStopSec=4", "drain_seconds = 1");
-        node.host.put("/var/lib/numary/.numary-sim.env", "1.3.1:NUMARY_SIM_IGNORE_SIGTERM=1\n", 0o644);
-        node.host.run(&["systemctl", "restart", UNIT]);
-        until("it serves again", Duration::from_secs(30), || version(node.address));
+        node.will_not_stop();
         let upgrade = node.begin();
         let held = node.until_state(&upgrade, State::Held);
         assert!(format!("{:?}", held.holds[0].reason).contains("will not stop"), "{:#?}", held.holds);

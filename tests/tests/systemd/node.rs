@@ -20,6 +20,10 @@ pub const SOCKET: &str = "/var/lib/cutover-coordinator/coordinator.sock";
 /// Whose presence takes the instance out of rotation.
 const OUT: &str = "/var/lib/out-of-rotation";
 
+/// What the agent's settings say of it.
+pub const INSTANCE: &str = "\n[[instance]]\nname = \"ledger\"\ndeployment = \"prod\"\nmanager = \"systemd\"\nunit = \"numary.service\"\n\
+     out_of_rotation = [\"touch\", \"/var/lib/out-of-rotation\"]\ninto_rotation = [\"rm\", \"-f\", \"/var/lib/out-of-rotation\"]\n";
+
 /// Held migrations wait for this file.
 const GO_ON: &str = "/var/lib/go-on";
 
@@ -44,12 +48,28 @@ impl Node {
 
     /// The same with more lines for the unit's `[Service]`, and the coordinator's `[limits]`.
     pub fn with(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str) -> Self {
+        Self::made(lab, from, to, unit, limits, INSTANCE)
+    }
+
+    /// A host whose agent knows of no ledger yet; otherwise as [`Self::with`].
+    pub fn unknown(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str) -> Self {
+        Self::made(lab, from, to, unit, limits, "")
+    }
+
+    /// Has the ledger ignore SIGTERM from now on: with a `TimeoutStopSec=4` and a `drain_seconds = 1` an upgrade holds at Drain.
+    pub fn will_not_stop(&self) {
+        self.host.put("/var/lib/numary/.numary-sim.env", "1.3.1:NUMARY_SIM_IGNORE_SIGTERM=1\n", 0o644);
+        self.host.run(&["systemctl", "restart", UNIT]);
+        until("it serves again", Duration::from_secs(30), || version(self.address));
+    }
+
+    fn made(lab: &Lab, from: &'static str, to: &'static str, unit: &str, limits: &str, instance: &str) -> Self {
         for name in ["cutover-agent", "cutover-coordinator", "cutover"] {
             lab.install(&program(name), &format!("/usr/bin/{name}"));
         }
         let host = ledger(lab, from, to, unit);
         install_units(&host);
-        configure(&host, limits);
+        configure(&host, limits, instance);
         host.run(&["systemctl", "daemon-reload"]);
         host.run(&["systemctl", "enable", "--quiet", "--now", "cutover-coordinator", "cutover-agent"]);
         Self::of(host, to)
@@ -162,8 +182,8 @@ fn install_units(host: &Host) {
     host.run(&["systemd-sysusers", "cutover-coordinator.conf"]);
 }
 
-/// Settings of both daemons, with the coordinator's `[limits]`.
-pub fn configure(host: &Host, limits: &str) {
+/// Settings of both daemons, with the coordinator's `[limits]`, and what the agent's say of its instances.
+pub fn configure(host: &Host, limits: &str, instance: &str) {
     host.put(
         "/etc/cutover/coordinator.toml",
         format!(
@@ -175,9 +195,7 @@ pub fn configure(host: &Host, limits: &str) {
     host.put(
         "/etc/cutover/agent.toml",
         format!(
-            "name = \"h1\"\ncoordinator = \"unix:{SOCKET}\"\nstate = \"/var/lib/cutover-agent\"\n\n[[instance]]\nname = \"ledger\"\n\
-             deployment = \"prod\"\nmanager = \"systemd\"\nunit = \"{UNIT}\"\nout_of_rotation = [\"touch\", \"{OUT}\"]\n\
-             into_rotation = [\"rm\", \"-f\", \"{OUT}\"]\n"
+            "# By the fleet's tool.\nname = \"h1\"\ncoordinator = \"unix:{SOCKET}\"   # beside it\nstate = \"/var/lib/cutover-agent\"\n{instance}"
         ),
         0o600,
     );

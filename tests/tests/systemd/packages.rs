@@ -64,7 +64,7 @@ fn installed(lab: &Lab) -> Node {
         let state = [show(&host, unit, "UnitFileState"), show(&host, unit, "ActiveState"), show(&host, unit, "Result")];
         assert_eq!(state, ["enabled", "inactive", "success"], "{unit} has no settings yet");
     }
-    node::configure(&host, "");
+    node::configure(&host, "", node::INSTANCE);
     host.run(&["systemctl", "start", "cutover-coordinator", "cutover-agent"]);
     Node::of(host, "1.4.6")
 }

@@ -15,6 +15,10 @@ pub(super) type ExecEx = (String, Vec<String>, Vec<String>, u64, u64, u64, u64, 
 /// One assertion of a unit: type, whether it triggers, whether it is negated, parameter, what came of it.
 pub(super) type Assertion = (String, bool, bool, String, i32);
 
+/// A loaded unit: its name first; the nine others are asked of the unit itself where they matter.
+pub(super) type Listed =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
@@ -34,6 +38,8 @@ pub(super) trait Manager {
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn subscribe(&self) -> zbus::Result<()>;
+    fn list_units(&self) -> zbus::Result<Vec<Listed>>;
+    fn list_unit_files(&self) -> zbus::Result<Vec<(String, String)>>;
     fn get_unit_processes(&self, name: &str) -> zbus::Result<Vec<(String, u32, String)>>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
@@ -43,6 +49,8 @@ pub(super) trait Manager {
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
 pub(super) trait Unit {
+    #[zbus(property)]
+    fn id(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]

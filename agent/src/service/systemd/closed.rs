@@ -16,7 +16,8 @@ pub(super) fn name(unit: &str) -> String {
     format!("cutover-closed-{unit}")
 }
 
-fn path(unit: &str) -> PathBuf {
+/// The copy's file.
+pub(super) fn path(unit: &str) -> PathBuf {
     Path::new(PLACE).join(name(unit))
 }
 

@@ -40,6 +40,11 @@ fn allowed(instance_dir: &Path) -> PathBuf {
     instance_dir.join("allowed.json")
 }
 
+/// Which binary may start; none where nothing was said yet.
+pub(super) fn allowed_binary(instance_dir: &Path) -> Result<Option<Digest>, FileError> {
+    Ok(files::read_json::<Allowed>(&allowed(instance_dir))?.map(|allowed| allowed.binary))
+}
+
 /// From now on the unit may start what lies at this path now, and nothing else.
 pub(super) fn allow(instance_dir: &Path, command: &Path) -> Result<(), FileError> {
     files::folder(instance_dir)?;

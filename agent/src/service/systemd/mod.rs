@@ -7,13 +7,17 @@
 mod bus;
 mod closed;
 mod guard;
+mod inventory;
 mod job;
+mod leave;
 mod loaded;
 mod release;
 mod scope;
 mod words;
 
 pub use guard::{NotAllowed, main as guard_main};
+pub use inventory::{Command as UnitCommand, Described, describe, ledger_units};
+pub use leave::{KEPT, Leaving};
 pub use scope::{leave as leave_unit, runs_as_unit};
 
 use super::environment::Redactor;
@@ -49,6 +53,12 @@ const LINES: &str = "200";
 /// As [`Settings::load`].
 pub async fn settings_now(path: &Path) -> Result<Settings, SettingsError> {
     let mut settings = Settings::load(path)?;
+    read_units(&mut settings).await;
+    Ok(settings)
+}
+
+/// Fills in what the units of these settings have loaded now.
+pub async fn read_units(settings: &mut Settings) {
     for instance in settings.instances.iter_mut().filter(|instance| instance.manager == Manager::Systemd) {
         match loaded::settings(instance, instance.unit_name()).await {
             Ok(full) => *instance = full,
@@ -60,7 +70,6 @@ pub async fn settings_now(path: &Path) -> Result<Settings, SettingsError> {
         let units = settings.instances.iter_mut().filter(|instance| instance.manager == Manager::Systemd);
         units.for_each(|instance| _ = instance.unreadable.get_or_insert_with(|| what.clone()));
     }
-    Ok(settings)
 }
 
 /// Starts, observes and stops one unit, and copies of it that no client knows.

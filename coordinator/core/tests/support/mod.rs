@@ -67,6 +67,7 @@ pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
         fenced: true,
         fence: 1,
         manager: Manager::Process,
+        observe_only: false,
         at,
     }
 }
@@ -144,6 +145,7 @@ impl Seen {
             fenced: false,
             fence: 0,
             manager: Manager::Process,
+            observe_only: false,
             at: now(0).wall,
         };
         let ledgers = self.ledgers.iter().map(|(name, lost)| LedgerSurvey {

@@ -18,6 +18,7 @@ mod instance_unreadable;
 mod losses;
 mod manager;
 mod mixed_versions;
+mod observe_only;
 mod obstacles;
 mod one_storage;
 mod page;
@@ -51,6 +52,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule { codes: &["agent-not-seen"], check: agent_not_seen::check },
     Rule { codes: &["instance-unreadable"], check: instance_unreadable::check },
+    Rule { codes: &["observe-only"], check: observe_only::check },
     Rule { codes: &["release-unusable", "releases-differ"], check: release::check },
     Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], check: arguments::check },
     Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
@@ -93,6 +95,7 @@ const RULES: &[Rule] = &[
 const PAGES: &[&[Page]] = &[
     agent_not_seen::PAGES,
     instance_unreadable::PAGES,
+    observe_only::PAGES,
     release::PAGES,
     arguments::PAGES,
     path::PAGES,
