@@ -5,7 +5,7 @@ mod fleet;
 use crate::trouble::Trouble;
 use cutover_proto::convert::fact::Event;
 use cutover_proto::refused::Refused;
-use cutover_proto::transport::{self, Endpoint, Tls};
+use cutover_proto::transport::{self, CannotConnect, Endpoint, Tls};
 use cutover_proto::v1;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
@@ -123,9 +123,18 @@ impl Client {
     /// # Errors
     /// [`Trouble::Unreachable`].
     pub async fn connect(endpoint: &Endpoint, tls: Option<&Tls>, operator: OperatorName) -> Result<Self, Trouble> {
-        let channel = transport::connect_with(endpoint, tls)
-            .await
-            .map_err(|error| Trouble::Unreachable { endpoint: endpoint.to_string(), source: Box::new(error) })?;
+        let channel = match transport::connect_with(endpoint, tls).await {
+            Ok(channel) => channel,
+            Err(error @ CannotConnect::NoCertificates(_)) => {
+                return Err(Trouble::usage(error.to_string()).next(
+                    "--tls-certificate, --tls-key and --tls-authority, or CUTOVER_TLS_CERTIFICATE, CUTOVER_TLS_KEY and \
+                     CUTOVER_TLS_AUTHORITY",
+                ));
+            }
+            Err(error @ (CannotConnect::Nobody { .. } | CannotConnect::Tls(_))) => {
+                return Err(Trouble::Unreachable { endpoint: endpoint.to_string(), source: Box::new(error) });
+            }
+        };
         let limit = transport::MAX_MESSAGE_BYTES;
         Ok(Self {
             upgrades: UpgradesClient::new(channel.clone()).max_decoding_message_size(limit),

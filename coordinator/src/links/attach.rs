@@ -101,7 +101,8 @@ async fn speak(
             format!("stop it, then start it once with `--epochs-above {}`", hello.epoch),
         ));
     }
-    let session = leadership.links.enter(&hello, &leadership.ended).map_err(|taken| {
+    let remote = matches!(caller, Caller::Tls { .. });
+    let session = leadership.links.enter(&hello, remote, &leadership.ended).map_err(|taken| {
         warn!(machine = hello.machine, connected = taken.machine, "refused a second agent under one name");
         let why = format!("another agent is connected as {}, from machine {}", hello.agent, taken.machine);
         for report in &hello.instances {
@@ -116,7 +117,7 @@ async fn speak(
         () = leadership.ended.cancelled() => Err(Refused::not_leader(None)),
         // A newer link of the same agent has taken its place.
         () = session.over.cancelled() => Ok(()),
-        ended = converse(leadership, hello, &session, inbound, outgoing) => ended,
+        ended = converse(leadership, remote, hello, &session, inbound, outgoing) => ended,
     };
     leadership.links.leave(&agent, &session, leadership.moment());
     info!("an agent's link ended");
@@ -126,6 +127,7 @@ async fn speak(
 /// Everything after a link was let in.
 async fn converse(
     leadership: &Arc<Leadership>,
+    remote: bool,
     hello: Hello,
     session: &Session,
     mut inbound: Streaming<pb::AgentMessage>,
@@ -157,10 +159,12 @@ async fn converse(
             deliver(&handle, Input::Heard { agent: agent.clone() }).await;
         }
     }
+    // A process of this host is taken at its word; the core takes no answer from it that was another agent's to give.
+    let machine = remote.then_some(hello.machine.as_str());
     let listening = async {
         loop {
             match inbound.message().await {
-                Ok(Some(message)) => listen(leadership, &agent, &hello.machine, message).await?,
+                Ok(Some(message)) => listen(leadership, &agent, machine, message).await?,
                 Ok(None) => return Ok(()),
                 Err(status) => {
                     debug!(%status, "the transport ended the link");
@@ -212,15 +216,18 @@ async fn talk(leadership: &Leadership, session: &Session, outgoing: &Outgoing) {
     }
 }
 
+/// One message. `machine` is where the agent says that it runs, where what it says is held against whose it is.
 async fn listen(
     leadership: &Arc<Leadership>,
     agent: &AgentName,
-    machine: &str,
+    machine: Option<&str>,
     message: pb::AgentMessage,
 ) -> Result<(), Refused> {
     let message = AgentMessage::try_from(message)?;
     leadership.links.heard(agent, leadership.moment(), &[]);
-    if let Fit::Passed = leadership.fits(agent, machine, &message)? {
+    if let Some(machine) = machine
+        && let Fit::Passed = leadership.fits(agent, machine, &message)?
+    {
         return Ok(());
     }
     let agent = agent.clone();

@@ -74,16 +74,18 @@ impl Links {
 
     /// Lets a link in. A second one of the same agent (same journal, same machine, not started anew meanwhile) takes the place of
     /// the first; of another one it is refused while the first is connected: two agents must never act under one name. A copy of a
-    /// whole host has its journal and its machine id, and was started by itself; a host that lost its power and is back is let in
-    /// once its former link is seen to be dead.
-    pub(crate) fn enter(&self, hello: &Hello, token: &CancellationToken) -> Result<Session, NameTaken> {
+    /// whole host has its journal and its machine id, and was started by itself: where the caller is not of this host (`remote`), a
+    /// host that lost its power and is back is let in once its former link is seen to be dead.
+    pub(crate) fn enter(&self, hello: &Hello, remote: bool, token: &CancellationToken) -> Result<Session, NameTaken> {
         let mut state = self.state();
         state.sessions += 1;
         let number = state.sessions;
         let peer = state.peers.entry(hello.agent.clone()).or_default();
         if let Some(present) = &peer.session {
-            let same = (&present.incarnation, &present.machine, &present.boot);
-            if same != (&hello.incarnation, &hello.machine, &hello.boot) {
+            let same = present.incarnation == hello.incarnation
+                && present.machine == hello.machine
+                && (!remote || present.boot == hello.boot);
+            if !same {
                 return Err(NameTaken { machine: present.machine.clone() });
             }
             present.over.cancel();

@@ -61,18 +61,28 @@ fn of_certificate(error: &CertificateError, other: &str, files: &TlsFiles, usage
             "{other} shows a certificate that no authority in {authority} has signed: put the authority of the company's PKI into \
              that file, or a certificate of that authority there"
         ),
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "{other} shows a certificate for {}, not for {}: call it by a name of its certificate, or have one issued for {}",
-            if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") },
-            expected.to_str(),
-            expected.to_str()
-        ),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let (expected, presented) = (expected.to_str(), named(presented));
+            format!(
+                "{other} shows a certificate for {presented}, not for {expected}: call it by a name of its certificate, or have \
+                 one issued for {expected}"
+            )
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => format!(
             "{other} shows a certificate that is not for this use: have one issued whose extended key usage has {usage}"
         ),
         // The enumeration may grow.
         _ => format!("{other} shows a certificate that cannot be used ({error}): have a new one issued"),
     }
+}
+
+/// Names as rustls writes them, like `DnsName("host")`, without what is around them.
+fn named(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+        inner.trim_matches('"').to_owned()
+    };
+    if presented.is_empty() { "no name".to_owned() } else { presented.iter().map(bare).collect::<Vec<_>>().join(", ") }
 }
 
 /// A moment of the handshake in our words.
