@@ -66,8 +66,8 @@ pub async fn download(settings: &Settings, version: &Version) -> Result<(), Rele
     keep(&to.join(&name), &text).map_err(|error| here(&error))?;
     // What the mirror had under its other names, which would be found first.
     let others = archives.iter().filter(|other| *other != archive).cloned();
-    let others = others.chain(names(&settings.releases.checksums, version).filter(|other| *other != name));
-    others.map(|other| files::remove(&to.join(other))).collect::<Result<(), FileError>>().map_err(|error| here(&error))
+    let mut others = others.chain(names(&settings.releases.checksums, version).filter(|other| *other != name));
+    others.try_for_each(|other| files::remove(&to.join(other))).map_err(|error| here(&error))
 }
 
 fn keep(path: &Path, text: &str) -> Result<(), FileError> {

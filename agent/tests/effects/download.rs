@@ -23,10 +23,13 @@ use tokio::net::TcpListener;
 const ARCHIVE: &str = "/numary/v1.4.6/numary_1.4.6_Linux-64bit.tar.gz";
 const CHECKSUMS: &str = "/numary/v1.4.6/checksums_linux.txt";
 
+/// A status and a body; where it leads to another place, the body is that place.
+type Answer = (u16, Vec<u8>);
+
 /// A mirror; what it has can be changed while it answers.
 #[derive(Clone, Default)]
 struct Mirror {
-    files: Arc<Mutex<BTreeMap<String, (u16, Vec<u8>)>>>,
+    files: Arc<Mutex<BTreeMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
