@@ -78,7 +78,7 @@ impl Site {
     /// Where recovery points lie, where they have a disk of their own.
     pub const RECOVERY: &str = "/srv/recovery";
     /// Where the operator reaches the coordinator, on its host.
-    pub const SOCKET: &str = "/var/lib/cutover.sock";
+    pub const SOCKET: &str = "/var/lib/cutover-coordinator/coordinator.sock";
 
     /// Builds and boots it, and writes some transactions to every ledger.
     pub fn new(lab: &Lab, plan: Plan) -> Self {
@@ -185,12 +185,16 @@ impl Site {
             settings += &format!("listen = \"unix:{}\"\n", Self::SOCKET);
         }
         settings += &format!("[limits]\n{}\n", self.plan.limits);
-        seat.put("/etc/cutover/coordinator.toml", settings.replace("ROLE", "coordinator"), 0o600);
+        seat.put("/etc/cutover/coordinator.toml", settings.replace("ROLE", "coordinator"), 0o640);
         let unit = include_str!("../../../deploy/systemd/cutover-coordinator.service");
-        seat.put("/etc/systemd/system/cutover-coordinator.service", unit, 0o644);
-        // The lab reaches a socket on the host's disk; one in `/run` is in a file system of the host's own.
-        let lab = "/etc/systemd/system/cutover-coordinator.service.d/lab.conf";
-        seat.put(lab, "[Service]\nReadWritePaths=/var/lib\n", 0o644);
+        seat.put("/usr/lib/systemd/system/cutover-coordinator.service", unit, 0o644);
+        let user = include_str!("../../../deploy/systemd/sysusers.conf");
+        seat.put("/usr/lib/sysusers.d/cutover-coordinator.conf", user, 0o644);
+        seat.run(&["systemd-sysusers", "cutover-coordinator.conf"]);
+        seat.run(&["chown", "-R", "cutover-coordinator", "/etc/cutover/coordinator.toml"]);
+        if self.coordinator.is_some() {
+            seat.run(&["chown", "-R", "cutover-coordinator", "/etc/cutover/coordinator"]);
+        }
         seat.run(&["systemctl", "daemon-reload"]);
         seat.run(&["systemctl", "enable", "--quiet", "cutover-coordinator"]);
     }
@@ -213,7 +217,7 @@ impl Site {
         );
         host.put("/etc/cutover/agent.toml", settings, 0o600);
         let unit = include_str!("../../../deploy/systemd/cutover-agent.service");
-        host.put("/etc/systemd/system/cutover-agent.service", unit, 0o644);
+        host.put("/usr/lib/systemd/system/cutover-agent.service", unit, 0o644);
         host.run(&["systemctl", "daemon-reload"]);
         host.run(&["systemctl", "enable", "--quiet", "cutover-agent"]);
     }
