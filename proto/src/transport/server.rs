@@ -80,9 +80,13 @@ pub async fn listen_on(endpoints: &[Endpoint], tls: Option<&Tls>) -> Result<List
 }
 
 async fn listen_at(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<(Listener, Endpoint), CannotListen> {
-    let io = |source: io::Error| match source.kind() {
-        ErrorKind::AddrInUse => CannotListen::InUse { endpoint: endpoint.clone() },
-        _ => CannotListen::Io { endpoint: endpoint.clone(), source },
+    let io = |source: io::Error| {
+        let endpoint = endpoint.clone();
+        if source.kind() == ErrorKind::AddrInUse {
+            CannotListen::InUse { endpoint }
+        } else {
+            CannotListen::Io { endpoint, source }
+        }
     };
     match endpoint {
         Endpoint::Unix(path) => {

@@ -8,6 +8,10 @@ use std::io;
 
 /// What `other` (a host, a caller) and this side, which has these files, do not agree on. `usage` is what the other side's
 /// certificate must be for.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enumeration that grows; the rest is said in its own words"
+)]
 pub(super) fn words(error: &io::Error, other: &str, files: &TlsFiles, usage: &str) -> String {
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
         return format!("TLS with {other} failed: {error}");
@@ -36,11 +40,14 @@ pub(super) fn words(error: &io::Error, other: &str, files: &TlsFiles, usage: &st
             format!("{other} does not accept the certificate {certificate} ({error}): its log says why")
         }
         Error::InvalidMessage(_) => format!("{other} does not speak TLS ({error}): is another program there?"),
-        // The enumeration may grow.
         _ => format!("TLS with {other} failed: {error}; this side shows {certificate} and believes {authority}"),
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enumeration that grows; the rest is said in its own words"
+)]
 fn of_certificate(error: &CertificateError, other: &str, files: &TlsFiles, usage: &str) -> String {
     let authority = files.authority.display();
     match error {
@@ -71,7 +78,6 @@ fn of_certificate(error: &CertificateError, other: &str, files: &TlsFiles, usage
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => format!(
             "{other} shows a certificate that is not for this use: have one issued whose extended key usage has {usage}"
         ),
-        // The enumeration may grow.
         _ => format!("{other} shows a certificate that cannot be used ({error}): have a new one issued"),
     }
 }

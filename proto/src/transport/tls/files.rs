@@ -232,11 +232,13 @@ impl Loaded {
         };
         let authorities = authorities(files, texts)?;
         let no_authority = |why: String| CannotUseTls::NoAuthority { path: files.authority.clone(), why };
-        let unusable = |why| match why {
-            rustls::Error::InconsistentKeys(_) => {
-                CannotUseTls::NotAPair { certificate: files.certificate.clone(), key: files.key.clone() }
+        let unusable = |why| {
+            let (certificate, key) = (files.certificate.clone(), files.key.clone());
+            if let rustls::Error::InconsistentKeys(_) = why {
+                CannotUseTls::NotAPair { certificate, key }
+            } else {
+                CannotUseTls::Unusable { certificate, key, why }
             }
-            why => CannotUseTls::Unusable { certificate: files.certificate.clone(), key: files.key.clone(), why },
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider.clone());
