@@ -8,7 +8,6 @@ use cutover_tests::clients::{check_exactly_once, version};
 use cutover_tests::house::{LEDGERS, program};
 use cutover_tests::until;
 use cutover_vocabulary::Phase;
-use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::status::State;
 use std::process::{Command, Output};
@@ -286,9 +285,10 @@ fn an_instance_that_may_only_be_looked_at_is_reported_and_surveyed_and_nothing_o
         let before = all();
         restart_agent(host);
         // The plan says so before anybody begins, and a person by hand is told so too.
-        let plan = node.voice.plan_when_ready("prod", "1.4.6");
-        assert!(plan.findings(Level::Block).any(|finding| finding.code.0 == "observe-only"), "{plan:#?}");
-        assert!(node.voice.start(&plan).is_err(), "such a plan does not start");
+        until("the plan is blocked and says so", Duration::from_secs(60), || {
+            let why = node.voice.plan("prod", "1.4.6").err()?;
+            why.contains("observe-only about instance h1-numary: agent h1 may only look at it").then_some(())
+        });
         let by_hand = host.exec(&["cutover-agent", "local", "fence", "h1-numary"]);
         assert!(!by_hand.status.success() && said(&by_hand).contains("may only be looked at"), "{}", said(&by_hand));
         assert_eq!(all(), before, "nothing of it has changed");
