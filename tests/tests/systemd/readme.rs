@@ -61,6 +61,12 @@ fn a_stranger_who_types_what_the_page_says_upgrades_a_ledger() {
         let mut noted = Vec::new();
         for command in &commands {
             type_in(&host, command, &mut noted);
+            if command == "systemctl start cutover-agent" {
+                until("the agent is in the fleet", Duration::from_secs(30), || {
+                    let fleet = host.exec(&["cutover", "fleet"]);
+                    String::from_utf8_lossy(&fleet.stdout).contains("ledger-a").then_some(())
+                });
+            }
         }
         let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
         until("the target serves", Duration::from_secs(60), || (version(address)? == "1.4.6").then_some(()));
