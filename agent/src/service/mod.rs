@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod fence;
+pub mod idle;
 pub mod launch;
 pub mod ports;
 pub mod process;

@@ -14,6 +14,7 @@ mod migrate;
 mod open;
 pub(crate) mod place;
 mod prove;
+mod ready;
 mod register;
 mod rehearse;
 mod restore;
@@ -27,6 +28,8 @@ mod trouble;
 mod trying;
 mod visit;
 
+pub(crate) use ready::ready;
+pub(crate) use rotation::forget as return_to_rotation;
 pub use site::Site;
 pub use tidy::in_worker as tidy_in_worker;
 pub use tidy::resume as resume_tidying;

@@ -70,6 +70,11 @@ impl Site {
         self.services.values()
     }
 
+    /// A service by its name.
+    pub(super) fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|(known, _)| known.as_str() == name).map(|(_, service)| service)
+    }
+
     /// The service that an order is about, with its settings as they are now.
     pub async fn subject(&self, order: &Order) -> Result<&Service, Trouble> {
         let not_here = |what: String| Trouble::refused(what, "send the order to the agent that speaks for it");

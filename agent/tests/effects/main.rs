@@ -3,6 +3,7 @@
 
 mod companion;
 mod notice;
+mod ready;
 mod release;
 mod service;
 mod storage;

@@ -81,7 +81,7 @@ async fn no_signal_is_sent_while_a_client_is_connected() {
     let client = TcpStream::connect(("127.0.0.1", bed.port)).unwrap();
     let held = drain(&bed, Elapsed(300)).await.unwrap_err();
     assert_eq!(held.kind, FailureKind::StillRuns);
-    assert!(held.message.contains("1 connections"), "{held:?}");
+    assert!(held.message.contains("1 active and 0 idle connections"), "{held:?}");
     assert!(bed.get("/_info").is_some(), "it still serves");
     drop(client);
     assert_eq!(drain(&bed, PATIENCE).await.unwrap().ended, Some(CleanEnd::Exited));

@@ -90,13 +90,14 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let ended = option::of(select(&[CleanEnd::Exited, CleanEnd::Gone][..]));
     prop_oneof![
         staged().prop_map(Evidence::Staged),
-        (text(), text(), any::<u64>(), ended, any::<u32>(), moment(), any::<bool>()).prop_map(
-            |(boot, incarnation, fence, ended, connections, at, guarded)| Evidence::Drained(DrainProof {
+        (text(), text(), any::<u64>(), ended, any::<u32>(), any::<u32>(), moment(), any::<bool>()).prop_map(
+            |(boot, incarnation, fence, ended, connections, idle, at, guarded)| Evidence::Drained(DrainProof {
                 boot,
                 incarnation,
                 fence,
                 ended,
                 connections,
+                idle,
                 at,
                 guarded
             })

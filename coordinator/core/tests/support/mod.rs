@@ -257,6 +257,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
             fence: 1,
             ended: Some(CleanEnd::Exited),
             connections: 0,
+            idle: 0,
             at,
             guarded: false,
         })
