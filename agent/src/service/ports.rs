@@ -13,6 +13,7 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
 use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::process::{FDTarget, Process, all_processes};
 use std::io;
 use std::net::SocketAddr;
 
@@ -57,6 +58,20 @@ pub fn look(port: u16) -> Result<PortState, ServiceError> {
     ask(port).or_else(|_| read(port))
 }
 
+/// Which process listens on a port, in words for people; none where that cannot be told.
+pub fn listener(port: u16) -> Option<String> {
+    let tables = [tcp().unwrap_or_default(), tcp6().unwrap_or_default()];
+    let mut entries = tables.iter().flatten();
+    let inode = entries.find(|it| it.state == TcpState::Listen && it.local_address.port() == port)?.inode;
+    let has_it = |process: &Process| {
+        let mut open = process.fd().ok()?.flatten();
+        open.find(|fd| matches!(fd.target, FDTarget::Socket(socket) if socket == inode)).map(drop)
+    };
+    let process = all_processes().ok()?.flatten().find(|process| has_it(process).is_some())?;
+    let name = process.stat().map(|stat| stat.comm).unwrap_or_default();
+    Some(format!("process {} ({name})", process.pid))
+}
+
 /// The kernel's table over netlink.
 fn ask(port: u16) -> io::Result<PortState> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
@@ -81,13 +96,16 @@ fn ask(port: u16) -> io::Result<PortState> {
                 state.listening = true;
             } else {
                 state.connections.push(Connection {
-                    peer: peer(SocketAddr::new(header.socket_id.destination_address, header.socket_id.destination_port)),
+                    peer: peer(SocketAddr::new(
+                        header.socket_id.destination_address,
+                        header.socket_id.destination_port,
+                    )),
                     open: header.state != TCP_CLOSE_WAIT,
                     queued: header.recv_queue.saturating_add(header.send_queue),
-                    carried: answer.nlas.iter().find_map(|nla| match nla {
-                        Nla::TcpInfo(info) => carried(info),
-                        _ => None,
-                    }),
+                    carried: answer
+                        .nlas
+                        .iter()
+                        .find_map(|nla| if let Nla::TcpInfo(info) = nla { carried(info) } else { None }),
                 });
             }
         }
@@ -110,11 +128,14 @@ fn dump(socket: &Socket, request: InetRequest) -> io::Result<Vec<InetResponse>> 
         let mut rest = &part[..];
         while !rest.is_empty() {
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) => answers.push(*answer),
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                other => return Err(io::Error::other(format!("not understood: {other:?}"))),
+            if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) = message.payload {
+                answers.push(*answer);
+            } else if let NetlinkPayload::Done(_) = message.payload {
+                return Ok(answers);
+            } else if let NetlinkPayload::Error(error) = message.payload {
+                return Err(error.to_io());
+            } else {
+                return Err(io::Error::other("the kernel's answer is none about connections"));
             }
             // Messages begin at multiples of four bytes.
             let length = usize::try_from(message.header.length).map_err(io::Error::other)?.next_multiple_of(4);

@@ -9,6 +9,7 @@
 
 use super::rotation::{self, Rotation, turn};
 use super::site::{LOOKING, Site, address, end_closed_copy, note, own_folder};
+use super::strays;
 use super::trouble::Trouble;
 use crate::files;
 use crate::machine;
@@ -155,6 +156,7 @@ async fn wait_until_idle(
     let longest_request = Elapsed::from_secs(service.settings().longest_request_seconds);
     let deadline = machine::uptime().plus(patience);
     let mut quiet_before = false;
+    let mut active_before = 0;
     loop {
         let rule = Rule { out_for: out.map(|out| machine::uptime().since(out)), longest_request };
         let (idle, active): (Vec<_>, Vec<_>) =
@@ -166,9 +168,10 @@ async fn wait_until_idle(
             (false, _) => quiet_before = false,
         }
         if service.running(Role::Service).await?.is_none() {
-            // It ended by itself: what follows tells how it looks now.
-            return Ok(left);
+            // It ended by itself, and its connections with it: those of a moment ago were cut.
+            return Ok(Left { active: left.active.max(active_before), ..left });
         }
+        active_before = left.active;
         let state = || {
             format!(
                 "instance {} is fenced and still runs, with {} active and {} idle connections on port {port}{}",
@@ -271,12 +274,33 @@ async fn prove(
         if machine::uptime() >= deadline {
             return Err(Trouble::new(
                 FailureKind::StillRuns,
-                format!("instance {name} is down, but another process listens on its port {port}"),
+                format!(
+                    "instance {name} is down, but {} listens on its port {port}",
+                    ports::listener(port).unwrap_or_else(|| "another process".to_owned())
+                ),
                 "find that process (`ss -ltnp`) and stop it: a ledger that was started by hand may write to the storage",
             )
             .effect(Effect::Unknown));
         }
         tokio::time::sleep(LOOKING).await;
+    }
+    // Of a plain process the agent knows no more than its own record; who has the storage open is looked at with the storage.
+    if service.settings().manager == Manager::Systemd {
+        let strays = strays::look(site, service).await.map_err(|why| {
+            Trouble::new(
+                FailureKind::Failed,
+                format!("it cannot be told whether another ledger uses the storage of instance {name}: {why}"),
+                "not visible is not quiet: mend what it says, then try again",
+            )
+        })?;
+        if !strays.is_empty() {
+            return Err(Trouble::new(
+                FailureKind::StillRuns,
+                format!("instance {name} is down, but {}, and its unit does not know it", strays.join("; ")),
+                "stop that process, and find out who started it: it may write to the storage",
+            )
+            .effect(Effect::Unknown));
+        }
     }
     let ended = match stopping(service, fence.generation)?.map(|stopping| stopping.end) {
         Some(End::NotSeen) => match service.ended().await? {

@@ -8,6 +8,7 @@ mod bake;
 mod bench;
 mod closed;
 mod drain;
+mod drift;
 mod first_start;
 mod inspect;
 mod migrate;
@@ -21,6 +22,7 @@ mod restore;
 mod rotation;
 mod secure;
 mod site;
+mod strays;
 mod survey;
 mod switch;
 mod tidy;
@@ -123,6 +125,7 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
             manager: service.settings().manager,
             tried: None,
             settings_file: None,
+            triggers: Vec::new(),
         });
     }
     let missing = cutover_vocabulary::survey::ReleaseProblem::Missing {

@@ -124,7 +124,8 @@ async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved
     let bed = Bed::new("").await;
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", bed.port)).unwrap();
     let failure = bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(200) }).await.unwrap_err();
-    assert!(failure.message.contains("another process listens"), "{failure:?}");
+    let named = format!("process {} (", std::process::id());
+    assert!(failure.message.contains(&named) && failure.message.contains("listens on its port"), "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

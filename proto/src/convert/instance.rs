@@ -1,9 +1,9 @@
 //! Instances as their agents report them.
 
 use super::{moment, to_wire};
-use crate::malformed::{Malformed, maybe_text, text, wanted, word};
+use crate::malformed::{Malformed, each, maybe_text, text, wanted, word};
 use crate::v1 as pb;
-use cutover_vocabulary::instance::{InstanceReport, RunState};
+use cutover_vocabulary::instance::{Drift, InstanceReport, RunState};
 
 impl From<RunState> for pb::RunState {
     fn from(state: RunState) -> Self {
@@ -26,9 +26,21 @@ impl TryFrom<pb::RunState> for RunState {
     }
 }
 
+impl From<Drift> for pb::Drift {
+    fn from(Drift { kind, allowed, found }: Drift) -> Self {
+        Self { kind: pb::DriftKind::from(kind).into(), allowed, found }
+    }
+}
+impl TryFrom<pb::Drift> for Drift {
+    type Error = Malformed;
+    fn try_from(pb::Drift { kind, allowed, found }: pb::Drift) -> Result<Self, Malformed> {
+        Ok(Self { kind: word::<pb::DriftKind, _>("kind", kind)?, allowed, found })
+    }
+}
+
 impl From<InstanceReport> for pb::InstanceReport {
     fn from(report: InstanceReport) -> Self {
-        let InstanceReport { instance, deployment, run, running, on_disk, fenced, fence, manager, at } = report;
+        let InstanceReport { instance, deployment, run, running, on_disk, fenced, fence, manager, at, drift } = report;
         Self {
             instance: instance.into(),
             deployment: deployment.into(),
@@ -39,6 +51,7 @@ impl From<InstanceReport> for pb::InstanceReport {
             fence,
             manager: pb::Manager::from(manager).into(),
             at: Some(to_wire(at)),
+            drift: drift.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -55,6 +68,7 @@ impl TryFrom<pb::InstanceReport> for InstanceReport {
             fence: wire.fence,
             manager: word::<pb::Manager, _>("manager", wire.manager)?,
             at: moment("at", wire.at)?,
+            drift: each("drift", wire.drift)?,
         })
     }
 }

@@ -198,8 +198,8 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
         exposed,
     }));
     let lock = option::of(select(&["memory", "none", "redis", "zookeeper"][..]).prop_map(LockStrategy::of));
-    (instance(), report(), lock, inspection, contents, manager, tried, file).prop_map(
-        |(instance, report, lock, inspection, storage, manager, tried, settings_file)| InstanceSurvey {
+    (instance(), report(), lock, inspection, contents, manager, tried, file, texts()).prop_map(
+        |(instance, report, lock, inspection, storage, manager, tried, settings_file, triggers)| InstanceSurvey {
             instance,
             report,
             lock,
@@ -208,6 +208,7 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
             manager,
             tried,
             settings_file,
+            triggers,
         },
     )
 }

@@ -1,6 +1,8 @@
 //! Upgrades of real units: hosts with a systemd of their own each, where the ledger was installed before anybody thought of
 //! Cutover.
 
+mod drain;
+mod drift;
 mod node;
 
 use cutover_test_hosts::Lab;

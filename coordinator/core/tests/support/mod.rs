@@ -59,6 +59,7 @@ pub fn database() -> StorageIdentity {
 }
 pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
     InstanceReport {
+        drift: Vec::new(),
         instance: instance(name),
         deployment: DeploymentName::new("prod").unwrap(),
         run,
@@ -136,6 +137,7 @@ impl Seen {
     }
     fn survey(&self, name: &str) -> HostSurvey {
         let report = InstanceReport {
+            drift: Vec::new(),
             instance: instance(name),
             deployment: DeploymentName::new("prod").unwrap(),
             run: RunState::Running { pid: 7 },
@@ -182,6 +184,7 @@ impl Seen {
                 manager: Manager::Process,
                 tried: None,
                 settings_file: None,
+                triggers: Vec::new(),
             }],
             target: Ok(archive()),
             about: Some(Ok(About { version: archive().version, storage_commands: true })),
@@ -229,6 +232,7 @@ impl Seen {
 
 pub fn ask() -> PlanAsk {
     PlanAsk {
+        allowed: None,
         deployment: DeploymentName::new("prod").unwrap(),
         target: version(NEW),
         strategy: StrategyAsk::Auto,
