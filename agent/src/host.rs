@@ -53,6 +53,11 @@ impl Host {
         results
     }
 
+    /// Whether clients may be sent to the instance of that name; none where there is no such instance.
+    pub async fn ready(&self, instance: &str) -> Option<Result<(), &'static str>> {
+        work::ready(&self.site, instance).await
+    }
+
     /// Removes what was kept of an order's worker; for orders whose outcome is acknowledged. Again: nothing.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod local;
 pub mod machine;
 pub mod needs;
 pub mod perform;
+pub mod readiness;
 pub mod release;
 pub mod run;
 pub mod service;

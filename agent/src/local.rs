@@ -13,6 +13,7 @@ use crate::release::ReleaseError;
 use crate::run::journal_file;
 use crate::service::{Role, Service, ServiceError};
 use crate::settings::{InstanceSettings, Settings};
+use crate::work;
 use crate::worker::Program;
 use cutover_desk::Entry;
 use cutover_storage::StorageError;
@@ -144,6 +145,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
             let fence = service.fence().lift("a person on this host")?;
+            work::return_to_rotation(&service)?;
             Ok(format!(
                 "{instance} is not fenced (generation {}). Start it: {} start {instance}\n",
                 fence.generation,

@@ -6,7 +6,7 @@ use crate::link::{Identity, Link};
 use crate::perform::Perform;
 use crate::settings::{Settings, SettingsError};
 use crate::worker::Program;
-use crate::{host, machine};
+use crate::{host, machine, readiness};
 use cutover_desk::{Desk, Host};
 use cutover_proto::transport::{Endpoint, Tls};
 use cutover_vocabulary::instance::InstanceReport;
@@ -120,6 +120,9 @@ pub enum AgentError {
     /// Its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The address of `readiness` cannot be listened on.
+    #[error("cannot listen for load balancers at {}: {}; free the address, or correct readiness in the settings", .0.address, .0.source)]
+    Readiness(readiness::CannotListen),
     /// The system did not give what every program needs.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -129,6 +132,7 @@ pub enum AgentError {
 /// that workers are, usually [`Program::current`].
 pub async fn start(settings: Settings, worker: Program, shutdown: CancellationToken) -> Result<(), AgentError> {
     settings.prepare()?;
+    let listener = readiness::listen(settings.readiness).await.map_err(AgentError::Readiness)?;
     let incarnation = incarnation(&settings.state).await?;
     let host = Arc::new(host::Host::new(settings.clone(), incarnation, worker)?);
     for (instance, started) in host.start_services().await {
@@ -138,7 +142,10 @@ pub async fn start(settings: Settings, worker: Program, shutdown: CancellationTo
             Err(error) => error!(%instance, "service not started: {error}"),
         }
     }
-    Ok(run(&settings, host, shutdown).await?)
+    tokio::select! {
+        ended = run(&settings, Arc::clone(&host) as Arc<dyn Perform>, shutdown) => Ok(ended?),
+        () = readiness::serve(listener, &host) => Ok(()),
+    }
 }
 
 impl Agent {

@@ -21,6 +21,7 @@ use schemars::generate::SchemaSettings;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Settings of one agent. The doc comments here are the reference of the settings: `cutover explain agent` and
@@ -53,6 +54,17 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(example = ["monitor"])]
     pub database_exceptions: Vec<String>,
+    /// Where load balancers may ask whether an instance is to be sent clients, like `10.0.0.7:9465`; nowhere by default.
+    /// `GET /ready/INSTANCE` answers 200 while it is in rotation and answers itself, 503 with the reason otherwise, and from the
+    /// beginning of a drain on. Plain HTTP without a password: whoever reaches the address reads names of instances and how they
+    /// are. While the agent is down nothing answers there.
+    #[schemars(with = "Option<String>", example = &"10.0.0.7:9465")]
+    pub readiness: Option<SocketAddr>,
+    /// How long a drain waits between saying 503 at `readiness` and looking at connections: at least two intervals of the load
+    /// balancer's checks, times the failures that it waits for.
+    #[serde(default = "default_10")]
+    #[schemars(example = 20)]
+    pub readiness_grace_seconds: u64,
     /// Where releases of the ledger come from. A text instead of this table is a `place`; with `{version}` in it, as in
     /// `"https://mirror.example/v{version}/numary_{version}_Linux-64bit.tar.gz"`, it names the archive, and the checksum file lies
     /// beside it.
@@ -189,6 +201,11 @@ pub struct InstanceSettings {
     #[serde(default)]
     #[schemars(example = true)]
     pub observe_only: bool,
+    /// How long a request to it may take at most. A connection that a load balancer keeps open holds up a drain for as long
+    /// where the kernel cannot tell whether its last request was answered.
+    #[serde(default = "default_20")]
+    #[schemars(example = 60)]
+    pub longest_request_seconds: u64,
     /// How long the service may take from its start to its first answer.
     #[serde(default = "default_30")]
     #[schemars(example = 120)]
@@ -221,6 +238,12 @@ fn default_args() -> Vec<SecretString> {
 }
 fn default_true() -> bool {
     true
+}
+fn default_10() -> u64 {
+    10
+}
+fn default_20() -> u64 {
+    20
 }
 fn default_30() -> u64 {
     30

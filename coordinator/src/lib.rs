@@ -10,6 +10,7 @@
 //!
 //! Everything that decides lives in `cutover-core`; everything that is remembered lives in the store.
 
+mod allowed;
 mod calls;
 pub mod clock;
 pub mod describe;

@@ -97,6 +97,7 @@ impl Leadership {
             limits: Limits { wave: wave.unwrap_or(usual.wave), bake: bake.unwrap_or(usual.bake), ..usual },
             rehearse_only: *rehearse_only,
             declared,
+            allowed: self.allowed(deployment),
         };
         plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(
             |CannotPlan { findings }| {

@@ -189,6 +189,7 @@ async fn a_taken_over_upgrade_is_ended_by_hand_and_frees_its_deployment() {
 async fn greets(site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> {
     let like = Seen::default().surveys().remove(0).instances.remove(0).report;
     let report = |(name, deployment): &(&str, &str)| InstanceReport {
+        drift: Vec::new(),
         instance: InstanceName::new(*name).unwrap(),
         deployment: DeploymentName::new(*deployment).unwrap(),
         ..like.clone()

@@ -91,6 +91,14 @@ impl Http {
         Version::parse(text).map_err(|error| not(error.to_string()))
     }
 
+    /// `/_health`: that it is well. Releases before 1.3 have no such page, and are well if they answer.
+    pub async fn well(&self) -> Result<(), HttpError> {
+        match self.get("/_health").await {
+            Err(HttpError::Status { status: StatusCode::NOT_FOUND, .. }) => self.get("/_info").await.map(drop),
+            answer => answer.map(drop),
+        }
+    }
+
     /// `/{ledger}/stats`: that the ledger can be read. Only for a ledger that is known to exist.
     pub async fn read(&self, ledger: &LedgerName) -> Result<(), HttpError> {
         self.get(&format!("/{}/stats", encoded(ledger.as_str()))).await?;

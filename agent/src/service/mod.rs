@@ -4,8 +4,10 @@
 //! fenced unit from starting. [`process`] runs a service as a plain process that outlives the agent. It has no guard outside the
 //! agent: whoever starts the ledger by hand while it is fenced is not kept from it, and proofs say so (`guarded: false`).
 
+pub mod allowed;
 pub mod environment;
 pub mod fence;
+pub mod idle;
 pub mod launch;
 pub mod ports;
 pub mod process;
@@ -126,7 +128,7 @@ pub trait Manage: Send + Sync {
     /// Why it cannot be put in place, or what else could start the service.
     async fn guard(&self) -> Result<bool, ServiceError>;
 
-    /// Has the guard let the binary start that lies at the command's path now. Nothing to do where there is no guard.
+    /// Notes that the binary may start that lies at the command's path now: the guard, where there is one, lets it, and no other.
     ///
     /// # Errors
     /// When that binary cannot be read.
@@ -137,6 +139,14 @@ pub trait Manage: Send + Sync {
     /// # Errors
     /// When its file cannot be removed.
     async fn unguard(&self) -> Result<(), ServiceError>;
+
+    /// What else may start the service, by name. Nothing where that cannot be.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    async fn triggers(&self) -> Result<Vec<String>, ServiceError> {
+        Ok(Vec::new())
+    }
 
     /// Makes `target` the binary that the service starts. Idempotent.
     ///
@@ -235,6 +245,10 @@ impl Service {
     /// As [`Manage::guard`].
     pub async fn guard(&self) -> Result<bool, ServiceError> {
         self.manager.guard().await
+    }
+    /// As [`Manage::triggers`].
+    pub async fn triggers(&self) -> Result<Vec<String>, ServiceError> {
+        self.manager.triggers().await
     }
     /// As [`Manage::allow`].
     pub async fn allow(&self) -> Result<(), ServiceError> {

@@ -1,5 +1,6 @@
 //! A service as a plain process that outlives the agent.
 
+use super::allowed::allow;
 use super::environment::Redactor;
 use super::fence::FenceFile;
 use super::launch::{Launch, output_path};
@@ -177,7 +178,7 @@ impl Manage for ProcessService {
     }
 
     async fn allow(&self) -> Result<(), ServiceError> {
-        Ok(())
+        Ok(allow(&self.dir, &self.settings.command)?)
     }
 
     async fn unguard(&self) -> Result<(), ServiceError> {
@@ -187,16 +188,23 @@ impl Manage for ProcessService {
     async fn switch(&self, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {
         let (command, dir, target, upgrade) =
             (self.settings.command.clone(), self.dir.clone(), target.to_owned(), upgrade.clone());
-        tokio::task::spawn_blocking(move || switch::switch(&command, &target, &dir, &upgrade))
-            .await
-            .unwrap_or_else(broke_off(&self.settings.command))
+        tokio::task::spawn_blocking(move || {
+            switch::switch(&command, &target, &dir, &upgrade)?;
+            Ok(allow(&dir, &command)?)
+        })
+        .await
+        .unwrap_or_else(broke_off(&self.settings.command))
     }
 
     async fn switch_back(&self, upgrade: &UpgradeId) -> Result<Digest, ReleaseError> {
         let (command, dir, upgrade) = (self.settings.command.clone(), self.dir.clone(), upgrade.clone());
-        tokio::task::spawn_blocking(move || switch::switch_back(&command, &dir, &upgrade))
-            .await
-            .unwrap_or_else(broke_off(&self.settings.command))
+        tokio::task::spawn_blocking(move || {
+            let binary = switch::switch_back(&command, &dir, &upgrade)?;
+            allow(&dir, &command)?;
+            Ok(binary)
+        })
+        .await
+        .unwrap_or_else(broke_off(&self.settings.command))
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn bake(
     }
     let withdrawn = note(service, WITHDRAWN);
     if ask.withdraw && files::read_json::<OrderId>(&withdrawn)?.is_some() {
-        turn(&settings, Rotation::Into).await?;
+        turn(service, Rotation::Into).await?;
         files::remove(&withdrawn)?;
     }
     Ok(Evidence::Baked { version: ask.version.clone(), looks, served: requests.read() })
@@ -108,7 +108,7 @@ async fn failed(site: &Site, order: &Order, ask: &Ask<'_>, why: &str) -> Result<
     let mut message = format!("instance {name} does not serve as it must: {why}");
     if ask.withdraw {
         files::write_json(&note(service, WITHDRAWN), &order.id)?;
-        turn(&service.settings(), Rotation::Out).await?;
+        turn(service, Rotation::Out).await?;
         message += if service.settings().out_of_rotation.is_empty() {
             "; no command takes it out of rotation, so clients still reach it"
         } else {

@@ -1,22 +1,26 @@
 //! `Drain`: fence, out of rotation, wait for idle connections, stop; and `Attest`: prove again that it is down.
 //!
 //! The ledger ends within 20 ms of SIGTERM without waiting for requests in flight, with status 0 (measured in every
-//! release). So the status proves nothing about requests: connections must be gone before the signal.
+//! release). So the status proves nothing about requests: no connection may be active at the signal (`service/idle.rs`).
 //!
 //! Looks first: an instance that is down already is proved down. A stop ends the waiting, never the stopping: once SIGTERM
 //! is sent the work goes on to its end. Half done: fenced, perhaps out of rotation, perhaps stopped; again does the rest.
 //! Nothing here ever sends SIGKILL.
 
-use super::rotation::{Rotation, turn};
+use super::rotation::{self, Rotation, turn};
 use super::site::{LOOKING, Site, address, end_closed_copy, note, own_folder};
+use super::strays;
 use super::trouble::Trouble;
 use crate::files;
 use crate::machine;
+use crate::service::idle::Rule;
+use crate::service::ports::Connection;
 use crate::service::{Role, Service, Stopped, ports};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
 use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The file of [`Stopping`] in the instance's folder.
@@ -24,6 +28,9 @@ const STOPPING: &str = "stopping.json";
 
 /// How long a port may stay open after its process has ended.
 const PORT_CLOSES: Elapsed = Elapsed::from_secs(5);
+
+/// How many clients a message names.
+const NAMED_PEERS: usize = 10;
 
 /// What must not be forgotten between SIGTERM and the proof: after a crash in between nobody else knows how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,10 +79,12 @@ pub(super) async fn drain(
     end_closed_copy(service).await?;
     service.guard().await?;
     let fence = service.fence().set(&order.id.to_string())?;
-    let mut connections = 0;
+    rotation::mark_out(service)?;
+    let mut left = Left::default();
     if let Some(record) = service.running(Role::Service).await? {
-        turn(&service.settings(), Rotation::Out).await?;
-        connections = wait_until_idle(service, port, patience, stop).await?;
+        turn(service, Rotation::Out).await?;
+        let out = taken_out(site, service, stop).await?;
+        left = wait_until_idle(service, port, out, patience, stop).await?;
         let mut stopping =
             Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
         files::write_json(&note(service, STOPPING), &stopping)?;
@@ -93,7 +102,7 @@ pub(super) async fn drain(
     {
         return Err(Trouble(failure));
     }
-    prove(site, service, port, connections, PORT_CLOSES).await
+    prove(site, service, port, left, PORT_CLOSES).await
 }
 
 /// What is known of the stop under that fence.
@@ -108,46 +117,103 @@ pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Tro
     let service = site.subject(order).await?;
     let port = address(service)?.port();
     end_closed_copy(service).await?;
-    prove(site, service, port, 0, Elapsed(0)).await
+    prove(site, service, port, Left::default(), Elapsed(0)).await
 }
 
-/// Waits until no client is connected in two looks after one another.
+/// Connections that were there when SIGTERM was sent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Left {
+    active: u32,
+    idle: u32,
+}
+
+/// Waits until the load balancer has seen that the instance is not ready. The moment from which it is out of rotation; none where
+/// nothing takes it out.
+async fn taken_out(site: &Site, service: &Service, stop: &CancellationToken) -> Result<Option<Elapsed>, Trouble> {
+    if site.settings.readiness.is_none() {
+        let by_command = !service.settings().out_of_rotation.is_empty();
+        return Ok(by_command.then(machine::uptime));
+    }
+    let grace = Duration::from_secs(site.settings.readiness_grace_seconds);
+    tokio::select! {
+        () = tokio::time::sleep(grace) => Ok(Some(machine::uptime())),
+        () = stop.cancelled() => {
+            let name = service.name();
+            let what = format!("stopped while the load balancer was given time: instance {name} is fenced and still runs");
+            Err(Trouble::stopped(what).effect(Effect::Unknown))
+        }
+    }
+}
+
+/// Waits until no connection is active in two looks after one another. `out` is the moment from which it is out of rotation.
 async fn wait_until_idle(
     service: &Service,
     port: u16,
+    out: Option<Elapsed>,
     patience: Elapsed,
     stop: &CancellationToken,
-) -> Result<u32, Trouble> {
+) -> Result<Left, Trouble> {
+    let longest_request = Elapsed::from_secs(service.settings().longest_request_seconds);
     let deadline = machine::uptime().plus(patience);
     let mut quiet_before = false;
+    let mut active_before = 0;
     loop {
-        let connections = ports::look(port)?.connections;
-        match (connections, quiet_before) {
-            (0, true) => return Ok(connections),
-            (0, false) => quiet_before = true,
-            (_, _) => quiet_before = false,
+        let rule = Rule { out_for: out.map(|out| machine::uptime().since(out)), longest_request };
+        let (idle, active): (Vec<_>, Vec<_>) =
+            ports::look(port)?.connections.into_iter().partition(|connection| rule.is_idle(connection));
+        let left = Left { active: count(&active), idle: count(&idle) };
+        match (active.is_empty(), quiet_before) {
+            (true, true) => return Ok(left),
+            (true, false) => quiet_before = true,
+            (false, _) => quiet_before = false,
         }
         if service.running(Role::Service).await?.is_none() {
-            // It ended by itself: what follows tells how it looks now.
-            return Ok(connections);
+            // It ended by itself, and its connections with it: those of a moment ago were cut.
+            return Ok(Left { active: left.active.max(active_before), ..left });
         }
-        let state = format!(
-            "instance {} is fenced and still runs, with {connections} connections on port {port}",
-            service.name()
-        );
+        active_before = left.active;
+        let state = || {
+            format!(
+                "instance {} is fenced and still runs, with {} active and {} idle connections on port {port}{}",
+                service.name(),
+                left.active,
+                left.idle,
+                peers(&active)
+            )
+        };
         if stop.is_cancelled() {
-            return Err(Trouble::stopped(format!("stopped while waiting for clients: {state}")).effect(Effect::Unknown));
+            let what = format!("stopped while waiting for clients: {}", state());
+            return Err(Trouble::stopped(what).effect(Effect::Unknown));
         }
-        if connections > 0 && machine::uptime() >= deadline {
+        if !active.is_empty() && machine::uptime() >= deadline {
             return Err(Trouble::new(
                 FailureKind::StillRuns,
-                format!("clients stayed connected for {patience}: {state}; SIGTERM would cut their requests, so none was sent"),
-                "take it out of the load balancer (out_of_rotation in the settings) or end those clients, then try again",
+                format!(
+                    "clients stayed connected for {patience}: {}; SIGTERM would cut their requests, so none was sent",
+                    state()
+                ),
+                "take it out of the load balancer (out_of_rotation or readiness in the settings) or end those clients, then \
+                 try again",
             )
             .effect(Effect::Unknown));
         }
         tokio::time::sleep(LOOKING).await;
     }
+}
+
+fn count(connections: &[Connection]) -> u32 {
+    u32::try_from(connections.len()).unwrap_or(u32::MAX)
+}
+
+/// Who is at the other end of active connections.
+fn peers(active: &[Connection]) -> String {
+    if active.is_empty() {
+        return String::new();
+    }
+    let more = active.len().saturating_sub(NAMED_PEERS);
+    let named: Vec<String> = active.iter().take(NAMED_PEERS).map(|connection| connection.peer.to_string()).collect();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!(" (active: {}{more})", named.join(", "))
 }
 
 /// What a stop comes to.
@@ -186,7 +252,7 @@ async fn prove(
     site: &Site,
     service: &Service,
     port: u16,
-    connections: u32,
+    left: Left,
     patience: Elapsed,
 ) -> Result<DrainProof, Trouble> {
     let name = service.name();
@@ -208,12 +274,33 @@ async fn prove(
         if machine::uptime() >= deadline {
             return Err(Trouble::new(
                 FailureKind::StillRuns,
-                format!("instance {name} is down, but another process listens on its port {port}"),
+                format!(
+                    "instance {name} is down, but {} listens on its port {port}",
+                    ports::listener(port).unwrap_or_else(|| "another process".to_owned())
+                ),
                 "find that process (`ss -ltnp`) and stop it: a ledger that was started by hand may write to the storage",
             )
             .effect(Effect::Unknown));
         }
         tokio::time::sleep(LOOKING).await;
+    }
+    // Of a plain process the agent knows no more than its own record; who has the storage open is looked at with the storage.
+    if service.settings().manager == Manager::Systemd {
+        let strays = strays::look(site, service).await.map_err(|why| {
+            Trouble::new(
+                FailureKind::Failed,
+                format!("it cannot be told whether another ledger uses the storage of instance {name}: {why}"),
+                "not visible is not quiet: mend what it says, then try again",
+            )
+        })?;
+        if !strays.is_empty() {
+            return Err(Trouble::new(
+                FailureKind::StillRuns,
+                format!("instance {name} is down, but {}, and its unit does not know it", strays.join("; ")),
+                "stop that process, and find out who started it: it may write to the storage",
+            )
+            .effect(Effect::Unknown));
+        }
     }
     let ended = match stopping(service, fence.generation)?.map(|stopping| stopping.end) {
         Some(End::NotSeen) => match service.ended().await? {
@@ -228,7 +315,8 @@ async fn prove(
         incarnation: site.incarnation.clone(),
         fence: fence.generation,
         ended,
-        connections,
+        connections: left.active,
+        idle: left.idle,
         at: machine::now(),
         guarded: service.guard().await?,
     })

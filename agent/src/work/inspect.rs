@@ -2,6 +2,7 @@
 //!
 //! Looks only; a stop has nothing to stop, and half done means nothing was told.
 
+use super::drift;
 use super::place;
 use super::site::Site;
 use super::trouble::Trouble;
@@ -56,12 +57,15 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         Ok(fence) => (fence.standing, fence.generation, service.run_state().await),
         Err(error) => (false, 0, RunState::Unknown { why: error.to_string() }),
     };
+    let on_disk = site.version_on_disk(&settings.command, settings.account).await;
+    let drift = drift::look(site, service, &settings, &run, on_disk.as_ref()).await;
     InstanceReport {
         instance: settings.name.clone(),
         deployment: settings.deployment.clone(),
         run,
         running: running_version(service).await,
-        on_disk: site.version_on_disk(&settings.command, settings.account).await,
+        on_disk,
+        drift,
         fenced,
         fence,
         manager: settings.manager,

@@ -8,6 +8,7 @@ mod bake;
 mod bench;
 mod closed;
 mod drain;
+mod drift;
 mod first_start;
 mod inspect;
 mod migrate;
@@ -15,12 +16,14 @@ mod observe_only;
 mod open;
 pub(crate) mod place;
 mod prove;
+mod ready;
 mod register;
 mod rehearse;
 mod restore;
 mod rotation;
 mod secure;
 mod site;
+mod strays;
 mod survey;
 mod switch;
 mod tidy;
@@ -28,6 +31,8 @@ mod trouble;
 mod trying;
 mod visit;
 
+pub(crate) use ready::ready;
+pub(crate) use rotation::forget as return_to_rotation;
 pub use site::Site;
 pub use tidy::in_worker as tidy_in_worker;
 pub use tidy::resume as resume_tidying;
@@ -123,6 +128,7 @@ async fn survey_without_worker(site: &Site, ask: &SurveyAsk, why: &str) -> HostS
             manager: service.settings().manager,
             tried: None,
             settings_file: None,
+            triggers: Vec::new(),
         });
     }
     let missing = cutover_vocabulary::survey::ReleaseProblem::Missing {

@@ -66,6 +66,6 @@ pub(super) async fn open(
         )
         .effect(Effect::Unknown));
     }
-    turn(&settings, Rotation::Into).await?;
+    turn(service, Rotation::Into).await?;
     Ok(Evidence::Opened { version: found, at })
 }

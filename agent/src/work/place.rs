@@ -84,7 +84,7 @@ pub(super) fn ordered(
 }
 
 /// Whether both are one storage. The directory's spelling is for people.
-fn same(one: &StorageIdentity, other: &StorageIdentity) -> bool {
+pub(super) fn same(one: &StorageIdentity, other: &StorageIdentity) -> bool {
     match (one, other) {
         (
             StorageIdentity::Sqlite { machine, directory: _, device, inode, db_name },

@@ -1,6 +1,9 @@
-//! Taking an instance out of rotation and back: the operator's own commands.
+//! Taking an instance out of rotation and back: the operator's own commands, and what `readiness` says.
 
+use super::site::note;
 use super::trouble::Trouble;
+use crate::files::{self, FileError};
+use crate::service::Service;
 use crate::settings::{InstanceSettings, trust};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use std::process::Stdio;
@@ -16,12 +19,44 @@ pub(super) enum Rotation {
     Into,
 }
 
-/// Runs the command for that way, if the settings name one. It may be run again for the same state: an order that is
-/// repeated after a crash repeats it.
+/// The file that is there while no client is to be sent to the instance.
+const OUT: &str = "out-of-rotation";
+
+/// Whether the instance is in rotation, as far as the agent had a hand in it.
+pub(super) fn is_in(service: &Service) -> bool {
+    !note(service, OUT).exists()
+}
+
+/// From now on `readiness` says that no client may be sent to it, until [`turn`] says otherwise. The instance's folder exists.
+pub(super) fn mark_out(service: &Service) -> Result<(), FileError> {
+    files::write(&note(service, OUT), b"")
+}
+
+/// The agent's word on it goes, whoever has it serve now.
+pub(crate) fn forget(service: &Service) -> Result<(), FileError> {
+    files::remove(&note(service, OUT))
+}
+
+/// Says it to `readiness`, and runs the command for that way if the settings name one. It may be run again for the same state: an
+/// order that is repeated after a crash repeats it.
 ///
 /// # Errors
 /// When it cannot be started, ends with another status than 0, or takes longer than the settings allow.
-pub(super) async fn turn(instance: &InstanceSettings, rotation: Rotation) -> Result<(), Trouble> {
+pub(super) async fn turn(service: &Service, rotation: Rotation) -> Result<(), Trouble> {
+    match rotation {
+        Rotation::Out => {
+            mark_out(service)?;
+            command(service, rotation).await
+        }
+        Rotation::Into => {
+            command(service, rotation).await?;
+            Ok(forget(service)?)
+        }
+    }
+}
+
+async fn command(service: &Service, rotation: Rotation) -> Result<(), Trouble> {
+    let instance = service.settings();
     let (words, key) = match rotation {
         Rotation::Out => (&instance.out_of_rotation, "out_of_rotation"),
         Rotation::Into => (&instance.into_rotation, "into_rotation"),

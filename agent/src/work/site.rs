@@ -12,7 +12,7 @@ use crate::worker::{self, Program, Task, WorkFolder};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::survey::ReleaseProblem;
-use cutover_vocabulary::{Elapsed, InstanceName, Order, Subject, Version};
+use cutover_vocabulary::{Digest, Elapsed, InstanceName, Order, Subject, Version};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -42,6 +42,7 @@ pub struct Site {
     /// Two deployments, or two instances, may want one release at one moment; it is unpacked under one name.
     staging: tokio::sync::Mutex<()>,
     versions: Mutex<BTreeMap<FileId, Version>>,
+    digests: Mutex<BTreeMap<FileId, Digest>>,
 }
 
 /// What tells a binary from another without reading it: device, inode, size, time of change.
@@ -56,8 +57,8 @@ impl Site {
             .iter()
             .map(|instance| (instance.name.clone(), Service::new(&settings, instance, &worker)))
             .collect();
-        let (staging, versions) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { settings, incarnation, worker, services, staging, versions }
+        let (staging, versions, digests) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Self { settings, incarnation, worker, services, staging, versions, digests }
     }
 
     /// Stages a release; one at a time.
@@ -90,6 +91,11 @@ impl Site {
         self.services.values()
     }
 
+    /// A service by its name.
+    pub(super) fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|(known, _)| known.as_str() == name).map(|(_, service)| service)
+    }
+
     /// The service that an order is about, with its settings as they are now.
     pub async fn subject(&self, order: &Order) -> Result<&Service, Trouble> {
         let not_here = |what: String| Trouble::refused(what, "send the order to the agent that speaks for it");
@@ -105,10 +111,21 @@ impl Site {
         Ok(service)
     }
 
+    /// SHA-256 of a binary. Reads it only when its file has changed; none where it cannot be read.
+    pub(super) async fn digest(&self, binary: &Path) -> Option<Digest> {
+        let id = file_id(binary)?;
+        if let Some(known) = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Some(*known);
+        }
+        let path = binary.to_owned();
+        let digest = tokio::task::spawn_blocking(move || stage::digest_of(&path).ok()).await.ok()??;
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(id, digest);
+        Some(digest)
+    }
+
     /// The version of the binary that a service would start. Runs the binary only when its file has changed.
     pub async fn version_on_disk(&self, command: &Path, account: Option<Account>) -> Option<Version> {
-        let data = std::fs::metadata(command).ok()?;
-        let id = (data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec());
+        let id = file_id(command)?;
         if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Some(known.clone());
         }
@@ -116,6 +133,11 @@ impl Site {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version.clone());
         Some(version)
     }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
 }
 
 /// Where a service listens.

@@ -63,6 +63,8 @@ pub(super) async fn survey(site: &Site, ask: &SurveyAsk, scratch: &Path) -> Host
                 Some(Err(trouble)) => Some(Err(trouble.0.message.clone())),
             },
             settings_file: place::settings_of(&service.settings()).ok().and_then(|resolved| settings_file(&resolved)),
+            // Where systemd does not tell, the inspection says so.
+            triggers: service.triggers().await.unwrap_or_default(),
         });
     }
     let about = match &target {

@@ -5,6 +5,7 @@ mod companion;
 mod download;
 mod notice;
 mod observe_only;
+mod ready;
 mod release;
 mod service;
 mod storage;

@@ -123,6 +123,7 @@ impl Perform for FakeHost {
     async fn observe(&self) -> Vec<InstanceReport> {
         self.change(|seen| seen.observed += 1);
         vec![InstanceReport {
+            drift: Vec::new(),
             instance: "quick".parse().unwrap(),
             deployment: "prod".parse().unwrap(),
             run: RunState::Stopped,

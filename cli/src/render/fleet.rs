@@ -24,7 +24,7 @@ pub fn page(leader: &v1::Leader, deployments: &[v1::Deployment], instances: &[v1
             page.entry(2, 16, "Upgrade", format_args!("{upgrade}, not ended"));
         }
         for instance in instances.iter().filter(|instance| instance.deployment == deployment.name) {
-            page.entry(2, 16, &instance.name, line(instance));
+            page.entry(2, 16, &instance.name, line(instance, deployment.allowed.as_deref()));
         }
     }
     page.finish()
@@ -39,7 +39,7 @@ pub fn deployment(details: &v1::DeploymentDetails, ink: Ink) -> String {
         page.entry(2, 16, "Upgrade", format_args!("{upgrade}, not ended"));
     }
     for instance in &details.instances {
-        page.entry(2, 16, &instance.name, line(instance));
+        page.entry(2, 16, &instance.name, line(instance, deployment.allowed.as_deref()));
     }
     for missing in &details.missing {
         page.entry(2, 16, missing, "MISSING: declared, and no agent has ever spoken for it; a plan blocks on it");
@@ -52,7 +52,7 @@ pub fn deployment(details: &v1::DeploymentDetails, ink: Ink) -> String {
     page.finish()
 }
 
-fn line(instance: &v1::Instance) -> String {
+fn line(instance: &v1::Instance, allowed: Option<&str>) -> String {
     let heard = match moment("last_heard", instance.last_heard) {
         Ok(at) => format!("last heard {}", words::moment(at)),
         Err(_) => "never heard".to_owned(),
@@ -72,9 +72,31 @@ fn line(instance: &v1::Instance) -> String {
                 (None, None) => String::new(),
             };
             let fenced = if report.fenced { ", fenced" } else { "" };
-            format!("{state}{version}{fenced}")
+            format!("{state}{version}{fenced}{}{}", drift(&report.drift), other(report, allowed))
         }
         None => "nothing is known of it".to_owned(),
     };
     format!("{run}; agent {} {link}, {heard}", instance.agent)
+}
+
+/// What is not as Cutover last switched it.
+fn drift(seen: &[v1::Drift]) -> String {
+    let known = seen.iter().cloned().map(cutover_vocabulary::instance::Drift::try_from);
+    known.flatten().map(|drift| format!("; DRIFT: {drift}")).collect()
+}
+
+/// That it has another release than the one that the deployment's latest upgrade left.
+fn other(report: &v1::InstanceReport, allowed: Option<&str>) -> String {
+    let (verb, version) = match (&report.running, &report.on_disk) {
+        (Some(running), _) => ("runs", running),
+        (None, Some(on_disk)) => ("would start", on_disk),
+        (None, None) => return String::new(),
+    };
+    match allowed.filter(|allowed| allowed != version) {
+        Some(allowed) => {
+            let text = format!("; DRIFT: it {verb} {version}, the deployment's allowed release is {allowed}");
+            cutover_vocabulary::name::shown(&text).to_string()
+        }
+        None => String::new(),
+    }
 }

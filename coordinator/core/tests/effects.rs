@@ -121,6 +121,7 @@ fn what_was_restored_is_not_restored_again_over_what_clients_wrote_since() {
         play.hear(&[Input::Observed {
             agent: agent("host-a"),
             report: InstanceReport {
+                drift: Vec::new(),
                 fenced: false,
                 ..report("a", RunState::Running { pid: 8 }, now(play.millis + 1).wall)
             },

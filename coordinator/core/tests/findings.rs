@@ -14,7 +14,7 @@ mod support;
 use cutover_core::catalogue;
 use cutover_core::plan::{self, Case, PlanAsk, StrategyAsk, findings};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
-use cutover_vocabulary::instance::Manager;
+use cutover_vocabulary::instance::{Drift, DriftKind, Manager};
 use cutover_vocabulary::outcome::Inspection;
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::storage::*;
@@ -29,6 +29,10 @@ struct World {
     ask: PlanAsk,
     registered: BTreeMap<InstanceName, AgentName>,
     surveys: Vec<HostSurvey>,
+}
+
+fn drifted(kind: DriftKind) -> Drift {
+    Drift { kind, allowed: "SHA-256 bb".to_owned(), found: "1.3.1 with SHA-256 aa".to_owned() }
 }
 
 impl World {
@@ -255,6 +259,42 @@ fn about_instances() -> Vec<Made> {
             "put the binary of the version that runs back",
             &[],
             World::healthy().with(|w| w.inspection(0).on_disk = Some(version((1, 4, 0)))),
+        ),
+        made(
+            "drift",
+            Level::Approve,
+            about("a"),
+            "on disk lies 1.3.1 with SHA-256 aa, allowed is SHA-256 bb",
+            "cutover-agent local allow a",
+            &[],
+            World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Disk)]),
+        ),
+        made(
+            "drift",
+            Level::Block,
+            about("a"),
+            "it would start 1.3.1 with SHA-256 aa",
+            "put back",
+            &[],
+            World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Command)]),
+        ),
+        made(
+            "other-release-than-allowed",
+            Level::Approve,
+            about("a"),
+            "it runs 1.3.1, and the deployment's latest upgrade left 1.3.3",
+            "stop it unless",
+            &[],
+            World::healthy().with(|w| w.ask.allowed = Some(version((1, 3, 3)))),
+        ),
+        made(
+            "started-by-others",
+            Level::Info,
+            about("a"),
+            "nightly.timer may start it",
+            "its guard refuses",
+            &[],
+            World::healthy().with(|w| w.instance(0).triggers = vec!["nightly.timer".to_owned()]),
         ),
         made(
             "process-manager-has-no-guard",

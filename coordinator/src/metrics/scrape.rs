@@ -4,9 +4,11 @@
 //! Labels name deployments, upgrades and agents, and words of ours. A deployment has the series of one upgrade, its latest,
 //! until that is closed.
 
+use crate::allowed::other_than;
 use crate::election::Shared;
 use crate::leadership::Leadership;
 use crate::upgrade_loop::Published;
+use cutover_vocabulary::instance::DriftKind;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, Elapsed, Now, Phase};
 use prometheus_client::encoding::prometheus_text;
@@ -93,6 +95,21 @@ impl Page {
         let silence = self
             .seconds("agent_silence", "How long ago this leader last heard of an agent; missing where it never has");
         let agents: BTreeSet<_> = leadership.fleet().into_iter().map(|member| member.agent).collect();
+        let drift =
+            self.gauge("instance_drift", "Whether an instance is not as Cutover last switched it, by where it shows");
+        for member in leadership.fleet() {
+            let Some(report) = leadership.links.seen(&member.agent).reports.remove(&member.instance) else { continue };
+            let labels = |kind: &str| {
+                let (deployment, instance) = (member.deployment.to_string(), member.instance.to_string());
+                vec![("deployment", deployment), ("instance", instance), ("kind", kind.to_owned())]
+            };
+            for kind in DriftKind::ALL {
+                drift.yes(&labels(kind.word()), report.drift.iter().any(|drift| drift.kind == *kind));
+            }
+            if let Some(allowed) = leadership.allowed(&member.deployment) {
+                drift.yes(&labels("release"), other_than(&allowed, &report).is_some());
+            }
+        }
         for agent in agents {
             let labels = vec![("agent", agent.to_string())];
             linked.yes(&labels, leadership.links.is_connected(&agent));

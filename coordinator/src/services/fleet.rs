@@ -12,7 +12,7 @@ use cutover_proto::Refused;
 use cutover_proto::convert::to_wire;
 use cutover_proto::malformed::{text, texts};
 use cutover_proto::v1 as pb;
-use cutover_vocabulary::InstanceName;
+use cutover_vocabulary::{DeploymentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -58,6 +58,7 @@ impl pb::fleet_server::Fleet for Fleet {
             let fresh = || pb::Deployment { name: name.to_owned(), ..Default::default() };
             let deployment = deployments.entry(name.to_owned()).or_insert_with(fresh);
             deployment.storage = document.storage.map(Into::into);
+            deployment.allowed = DeploymentName::new(name).ok().and_then(|name| allowed(&leadership, &name));
             let unfinished = |id: &cutover_vocabulary::UpgradeId| {
                 leadership.led().iter().any(|handle| handle.id == *id && !handle.now().upgrade.finished())
             };
@@ -134,6 +135,10 @@ fn instance(leadership: &Leadership, member: Registered) -> pb::Instance {
     }
 }
 
+fn allowed(leadership: &Leadership, name: &DeploymentName) -> Option<String> {
+    leadership.allowed(name).map(String::from)
+}
+
 fn shown(leadership: &Leadership, details: Details) -> pb::DeploymentDetails {
     let Details { name, document, instances, missing, upgrade } = details;
     let claims = leadership.claims();
@@ -149,6 +154,7 @@ fn shown(leadership: &Leadership, details: Details) -> pb::DeploymentDetails {
     });
     let claims = claims.collect();
     let deployment = pb::Deployment {
+        allowed: allowed(leadership, &name),
         name: name.into(),
         instances: instances.iter().map(|member| member.instance.as_str().to_owned()).collect(),
         storage: document.storage.map(Into::into),

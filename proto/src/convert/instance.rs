@@ -1,9 +1,9 @@
 //! Instances as their agents report them.
 
 use super::{moment, to_wire};
-use crate::malformed::{Malformed, maybe_text, text, wanted, word};
+use crate::malformed::{Malformed, each, maybe_text, text, wanted, word};
 use crate::v1 as pb;
-use cutover_vocabulary::instance::{InstanceReport, RunState};
+use cutover_vocabulary::instance::{Drift, InstanceReport, RunState};
 
 impl From<RunState> for pb::RunState {
     fn from(state: RunState) -> Self {
@@ -26,10 +26,33 @@ impl TryFrom<pb::RunState> for RunState {
     }
 }
 
+impl From<Drift> for pb::Drift {
+    fn from(Drift { kind, allowed, found }: Drift) -> Self {
+        Self { kind: pb::DriftKind::from(kind).into(), allowed, found }
+    }
+}
+impl TryFrom<pb::Drift> for Drift {
+    type Error = Malformed;
+    fn try_from(pb::Drift { kind, allowed, found }: pb::Drift) -> Result<Self, Malformed> {
+        Ok(Self { kind: word::<pb::DriftKind, _>("kind", kind)?, allowed, found })
+    }
+}
+
 impl From<InstanceReport> for pb::InstanceReport {
     fn from(report: InstanceReport) -> Self {
-        let InstanceReport { instance, deployment, run, running, on_disk, fenced, fence, manager, observe_only, at } =
-            report;
+        let InstanceReport {
+            instance,
+            deployment,
+            run,
+            running,
+            on_disk,
+            fenced,
+            fence,
+            manager,
+            observe_only,
+            at,
+            drift,
+        } = report;
         Self {
             instance: instance.into(),
             deployment: deployment.into(),
@@ -41,6 +64,7 @@ impl From<InstanceReport> for pb::InstanceReport {
             manager: pb::Manager::from(manager).into(),
             at: Some(to_wire(at)),
             observe_only,
+            drift: drift.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -58,6 +82,7 @@ impl TryFrom<pb::InstanceReport> for InstanceReport {
             manager: word::<pb::Manager, _>("manager", wire.manager)?,
             at: moment("at", wire.at)?,
             observe_only: wire.observe_only,
+            drift: each("drift", wire.drift)?,
         })
     }
 }

@@ -10,7 +10,7 @@ pub use status::*;
 pub use storage::*;
 pub use work::*;
 
-use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
+use cutover_vocabulary::instance::{Drift, DriftKind, InstanceReport, Manager, RunState};
 use cutover_vocabulary::order::{Epoch, StepId};
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::{
@@ -110,8 +110,11 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
     ];
     let manager = select(&[Manager::Process, Manager::Systemd][..]);
     let versions = (option::of(version()), option::of(version()));
-    (instance(), deployment(), run, versions, any::<[bool; 2]>(), any::<u64>(), manager, moment()).prop_map(
-        |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at)| InstanceReport {
+    let drift =
+        (select(DriftKind::ALL), text(), text()).prop_map(|(kind, allowed, found)| Drift { kind, allowed, found });
+    let drift = vec(drift, 0..3);
+    (instance(), deployment(), run, versions, any::<[bool; 2]>(), any::<u64>(), manager, moment(), drift).prop_map(
+        |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at, drift)| InstanceReport {
             instance,
             deployment,
             run,
@@ -122,6 +125,7 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
             manager,
             observe_only,
             at,
+            drift,
         },
     )
 }

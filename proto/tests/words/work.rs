@@ -90,13 +90,14 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let ended = option::of(select(&[CleanEnd::Exited, CleanEnd::Gone][..]));
     prop_oneof![
         staged().prop_map(Evidence::Staged),
-        (text(), text(), any::<u64>(), ended, any::<u32>(), moment(), any::<bool>()).prop_map(
-            |(boot, incarnation, fence, ended, connections, at, guarded)| Evidence::Drained(DrainProof {
+        (text(), text(), any::<u64>(), ended, any::<u32>(), any::<u32>(), moment(), any::<bool>()).prop_map(
+            |(boot, incarnation, fence, ended, connections, idle, at, guarded)| Evidence::Drained(DrainProof {
                 boot,
                 incarnation,
                 fence,
                 ended,
                 connections,
+                idle,
                 at,
                 guarded
             })
@@ -197,8 +198,8 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
         exposed,
     }));
     let lock = option::of(select(&["memory", "none", "redis", "zookeeper"][..]).prop_map(LockStrategy::of));
-    (instance(), report(), lock, inspection, contents, manager, tried, file).prop_map(
-        |(instance, report, lock, inspection, storage, manager, tried, settings_file)| InstanceSurvey {
+    (instance(), report(), lock, inspection, contents, manager, tried, file, texts()).prop_map(
+        |(instance, report, lock, inspection, storage, manager, tried, settings_file, triggers)| InstanceSurvey {
             instance,
             report,
             lock,
@@ -207,6 +208,7 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
             manager,
             tried,
             settings_file,
+            triggers,
         },
     )
 }

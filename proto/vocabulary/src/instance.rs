@@ -41,6 +41,55 @@ impl fmt::Display for RunState {
     }
 }
 
+/// What an instance has that is not what Cutover last switched it to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Drift {
+    /// Where it shows.
+    pub kind: DriftKind,
+    /// What Cutover allowed, for people.
+    pub allowed: String,
+    /// What is there, for people.
+    pub found: String,
+}
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, allowed) = (crate::name::shown(&self.found), crate::name::shown(&self.allowed));
+        write!(f, "{} {found}, allowed is {allowed}", self.kind.words())
+    }
+}
+
+/// Where a drift shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftKind {
+    /// Another path is started.
+    Command,
+    /// Another binary lies at the path.
+    Disk,
+    /// Another binary runs.
+    Running,
+}
+impl DriftKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Command, Self::Disk, Self::Running];
+
+    /// Its word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Disk => "disk",
+            Self::Running => "running",
+        }
+    }
+    fn words(self) -> &'static str {
+        match self {
+            Self::Command => "it would start",
+            Self::Disk => "on disk lies",
+            Self::Running => "it runs",
+        }
+    }
+}
+
 /// Telemetry: what an agent sees of an instance now. Never satisfies a step; may void a proof.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InstanceReport {
@@ -65,4 +114,7 @@ pub struct InstanceReport {
     pub observe_only: bool,
     /// When this was seen.
     pub at: Timestamp,
+    /// What is not as Cutover last switched it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
 }

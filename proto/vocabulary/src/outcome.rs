@@ -124,12 +124,19 @@ pub struct DrainProof {
     pub fence: u64,
     /// How the process ended. None: it was not running when the agent first looked.
     pub ended: Option<CleanEnd>,
-    /// Connections that were still established when it was stopped. Nought, or the drain failed.
+    /// Connections that were active when it was stopped: a request may have been in flight on each. Nought, or the drain failed.
     pub connections: u32,
+    /// Connections that were idle then: kept open by a load balancer, with nothing in flight.
+    #[serde(default, skip_serializing_if = "is_nought")]
+    pub idle: u32,
     /// When this was seen.
     pub at: Timestamp,
     /// Whether something outside our daemons keeps the instance from starting. The process manager has no such guard.
     pub guarded: bool,
+}
+
+fn is_nought(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a process ended that ended well.

@@ -65,6 +65,9 @@ pub struct InstanceSurvey {
     /// The file that the service's settings are read from; none where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_file: Option<SettingsFile>,
+    /// What else starts it: units of the host's systemd, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<String>,
 }
 
 /// What the target's binary said when it was asked for its help with an instance's arguments. Nothing was started.

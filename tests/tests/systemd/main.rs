@@ -3,6 +3,8 @@
 
 mod adopt;
 mod asking;
+mod drain;
+mod drift;
 mod node;
 mod packages;
 mod readme;

@@ -9,12 +9,12 @@
 
 use super::bus::Bus;
 use super::closed::{change, line};
-use crate::files::{self, FileError};
+use crate::files::FileError;
 use crate::release::stage::digest_of;
+use crate::service::allowed::{self, Allowed, allow};
 use crate::service::fence::FenceFile;
 use crate::worker::Program;
 use cutover_vocabulary::Digest;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Where a unit's own drop-ins lie.
@@ -27,35 +27,10 @@ pub(super) fn path(unit: &str) -> PathBuf {
     folder(unit).join("50-cutover-guard.conf")
 }
 
-/// Which binary an instance may start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Allowed {
-    /// The path that the unit starts.
-    command: PathBuf,
-    /// SHA-256 of what may lie there.
-    binary: Digest,
-}
-
-fn allowed(instance_dir: &Path) -> PathBuf {
-    instance_dir.join("allowed.json")
-}
-
-/// Which binary may start; none where nothing was said yet.
-pub(super) fn allowed_binary(instance_dir: &Path) -> Result<Option<Digest>, FileError> {
-    Ok(files::read_json::<Allowed>(&allowed(instance_dir))?.map(|allowed| allowed.binary))
-}
-
-/// From now on the unit may start what lies at this path now, and nothing else.
-pub(super) fn allow(instance_dir: &Path, command: &Path) -> Result<(), FileError> {
-    files::folder(instance_dir)?;
-    let binary = digest_of(command)?;
-    files::write_json(&allowed(instance_dir), &Allowed { command: command.to_owned(), binary })
-}
-
 /// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds.
 pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, command: &Path) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
-    match files::read_json::<Allowed>(&allowed(instance_dir)).map_err(words)? {
+    match allowed::read(instance_dir).map_err(words)? {
         None => allow(instance_dir, command).map_err(words)?,
         Some(allowed) if allowed.command == command => {}
         Some(allowed) => {
@@ -163,7 +138,7 @@ async fn starts(unit: &str) -> Result<PathBuf, String> {
 }
 
 fn check(instance_dir: &Path, starts: &Path) -> Result<(), NotAllowed> {
-    let Some(Allowed { command, binary }) = files::read_json(&allowed(instance_dir))? else { return Ok(()) };
+    let Some(Allowed { command, binary }) = allowed::read(instance_dir)? else { return Ok(()) };
     if command != starts {
         return Err(NotAllowed::OtherCommand { starts: starts.to_owned(), wanted: command });
     }

@@ -20,6 +20,7 @@ pub use inventory::{Command as UnitCommand, Described, describe, ledger_units};
 pub use leave::{KEPT, Leaving};
 pub use scope::{leave as leave_unit, runs_as_unit};
 
+use super::allowed;
 use super::environment::Redactor;
 use super::fence::FenceFile;
 use super::{Manage, Role, Running, ServiceError, Start, Stopped, record};
@@ -271,7 +272,13 @@ impl Manage for SystemdUnit {
 
     async fn allow(&self) -> Result<(), ServiceError> {
         let now = self.settings().await?;
-        Ok(guard::allow(&self.dir, &now.command)?)
+        Ok(allowed::allow(&self.dir, &now.command)?)
+    }
+
+    /// Timers, sockets and paths. Fenced, the unit is started by none of them.
+    async fn triggers(&self) -> Result<Vec<String>, ServiceError> {
+        let (unit, _) = Bus.unit(self.name()).await.map_err(self.bus_error("tell what starts it"))?;
+        unit.triggered_by().await.map_err(self.bus_error("tell what starts it"))
     }
 
     async fn unguard(&self) -> Result<(), ServiceError> {

@@ -7,6 +7,7 @@ use super::{SystemdUnit, guard};
 use crate::release::ReleaseError;
 use crate::release::stage::digest_of;
 use crate::release::switch::{self, Before, Was};
+use crate::service::allowed::allow;
 use cutover_vocabulary::{Digest, UpgradeId};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeI
             return Err(ReleaseError::Switch { command, why });
         }
     }
-    guard::allow(&unit.dir, &self::command(unit).await?)?;
+    allow(&unit.dir, &self::command(unit).await?)?;
     Ok(())
 }
 
@@ -89,7 +90,7 @@ pub(super) async fn switch_back(unit: &SystemdUnit, upgrade: &UpgradeId) -> Resu
             switch::switch_back(&command, &unit.dir, upgrade)?
         }
     };
-    guard::allow(&unit.dir, &self::command(unit).await?)?;
+    allow(&unit.dir, &self::command(unit).await?)?;
     Ok(binary)
 }
 

@@ -26,6 +26,8 @@ pub struct PlanAsk {
     pub rehearse_only: bool,
     /// Instances that must exist, by the word of whoever declared the deployment.
     pub declared: BTreeSet<InstanceName>,
+    /// The release that the latest upgrade of the deployment left, where there was one.
+    pub allowed: Option<Version>,
 }
 
 /// How an operator wants the instances to be moved.

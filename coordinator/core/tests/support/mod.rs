@@ -59,6 +59,7 @@ pub fn database() -> StorageIdentity {
 }
 pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
     InstanceReport {
+        drift: Vec::new(),
         instance: instance(name),
         deployment: DeploymentName::new("prod").unwrap(),
         run,
@@ -137,6 +138,7 @@ impl Seen {
     }
     fn survey(&self, name: &str) -> HostSurvey {
         let report = InstanceReport {
+            drift: Vec::new(),
             instance: instance(name),
             deployment: DeploymentName::new("prod").unwrap(),
             run: RunState::Running { pid: 7 },
@@ -184,6 +186,7 @@ impl Seen {
                 manager: Manager::Process,
                 tried: None,
                 settings_file: None,
+                triggers: Vec::new(),
             }],
             target: Ok(archive()),
             about: Some(Ok(About { version: archive().version, storage_commands: true })),
@@ -231,6 +234,7 @@ impl Seen {
 
 pub fn ask() -> PlanAsk {
     PlanAsk {
+        allowed: None,
         deployment: DeploymentName::new("prod").unwrap(),
         target: version(NEW),
         strategy: StrategyAsk::Auto,
@@ -259,6 +263,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
             fence: 1,
             ended: Some(CleanEnd::Exited),
             connections: 0,
+            idle: 0,
             at,
             guarded: false,
         })

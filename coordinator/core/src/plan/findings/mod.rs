@@ -11,6 +11,7 @@ mod db_name;
 mod dependents;
 mod disk_and_running_differ;
 mod disk_space;
+mod drift;
 mod first_start;
 mod foreign_schema;
 mod inconsistent;
@@ -18,6 +19,7 @@ mod instance_unreadable;
 mod losses;
 mod manager;
 mod mixed_versions;
+mod not_allowed;
 mod observe_only;
 mod obstacles;
 mod one_storage;
@@ -34,6 +36,7 @@ mod single_writer;
 mod skipped;
 mod storage_access;
 mod storage_newer;
+mod triggers;
 mod unknown_release;
 
 use super::case::Case;
@@ -67,6 +70,8 @@ const RULES: &[Rule] = &[
     Rule { codes: &["sqlite-shared"], check: shared_sqlite::check },
     Rule { codes: &["mixed-versions"], check: mixed_versions::check },
     Rule { codes: &["disk-and-running-differ"], check: disk_and_running_differ::check },
+    Rule { codes: &["drift"], check: drift::check },
+    Rule { codes: &["other-release-than-allowed"], check: not_allowed::check },
     Rule { codes: &["storage-read-only", "storage-held-by-others"], check: storage_access::check },
     Rule {
         codes: &["missing-grant", "missing-tool", "storage-not-writable", "missing-extension"],
@@ -84,6 +89,7 @@ const RULES: &[Rule] = &[
     Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], check: losses::check },
     Rule { codes: &["disk-space"], check: disk_space::check },
     Rule { codes: &["process-manager-has-no-guard"], check: manager::check },
+    Rule { codes: &["started-by-others"], check: triggers::check },
     Rule { codes: &["session-time-zone", "session-limits"], check: session_settings::check },
     Rule {
         codes: &["settings-file-differs", "settings-file-ignored", "settings-file-readable"],
@@ -110,6 +116,8 @@ const PAGES: &[&[Page]] = &[
     shared_sqlite::PAGES,
     mixed_versions::PAGES,
     disk_and_running_differ::PAGES,
+    drift::PAGES,
+    not_allowed::PAGES,
     storage_access::PAGES,
     obstacles::PAGES,
     sessions::PAGES,
@@ -124,6 +132,7 @@ const PAGES: &[&[Page]] = &[
     losses::PAGES,
     disk_space::PAGES,
     manager::PAGES,
+    triggers::PAGES,
     session_settings::PAGES,
     settings_file::PAGES,
 ];

@@ -1,0 +1,35 @@
+//! Which release a deployment is to run when no upgrade is under way. It follows from the facts of its latest upgrade, which every
+//! leadership has at hand, so nothing is kept beside them: a host that was away for a week is held against it when it comes back.
+
+use crate::leadership::Leadership;
+use cutover_core::upgrade::Upgrade;
+use cutover_vocabulary::fact::Ending;
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::{DeploymentName, Version};
+use std::collections::BTreeSet;
+
+impl Leadership {
+    /// The release that every instance of a deployment is to run. None while an upgrade is under way, where there never was one,
+    /// and where that cannot be told: a person finished by hand, or the members ran different versions.
+    pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
+        let upgrades = self.led().into_iter().map(|handle| handle.now().upgrade);
+        let mine = upgrades.filter(|upgrade| upgrade.plan().binding.deployment == *deployment);
+        release(mine.max_by_key(|upgrade| upgrade.started_at())?.as_ref())
+    }
+}
+
+fn release(latest: &Upgrade) -> Option<Version> {
+    match latest.ending()? {
+        Ending::Completed => Some(latest.plan().binding.target.version.clone()),
+        Ending::Aborted | Ending::RolledBack | Ending::Rehearsed => {
+            let former: BTreeSet<&Version> = latest.members().values().map(|member| &member.version).collect();
+            if former.len() == 1 { former.first().map(|version| (*version).clone()) } else { None }
+        }
+        Ending::TakenOver => None,
+    }
+}
+
+/// The version of an instance that is not the allowed one: what answers, or else what would start.
+pub(crate) fn other_than(allowed: &Version, report: &InstanceReport) -> Option<Version> {
+    report.running.clone().or_else(|| report.on_disk.clone()).filter(|version| version != allowed)
+}
