@@ -3,6 +3,7 @@
 use cutover_vocabulary::{Elapsed, Timestamp};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::fmt::Debug;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where time comes from. Tests and simulations bring their own.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -18,8 +19,10 @@ pub trait Clock: Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge; the C library's clock, which a test host can shift")]
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(millis(clock_gettime(ClockId::Realtime)))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
     fn boot(&self) -> Elapsed {
         Elapsed(u64::try_from(millis(clock_gettime(ClockId::Boottime))).unwrap_or(0))

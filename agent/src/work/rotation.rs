@@ -4,7 +4,7 @@ use super::site::note;
 use super::trouble::Trouble;
 use crate::files::{self, FileError};
 use crate::service::Service;
-use crate::settings::{InstanceSettings, trust};
+use crate::settings::trust;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use std::process::Stdio;
 use std::time::Duration;

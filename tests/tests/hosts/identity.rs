@@ -2,10 +2,8 @@
 
 use crate::site::{Plan, Site};
 use cutover_test_hosts::{Host, Lab};
-use cutover_tests::checks::until_phase;
 use cutover_tests::tier::Driven as _;
 use cutover_tests::until;
-use cutover_vocabulary::Phase;
 use cutover_vocabulary::status::State;
 use std::time::Duration;
 
@@ -30,10 +28,9 @@ fn a_second_agent_with_the_name_and_certificate_of_another_is_refused_even_while
         copy.run(&["systemctl", "start", "cutover-agent"]);
         until_said(&copy, "another agent is connected as h5");
 
-        site.hold_migrations();
         let writer = site.writer();
         let upgrade = site.begin();
-        assert!(until_phase(&site.voice, &upgrade, Phase::Migrate));
+        site.hold_in_the_middle(&upgrade);
         fifth.power_cut();
         until_said(&copy, "an upgrade that has not ended counts on it");
         fifth.boot();

@@ -67,10 +67,9 @@ fn a_host_that_is_cut_off_with_its_instance_running_does_not_pass_as_drained() {
 fn nobody_and_no_reboot_starts_the_former_version_while_the_storage_is_migrated() {
     Lab::run(|lab| {
         let site = Site::new(lab, Plan::default());
-        site.hold_migrations();
         let writer = site.writer();
         let upgrade = site.begin();
-        assert!(until_phase(&site.voice, &upgrade, Phase::Migrate));
+        site.hold_in_the_middle(&upgrade);
         let other = &site.hosts[3];
         assert!(!other.exec(&["systemctl", "start", UNIT]).status.success(), "a person's start fails visibly");
         other.power_cut();
@@ -89,21 +88,24 @@ fn nobody_and_no_reboot_starts_the_former_version_while_the_storage_is_migrated(
 }
 
 #[test]
-fn a_recovery_folder_that_is_full_holds_before_anything_is_migrated() {
+fn a_recovery_folder_that_is_full_leads_back_before_anything_is_migrated() {
     Lab::run(|lab| {
         let site = Site::new(lab, Plan { recovery: Some(64 << 20), ..Plan::default() });
         let writer = site.writer();
         let upgrade = site.begin();
         assert!(until_phase(&site.voice, &upgrade, Phase::Rehearse));
         site.hosts[0].disk_full(Site::RECOVERY);
-        let held = site.until_state(&upgrade, State::Held);
-        let full = |reason: &HoldReason| format!("{reason:?}").contains("No space left on device");
-        assert!(held.holds.iter().any(|hold| full(&hold.reason)), "{:#?}", held.holds);
+        let back = site.until_state(&upgrade, State::Aborted);
+        let why = back.turned_back.unwrap_or_default();
+        assert!(why.contains("no space left to write /srv/recovery/"), "{why}");
         assert!(!crossed(&checked(&site, &upgrade), Border::MigrateAuthorised));
+        site.check_end("1.3.1", writer);
+
         site.hosts[0].disk_freed(Site::RECOVERY);
-        site.decide(&upgrade, &held, Choice::Retry);
-        site.until_state(&upgrade, State::Completed);
-        checked(&site, &upgrade);
+        let writer = site.writer();
+        let again = site.begin();
+        site.until_state(&again, State::Completed);
+        checked(&site, &again);
         site.check_end("1.4.6", writer);
     });
 }

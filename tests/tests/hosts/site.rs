@@ -4,14 +4,15 @@
 use cutover_ledger_simulator::{pack, seed};
 use cutover_proto::v1::Strategy;
 use cutover_test_hosts::{Cable, Host, Lab, Postgres};
+use cutover_tests::checks::until_phase;
 use cutover_tests::clients::{Backend, Front, Writer, check_exactly_once, version};
 use cutover_tests::house::{LEDGERS, program, releases};
 use cutover_tests::pki::Authority;
 use cutover_tests::tier::Driven;
 use cutover_tests::until;
 use cutover_tests::voice::Voice;
+use cutover_vocabulary::Phase;
 use cutover_vocabulary::finding::Level;
-use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::status::{State, Status};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -237,10 +238,13 @@ impl Site {
         Writer::start(self.front.address, LEDGERS)
     }
 
-    /// Holds the migration of a ledger before its commit, from now on, until [`Self::migrations_go_on`].
-    pub fn hold_migrations(&self) {
+    /// Holds the migration of a ledger before its commit until [`Self::migrations_go_on`], and waits until it is there. Not the
+    /// rehearsal's, which is over when the drain begins.
+    pub fn hold_in_the_middle(&self, upgrade: &str) {
+        assert!(until_phase(&self.voice, upgrade, Phase::Drain));
         let held = format!("NUMARY_SIM_HOLD_MIGRATION={GO_ON}\nNUMARY_SIM_HOLD_LEDGER={}\n", LEDGERS[0]);
         self.hosts[0].put("/var/lib/numary/.numary-sim.env", held, 0o644);
+        assert!(until_phase(&self.voice, upgrade, Phase::Migrate));
     }
 
     /// Lets held migrations go on.
@@ -256,13 +260,6 @@ impl Site {
         });
         assert_eq!(status.state, wanted, "holds: {:#?}\nback: {:?}\n{}", status.holds, status.turned_back, self.logs());
         status
-    }
-
-    /// Decides every hold of a held upgrade in the same way.
-    pub fn decide(&self, upgrade: &str, held: &Status, choice: Choice) {
-        for hold in &held.holds {
-            self.voice.decide(upgrade, hold.id.0, choice).unwrap();
-        }
     }
 
     /// Every instance answers as that version, and every acknowledged write is there once.
@@ -286,8 +283,11 @@ impl Driven for Site {
         &self.voice
     }
     fn begin(&self) -> String {
-        let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
-        let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
+        let plan = until("a plan with every host", Duration::from_secs(60), || {
+            let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
+            let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
+            (plan.binding.members.len() == self.hosts.len()).then_some(plan)
+        });
         if plan.level() == Some(Level::Approve) {
             self.voice.approve(&plan).unwrap();
         }
