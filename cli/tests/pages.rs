@@ -109,10 +109,13 @@ fn takes_value(arg: &Arg) -> bool {
 
 /// The agent's command line, as far as people type it.
 fn agent() -> Command {
-    use clap::Subcommand as _;
+    use clap::{Args as _, Subcommand as _};
     let settings = || Arg::new("settings").long("settings").global(true);
     let local = cutover_agent::local::LocalCommand::augment_subcommands(Command::new("local"));
-    Command::new("cutover-agent").subcommand(local.arg(settings())).subcommand(Command::new("run").arg(settings()))
+    let adopt = cutover_agent::adopt::AdoptArguments::augment_args(Command::new("adopt"));
+    let unadopt = cutover_agent::adopt::UnadoptArguments::augment_args(Command::new("unadopt"));
+    let run = Command::new("run").arg(settings());
+    Command::new("cutover-agent").subcommands([local.arg(settings()), run, adopt, unadopt])
 }
 
 #[test]

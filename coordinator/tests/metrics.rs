@@ -134,8 +134,9 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
     assert_eq!(scrape.label_values("deployment"), ["prod"].into());
     assert_eq!(scrape.label_values("upgrade"), [upgrade.as_str()].into());
     assert_eq!(scrape.label_values("agent"), ["host-a"].into());
+    assert_eq!(scrape.label_values("instance"), ["a"].into());
     let keys: BTreeSet<&str> = scrape.0.keys().flat_map(|(_, labels)| labels.keys()).map(String::as_str).collect();
-    assert_eq!(keys, ["agent", "deployment", "phase", "state", "upgrade", "version"].into());
+    assert_eq!(keys, ["agent", "deployment", "instance", "kind", "phase", "state", "upgrade", "version"].into());
 
     drop(agent);
     let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());

@@ -98,7 +98,9 @@ impl tier::Fault for Fault {
     }
     fn truth(self) -> &'static [&'static str] {
         match self {
-            Self::Power(_) | Self::Freeze(_) | Self::CoordinatorsNetwork | Self::KillAgent => &[],
+            // The closed copy went with its host: another is started after the next round of attestations.
+            Self::Power(_) => &["the closed copy of instance ledger-h1 does not run"],
+            Self::Freeze(_) | Self::CoordinatorsNetwork | Self::KillAgent => &[],
         }
     }
 }
