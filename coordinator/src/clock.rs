@@ -19,7 +19,10 @@ pub trait Clock: Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the edge; the C library's clock, which a test host can shift")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the edge; the C library's clock, which a test host can shift"
+    )]
     fn wall(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

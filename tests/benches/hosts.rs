@@ -10,10 +10,10 @@ mod site;
 
 use cutover_test_hosts::{Host, Lab};
 use cutover_tests::tier::Driven as _;
+use cutover_vocabulary::OrderId;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::phase::{Phase, Stage};
 use cutover_vocabulary::status::State;
-use cutover_vocabulary::OrderId;
 use site::{Plan, Site};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -114,18 +114,20 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
         (select(DriftKind::ALL), text(), text()).prop_map(|(kind, allowed, found)| Drift { kind, allowed, found });
     let drift = vec(drift, 0..3);
     (instance(), deployment(), run, versions, any::<[bool; 2]>(), any::<u64>(), manager, moment(), drift).prop_map(
-        |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at, drift)| InstanceReport {
-            instance,
-            deployment,
-            run,
-            running,
-            on_disk,
-            fenced,
-            fence,
-            manager,
-            observe_only,
-            at,
-            drift,
+        |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at, drift)| {
+            InstanceReport {
+                instance,
+                deployment,
+                run,
+                running,
+                on_disk,
+                fenced,
+                fence,
+                manager,
+                observe_only,
+                at,
+                drift,
+            }
         },
     )
 }

@@ -56,8 +56,9 @@ impl Fault {
             Self::KillAgent,
         ];
         let alone = site.hosts.len() == 1;
-        let needs_others =
-            |fault: &Self| matches!(fault, Self::Power(Whom::Other) | Self::Freeze(Whom::Other) | Self::CoordinatorsNetwork);
+        let needs_others = |fault: &Self| {
+            matches!(fault, Self::Power(Whom::Other) | Self::Freeze(Whom::Other) | Self::CoordinatorsNetwork)
+        };
         all.into_iter().filter(|fault| !alone || !needs_others(fault)).collect()
     }
 }

@@ -13,7 +13,9 @@ fn said(host: &Host) -> String {
 }
 
 fn until_said(host: &Host, words: &str) {
-    until(&format!("{} says {words:?}", host.name()), Duration::from_secs(60), || said(host).contains(words).then_some(()));
+    until(&format!("{} says {words:?}", host.name()), Duration::from_secs(60), || {
+        said(host).contains(words).then_some(())
+    });
 }
 
 #[test]

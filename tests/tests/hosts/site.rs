@@ -177,11 +177,12 @@ impl Site {
 
     fn install_coordinator(&self, folder: &Path) {
         let seat = self.seat();
-        let mut settings = format!("name = \"c1\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n");
+        let mut settings = "name = \"c1\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n".to_owned();
         let names = [seat.name().to_owned(), seat.address().to_string()];
         if self.coordinator.is_some() {
             self.certificates(folder, seat, "coordinator", &names);
-            settings += &format!("listen = [\"unix:{}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}", Self::SOCKET);
+            settings +=
+                &format!("listen = [\"unix:{}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}", Self::SOCKET);
         } else {
             settings += &format!("listen = \"unix:{}\"\n", Self::SOCKET);
         }
@@ -205,7 +206,10 @@ impl Site {
         let (coordinator, tls) = match &self.coordinator {
             Some(seat) => {
                 self.certificates(folder, host, "agent", &[name.to_owned()]);
-                (format!("https://{}:{COORDINATOR_PORT}", seat.name()), format!("[tls]\n{TLS}").replace("ROLE", "agent"))
+                (
+                    format!("https://{}:{COORDINATOR_PORT}", seat.name()),
+                    format!("[tls]\n{TLS}").replace("ROLE", "agent"),
+                )
             }
             None => (format!("unix:{}", Self::SOCKET), String::new()),
         };

@@ -80,7 +80,6 @@ impl Fault {
         };
         there && fits
     }
-
 }
 
 impl tier::Fault for Fault {

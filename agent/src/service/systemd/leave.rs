@@ -61,7 +61,9 @@ impl Leaving {
     /// Why that cannot be told.
     pub async fn starts(&self) -> Result<Option<Starts>, String> {
         let words = |error: files::FileError| error.to_string();
-        let Some(allowed) = allowed::read(&self.dir).map_err(words)?.map(|allowed| allowed.binary) else { return Ok(None) };
+        let Some(allowed) = allowed::read(&self.dir).map_err(words)?.map(|allowed| allowed.binary) else {
+            return Ok(None);
+        };
         let failed = |error: zbus::Error| format!("systemd does not tell what it starts: {error}");
         let (general, service) = Bus.unit(&self.unit).await.map_err(failed)?;
         let commands = service.exec_start_ex().await.map_err(failed)?;
