@@ -175,6 +175,41 @@ fn once_clients_reach_the_target_a_person_decides_whatever_fails() {
 }
 
 #[test]
+fn a_verification_that_failed_is_tried_again_with_another_closed_copy() {
+    let mut play = Play::start(plain());
+    until_bake(&mut play, 0);
+    play.settle();
+    let order = play.until_phase(Phase::Verify);
+    // Whatever the agent saw, it has ended the copy; and a host that lost its power has none.
+    play.outcome(&order, failure(FailureKind::Failed));
+    play.decide(1, Choice::Retry);
+    let next = play.until(|_, order| matches!(order.id.phase, Phase::StartClosed | Phase::Verify)).unwrap();
+    assert_eq!(next.id.phase, Phase::StartClosed);
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed), "{:?}", play.kinds());
+}
+
+#[test]
+fn verifications_of_one_wave_that_failed_are_tried_again_together() {
+    let seen = Seen { instances: vec!["a", "b", "c", "d"], ..Seen::three_at((1, 4, 0), 6) };
+    let mut play = Play::start(seen.plan_for(&rolling(Limits { wave: 2, ..Limits::default() })));
+    until_bake(&mut play, 0);
+    play.settle();
+    play.until_phase(Phase::Verify);
+    let orders = play.orders();
+    assert_eq!(orders.len(), 2);
+    play.outcome(&orders[0].0, failure(FailureKind::Failed));
+    let refused = play.decide(1, Choice::Retry);
+    assert!(refused.rejected[0].is_some(), "the other one still looks: {refused:?}");
+    play.outcome(&orders[1].0, failure(FailureKind::Failed));
+    play.decide(2, Choice::Retry);
+    let next = play.until(|_, order| matches!(order.id.phase, Phase::StartClosed | Phase::Verify)).unwrap();
+    assert_eq!(next.id.phase, Phase::StartClosed);
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed), "{:?}", play.kinds());
+}
+
+#[test]
 fn a_storage_that_lacks_migrations_is_kept_and_migrated_explicitly_before_any_instance_moves() {
     let mut play = Play::start(migrating());
     let order = play.until_phase(Phase::Secure);

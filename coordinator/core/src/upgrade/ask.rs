@@ -130,8 +130,13 @@ impl Upgrade {
             // The order that failed may have lifted the fence and let clients in. A round would find the instance running; on
             // the way back, the drain and the restore that follow from that would undo what clients wrote.
             Phase::Open | Phase::Reopen => return None,
-            // Whatever a verification saw, it has ended the closed copy: another one must be started.
-            Phase::Verify => at.checked_sub(1)?,
+            // Whatever a verification saw, it has ended the closed copy: another one must be started. Rolling, the round stands
+            // before the switch, which finds itself done.
+            Phase::Verify => {
+                let start = at.checked_sub(1)?;
+                let before = start.checked_sub(1)?;
+                if self.phase_at(before) == Some(Phase::Switch) { before } else { start }
+            }
             Phase::Preflight
             | Phase::Stage
             | Phase::Rehearse
@@ -237,6 +242,8 @@ impl Upgrade {
                 self.round_of(Phase::Secure)
             }
             HoldReason::PlanDrifted { .. } | HoldReason::OtherStorage { .. } => Some(attested.unwrap_or(at)),
+            // The step alone would find no closed copy, however often.
+            HoldReason::StepFailed { order, .. } if order.phase == Phase::Verify => Some(attested.unwrap_or(at)),
             // Only another run takes another recovery point: one attempt more is given the one that was taken.
             HoldReason::LossesChanged { .. } if self.orders.is_empty() => attested,
             HoldReason::StepFailed { .. }
