@@ -173,7 +173,12 @@ impl VerifiedArchive {
                 continue;
             }
             let size = entry.size();
-            let mut out = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o755).open(to)?;
+            // A new file, whatever lies there: a link that somebody laid would lead elsewhere.
+            match fs::remove_file(to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut out = fs::OpenOptions::new().create_new(true).write(true).mode(0o755).open(to)?;
             let mut hasher = sha2::Sha256::new();
             let mut entry = entry.take(max_bytes);
             let mut block = vec![0; 64 << 10];

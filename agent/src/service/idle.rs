@@ -6,7 +6,8 @@
 //! A connection is **idle** when all of this holds, and *active* otherwise:
 //!
 //! 1. The instance is out of rotation: its `out_of_rotation` command has ended well, or `readiness` has said so for the grace.
-//! 2. Nothing was received on it since then: who sends all the same does not go by the balancer.
+//! 2. Nothing was received on it since then, and that is [`SETTLED`] ago at least: who sends all the same does not go by the
+//!    balancer.
 //! 3. It is open in both directions, and nothing is in either of its queues.
 //! 4. Its last request was answered: bytes were sent to the client later than the last ones came from it. A request that is
 //!    under way has received bytes later than it sent any. Or the client never sent a byte.
@@ -22,6 +23,10 @@
 use super::ports::Connection;
 use cutover_vocabulary::Elapsed;
 use std::cmp::Ordering;
+
+/// How long an instance must have been out of rotation before a connection that was ever used may pass as idle. A command that
+/// tells a balancer may return before that has heard of it, and who goes by no balancer shows only by sending again.
+pub const SETTLED: Elapsed = Elapsed::from_secs(5);
 
 /// How long an answered connection must have been still.
 pub const STILL: Elapsed = Elapsed::from_secs(2);
@@ -46,7 +51,7 @@ impl Rule {
         if !carried.asked {
             return still >= STILL;
         }
-        if carried.received <= out_for {
+        if out_for < SETTLED || carried.received <= out_for {
             return false;
         }
         match carried.sent.cmp(&carried.received) {
@@ -67,7 +72,7 @@ mod tests {
         Connection { peer: ([10, 0, 0, 1], 4242).into(), open: true, queued: 0, carried: Some(carried) }
     }
 
-    const RULE: Rule = Rule { out_for: Some(Elapsed(1_000)), longest_request: Elapsed(20_000) };
+    const RULE: Rule = Rule { out_for: Some(Elapsed(5_000)), longest_request: Elapsed(20_000) };
 
     #[test]
     fn a_request_that_is_under_way_is_never_idle_however_still_the_line_is() {
@@ -78,8 +83,8 @@ mod tests {
 
     #[test]
     fn an_answered_connection_is_idle_once_it_was_still() {
-        assert!(RULE.is_idle(&connection(2_001, 2_000)));
-        assert!(!RULE.is_idle(&connection(2_001, 1_999)), "the answer may have another part");
+        assert!(RULE.is_idle(&connection(5_001, 2_000)));
+        assert!(!RULE.is_idle(&connection(5_001, 1_999)), "the answer may have another part");
     }
 
     #[test]
@@ -90,8 +95,9 @@ mod tests {
 
     #[test]
     fn who_sends_though_the_instance_is_out_of_rotation_is_active_and_so_is_everybody_where_nothing_takes_it_out() {
-        let longer_out = Rule { out_for: Some(Elapsed(5_000)), ..RULE };
-        assert!(!longer_out.is_idle(&connection(4_000, 3_000)));
+        assert!(!RULE.is_idle(&connection(4_000, 3_000)));
+        let just_out = Rule { out_for: Some(Elapsed(4_999)), ..RULE };
+        assert!(!just_out.is_idle(&connection(60_000, 50_000)), "who sends again is not told yet");
         assert!(!Rule { out_for: None, ..RULE }.is_idle(&connection(60_000, 50_000)));
     }
 

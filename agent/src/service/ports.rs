@@ -130,8 +130,12 @@ fn dump(socket: &Socket, request: InetRequest) -> io::Result<Vec<InetResponse>> 
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
             if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) = message.payload {
                 answers.push(*answer);
-            } else if let NetlinkPayload::Done(_) = message.payload {
-                return Ok(answers);
+            } else if let NetlinkPayload::Done(done) = message.payload {
+                // A dump that failed ends so as well, where a module of the kernel is missing for one: that is no empty table.
+                return match done.code {
+                    0 => Ok(answers),
+                    code => Err(io::Error::from_raw_os_error(-code)),
+                };
             } else if let NetlinkPayload::Error(error) = message.payload {
                 return Err(error.to_io());
             } else {

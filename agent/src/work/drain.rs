@@ -130,13 +130,16 @@ struct Left {
 /// Waits until the load balancer has seen that the instance is not ready. The moment from which it is out of rotation; none where
 /// nothing takes it out.
 async fn taken_out(site: &Site, service: &Service, stop: &CancellationToken) -> Result<Option<Elapsed>, Trouble> {
+    let by_command = !service.settings().out_of_rotation.is_empty();
+    let left = || Ok(rotation::left(service).map(Some)?);
     if site.settings.readiness.is_none() {
-        let by_command = !service.settings().out_of_rotation.is_empty();
-        return Ok(by_command.then(machine::uptime));
+        return if by_command { left() } else { Ok(None) };
     }
+    let began = machine::uptime();
     let grace = Duration::from_secs(site.settings.readiness_grace_seconds);
     tokio::select! {
-        () = tokio::time::sleep(grace) => Ok(Some(machine::uptime())),
+        // Where no balancer asked about this instance, none has heard that it is not ready.
+        () = tokio::time::sleep(grace) => if by_command || site.was_told_since(service, began) { left() } else { Ok(None) },
         () = stop.cancelled() => {
             let name = service.name();
             let what = format!("stopped while the load balancer was given time: instance {name} is fenced and still runs");
@@ -286,12 +289,11 @@ async fn prove(
     }
     // Of a plain process the agent knows no more than its own record; who has the storage open is looked at with the storage.
     if service.settings().manager == Manager::Systemd {
-        let strays = strays::look(site, service).await.map_err(|why| {
-            Trouble::new(
-                FailureKind::Failed,
-                format!("it cannot be told whether another ledger uses the storage of instance {name}: {why}"),
-                "not visible is not quiet: mend what it says, then try again",
-            )
+        let strays = strays::look(site, service).await.map_err(|trouble| {
+            // Its kind stays: what may pass by itself is tried again.
+            trouble
+                .while_trying(format_args!("looking whether another ledger uses the storage of instance {name}"))
+                .effect(Effect::Unknown)
         })?;
         if !strays.is_empty() {
             return Err(Trouble::new(

@@ -8,6 +8,7 @@ use crate::settings::InstanceSettings;
 use cutover_vocabulary::instance::{Drift, DriftKind, RunState};
 use cutover_vocabulary::{Digest, Version};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Everything that is not as Cutover last switched it. Nothing where it never switched anything, or where that cannot be read: a
@@ -42,12 +43,21 @@ pub(super) async fn look(
     if let RunState::Running { pid } = run
         && *pid != 0
         && !is_script(&settings.command)
-        && let Some(digest) = site.digest(Path::new(&format!("/proc/{pid}/exe"))).await
+        && let exe = format!("/proc/{pid}/exe")
+        // While a unit is being started its process is the guard, this program, before it is the ledger.
+        && !is_own(&exe)
+        && let Some(digest) = site.digest(Path::new(&exe)).await
         && digest != binary
     {
         drift.push(Drift { kind: DriftKind::Running, allowed: words(binary), found: words(digest) });
     }
     drift
+}
+
+fn is_own(exe: &str) -> bool {
+    let id = |path: &str| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    let own = id("/proc/self/exe");
+    own.is_some() && id(exe) == own
 }
 
 fn is_script(path: &Path) -> bool {

@@ -13,7 +13,11 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// None where there is no such instance; the reason where it is not ready.
 pub(crate) async fn ready(site: &Site, instance: &str) -> Option<Result<(), &'static str>> {
     let service = site.service(instance)?;
-    Some(look(service).await)
+    let seen = look(service).await;
+    if seen.is_err() {
+        site.tell(service);
+    }
+    Some(seen)
 }
 
 async fn look(service: &Service) -> Result<(), &'static str> {

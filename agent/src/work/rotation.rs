@@ -3,9 +3,12 @@
 use super::site::note;
 use super::trouble::Trouble;
 use crate::files::{self, FileError};
+use crate::machine;
 use crate::service::Service;
 use crate::settings::trust;
+use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
+use serde::{Deserialize, Serialize};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -29,7 +32,30 @@ pub(super) fn is_in(service: &Service) -> bool {
 
 /// From now on `readiness` says that no client may be sent to it, until [`turn`] says otherwise. The instance's folder exists.
 pub(super) fn mark_out(service: &Service) -> Result<(), FileError> {
-    files::write(&note(service, OUT), b"")
+    let note = note(service, OUT);
+    if note.exists() { Ok(()) } else { files::write(&note, b"null") }
+}
+
+/// When an instance went out of rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Left {
+    /// In which boot: the machine's time is counted from its start.
+    boot: String,
+    /// At which time of it.
+    uptime: Elapsed,
+}
+
+/// It is out of rotation by now. The moment since when it is: kept over attempts and over the agent's own end, for who was seen to
+/// send since then must not pass for idle at the next look.
+pub(super) fn left(service: &Service) -> Result<Elapsed, FileError> {
+    let (note, boot) = (note(service, OUT), machine::boot_id());
+    let known: Option<Option<Left>> = files::read_json(&note)?;
+    if let Some(known) = known.flatten().filter(|known| known.boot == boot) {
+        return Ok(known.uptime);
+    }
+    let now = Left { boot, uptime: machine::uptime() };
+    files::write_json(&note, &now)?;
+    Ok(now.uptime)
 }
 
 /// The agent's word on it goes, whoever has it serve now.

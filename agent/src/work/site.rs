@@ -43,6 +43,8 @@ pub struct Site {
     staging: tokio::sync::Mutex<()>,
     versions: Mutex<BTreeMap<FileId, Version>>,
     digests: Mutex<BTreeMap<FileId, Digest>>,
+    /// When a load balancer was last told that an instance is not ready.
+    told: Mutex<BTreeMap<InstanceName, Elapsed>>,
 }
 
 /// What tells a binary from another without reading it: device, inode, size, time of change.
@@ -58,7 +60,7 @@ impl Site {
             .map(|instance| (instance.name.clone(), Service::new(&settings, instance, &worker)))
             .collect();
         let (staging, versions, digests) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        Self { settings, incarnation, worker, services, staging, versions, digests }
+        Self { settings, incarnation, worker, services, staging, versions, digests, told: Mutex::default() }
     }
 
     /// Stages a release; one at a time.
@@ -84,6 +86,16 @@ impl Site {
         // Asked again, it is tried again.
         let _ = std::fs::remove_dir_all(folder.path());
         Ok(done?.map_err(ReleaseError::from)?)
+    }
+
+    /// A load balancer was told that an instance is not ready.
+    pub(super) fn tell(&self, service: &Service) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(service.name(), machine::uptime());
+    }
+
+    /// Whether one was since a moment.
+    pub(super) fn was_told_since(&self, service: &Service, moment: Elapsed) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&service.name()).is_some_and(|at| *at >= moment)
     }
 
     /// Every service.

@@ -7,8 +7,12 @@
 
 use super::place;
 use super::site::Site;
+use super::trouble::Trouble;
+use crate::service::systemd::unit_of;
 use crate::service::{Role, Service};
 use crate::settings::InstanceSettings;
+use cutover_vocabulary::instance::Manager;
+use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::storage::StorageIdentity;
 use procfs::process::{ProcState, Process, all_processes};
 use secrecy::SecretString;
@@ -20,21 +24,30 @@ use std::path::{Path, PathBuf};
 /// Every such process, in words for people. Looks at every process of the host; the table costs some milliseconds.
 ///
 /// # Errors
-/// Why the processes cannot be listed, or which of our own cannot be told apart.
-pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, String> {
+/// Why the processes cannot be listed, which of our own cannot be told apart, or why the storage cannot be looked at.
+pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, Trouble> {
     let mut known = BTreeSet::from([std::process::id()]);
+    // Of every other unit of ours all processes are its own, whichever it began with: by their control group.
+    let mut groups = BTreeSet::new();
     for ours in site.services() {
         for role in [Role::Service, Role::Closed] {
-            known.extend(ours.running(role).await.map_err(|error| error.to_string())?.map(|running| running.pid));
+            known.extend(ours.running(role).await?.map(|running| running.pid));
+            if ours.settings().manager == Manager::Systemd && (ours.name() != service.name() || role == Role::Closed) {
+                groups.insert(unit_of(&ours.settings(), role));
+            }
         }
     }
     let settings = service.settings();
-    let storage = place::of(&settings).map_err(|trouble| trouble.0.message)?.storage.identity().clone();
+    let storage = place::of(&settings)?.storage.identity().clone();
     let binary = site.digest(&settings.command).await;
     let size = std::fs::metadata(&settings.command).map(|data| data.len()).ok();
     let own = inode(Path::new("/proc/self/exe"));
     let mut strays = Vec::new();
-    for process in all_processes().map_err(|error| format!("cannot list /proc: {error}"))? {
+    let cannot_list = |error| {
+        let message = format!("cannot list /proc: {error}");
+        Trouble::new(FailureKind::Failed, message, "not visible is not quiet: mend that, then try again")
+    };
+    for process in all_processes().map_err(cannot_list)? {
         // One that ends while it is looked at is gone.
         let Ok(process) = process else { continue };
         let Ok(pid) = u32::try_from(process.pid) else { continue };
@@ -49,6 +62,9 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         if !same_binary && !by_its_words || is_gone(&process) || is_of_a_worker(&process, own) {
             continue;
         }
+        if process.cgroups().is_ok_and(|of| of.into_iter().any(|of| is_below(&of.pathname, &groups))) {
+            continue;
+        }
         let uses = identity(&settings, &process, &words);
         let what = match uses {
             Ok(identity) if place::same(&identity, &storage) => "uses the same storage".to_owned(),
@@ -60,6 +76,11 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         strays.push(format!("process {pid} ({}) {what}", program.display()));
     }
     Ok(strays)
+}
+
+/// Whether a control group is that of one of these units, or below it.
+fn is_below(group: &str, units: &BTreeSet<String>) -> bool {
+    group.split('/').any(|part| units.contains(part))
 }
 
 fn inode(path: &Path) -> Option<(u64, u64)> {

@@ -16,6 +16,7 @@ impl Leadership {
     /// instance name are a mistake in settings more often than a move. One that has moved is let go first, by a person.
     pub(crate) async fn register(&self, hello: &Hello) -> Result<(), Refused> {
         self.claims().retain(|_, claim| claim.agent != hello.agent);
+        self.may_act(hello)?;
         for report in &hello.instances {
             let wanted = Registered {
                 deployment: report.deployment.clone(),
@@ -35,6 +36,21 @@ impl Leadership {
             }
         }
         Ok(())
+    }
+
+    /// Whatever it names: orders of an upgrade go to an agent by its name, so while one counts on it, only the machine that its
+    /// member is registered from may speak under it.
+    fn may_act(&self, hello: &Hello) -> Result<(), Refused> {
+        let elsewhere = |known: &Registered| known.agent == hello.agent && known.machine != hello.machine;
+        let counted = self.fleet().into_iter().find(|known| elsewhere(known) && self.has_as_member(&known.instance));
+        let Some(Registered { instance, agent, machine, .. }) = counted else { return Ok(()) };
+        let why = format!(
+            "instance {instance} is registered with agent {agent} on machine {machine}, and an upgrade that has not ended counts on it"
+        );
+        warn!(%agent, machine = hello.machine, why, "refused an agent");
+        self.claim(&instance, &agent, &hello.machine, &why);
+        let remedy = "end the upgrade first, or bring the former agent back";
+        Err(Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &machine))
     }
 
     async fn register_one(&self, wanted: &Registered) -> Result<(), RegisterError> {

@@ -100,7 +100,8 @@ impl tier::Fault for Fault {
     fn truth(self) -> &'static [&'static str] {
         match self {
             // The closed copy went with its host: another is started after the next round of attestations.
-            Self::Power(_) => &["the closed copy of instance ledger-h1 does not run"],
+            Self::Power(Whom::Runner) => &["the closed copy of instance ledger-h1 does not run"],
+            Self::Power(Whom::Other) => &["the closed copy of instance ledger-h2 does not run"],
             Self::Freeze(_) | Self::CoordinatorsNetwork | Self::KillAgent => &[],
         }
     }

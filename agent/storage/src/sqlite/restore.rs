@@ -11,7 +11,7 @@ use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Ends the name of a file that is about to be put in place: `storage scan` skips what does not end in `.db`.
@@ -141,7 +141,9 @@ fn bring(copy: &Path, coming: &Path, file: &Path, manifest: &Manifest) -> Result
             .map_err(StorageError::io("give to its owner", coming))?;
     }
     if file.exists() {
-        fs::set_permissions(coming, data.permissions()).map_err(StorageError::io("set the mode of", coming))?;
+        // The bits of set-user-id and the like mean nothing on a database, and the agent's unit may not set them.
+        let mode = fs::Permissions::from_mode(data.permissions().mode() & 0o777);
+        fs::set_permissions(coming, mode).map_err(StorageError::io("set the mode of", coming))?;
     }
     files::sync(coming)
 }

@@ -2,8 +2,10 @@
 
 use super::{Certificate, Tls, failure};
 use crate::transport::connection::{Caller, Connection};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,8 +15,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-/// How long a handshake may take.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a handshake may take: less than a caller waits for it ([`crate::transport::CONNECT_WITHIN`]), so that a queue moves on.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(4);
+
+/// Most handshakes at once with one address; more of it are closed. Nobody may keep others out without a certificate.
+const MOST_WITH_ONE: usize = 16;
 
 /// Most handshakes at once; who comes then waits in the kernel's queue. Each holds a file descriptor, of which a process has 1024
 /// where nobody raised that.
@@ -25,20 +30,29 @@ const MOST_HANDSHAKES: usize = 256;
 pub(in crate::transport) struct Accepting {
     listener: TcpListener,
     tls: Tls,
-    under_way: JoinSet<Option<Connection>>,
+    under_way: JoinSet<(IpAddr, Option<Connection>)>,
+    /// How many with each address.
+    with: HashMap<IpAddr, usize>,
 }
 
 impl Accepting {
     pub(in crate::transport) fn new(listener: TcpListener, tls: Tls) -> Self {
-        Self { listener, tls, under_way: JoinSet::new() }
+        Self { listener, tls, under_way: JoinSet::new(), with: HashMap::new() }
     }
 
     pub(in crate::transport) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         loop {
             match self.under_way.poll_join_next(context) {
-                Poll::Ready(Some(Ok(Some(connection)))) => return Poll::Ready(Ok(connection)),
-                // It failed, and its own line in the log says why.
-                Poll::Ready(Some(Ok(None) | Err(_))) => continue,
+                Poll::Ready(Some(Ok((peer, connection)))) => {
+                    self.leave(peer);
+                    // One that failed has its own line in the log.
+                    let Some(connection) = connection else { continue };
+                    return Poll::Ready(Ok(connection));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    warn!(%error, "a handshake ended in a fault of the coordinator");
+                    continue;
+                }
                 Poll::Ready(None) | Poll::Pending => {}
             }
             if self.under_way.len() >= MOST_HANDSHAKES {
@@ -46,10 +60,29 @@ impl Accepting {
             }
             match self.listener.poll_accept(context) {
                 Poll::Ready(Ok((stream, address))) => {
-                    self.under_way.spawn(shake_hands(stream, address, self.tls.clone()));
+                    let peer = address.ip();
+                    let with = self.with.entry(peer).or_default();
+                    if *with >= MOST_WITH_ONE {
+                        debug!(%address, "closed a connection: {MOST_WITH_ONE} others of this address have not shaken hands yet");
+                        continue;
+                    }
+                    *with += 1;
+                    let shaken = shake_hands(stream, address, self.tls.clone());
+                    self.under_way.spawn(async move { (peer, shaken.await) });
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Accepting {
+    fn leave(&mut self, peer: IpAddr) {
+        if let Entry::Occupied(mut with) = self.with.entry(peer) {
+            *with.get_mut() -= 1;
+            if *with.get() == 0 {
+                with.remove();
             }
         }
     }
