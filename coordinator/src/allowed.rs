@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 impl Leadership {
     /// The release that every instance of a deployment is to run. None while an upgrade is under way, where there never was one,
-    /// and where that cannot be told: a person finished by hand, or the members ran different versions.
+    /// and where a person finished by hand.
     pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
         let upgrades = self.led().into_iter().map(|handle| handle.now().upgrade);
         let mine = upgrades.filter(|upgrade| upgrade.plan().binding.deployment == *deployment);
@@ -22,8 +22,9 @@ fn release(latest: &Upgrade) -> Option<Version> {
     match latest.ending()? {
         Ending::Completed => Some(latest.plan().binding.target.version.clone()),
         Ending::Aborted | Ending::RolledBack | Ending::Rehearsed => {
+            // Where they differ one was away from the upgrade before: the newest is what that left.
             let former: BTreeSet<&Version> = latest.members().values().map(|member| &member.version).collect();
-            if former.len() == 1 { former.first().map(|version| (*version).clone()) } else { None }
+            former.last().map(|version| (*version).clone())
         }
         Ending::TakenOver => None,
     }

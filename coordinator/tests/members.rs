@@ -187,6 +187,11 @@ async fn a_taken_over_upgrade_is_ended_by_hand_and_frees_its_deployment() {
 
 /// The hello of the agent on host a with these instances, each with its deployment; Ok where it is let in.
 async fn greets(site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> {
+    greets_from("m1", site, instances).await
+}
+
+/// The same from a machine.
+async fn greets_from(machine: &str, site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> {
     let like = Seen::default().surveys().remove(0).instances.remove(0).report;
     let report = |(name, deployment): &(&str, &str)| InstanceReport {
         drift: Vec::new(),
@@ -197,7 +202,7 @@ async fn greets(site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> 
     let hello = Hello {
         agent: support::host::agent("host-a"),
         incarnation: "inc".to_owned(),
-        machine: "m1".to_owned(),
+        machine: machine.to_owned(),
         boot: "boot".to_owned(),
         epoch: Epoch::default(),
         in_hand: Vec::new(),
@@ -227,5 +232,29 @@ async fn an_agent_whose_instance_of_one_deployment_moved_is_not_kept_from_the_up
     greets(&site, &[("x", "archive"), ("a", "prod")]).await.unwrap();
     let refused = greets(&site, &[("x", "archive"), ("a", "archive")]).await.unwrap_err();
     assert_eq!(refused.code, Code::AgentNameTaken, "a member of an upgrade stays where it is: {refused}");
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_an_upgrade_counts_on_an_agent_another_machine_gets_none_of_its_orders_whatever_it_names() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let manners = Manners { ignores: Some(Phase::Migrate), ..Manners::default() };
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), manners);
+    let upgrade = site.client().begin().await;
+    until("the migration to be in hand", || async {
+        let journal = agent.journal.lock().unwrap();
+        journal.orders.keys().any(|id| id.phase == Phase::Migrate).then_some(())
+    })
+    .await;
+    drop(agent);
+    until("it to be gone", || async { show(&site).await.filter(|it| !it.instances[0].connected) }).await;
+    for instances in [&[][..], &[("x", "prod")], &[("a", "prod")]] {
+        let refused = greets_from("m2", &site, instances).await.unwrap_err();
+        assert_eq!((refused.code, refused.metadata["machine"].as_str()), (Code::AgentNameTaken, "m1"), "{instances:?}");
+    }
+    assert_eq!(show(&site).await.unwrap().claims[0].machine, "m2");
+    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    site.client().reaches(&upgrade, State::Completed).await;
     coordinator.stop().await;
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Request;
 use tonic::body::Body;
@@ -271,6 +271,14 @@ async fn who_never_shakes_hands_holds_nobody_up() {
     let caller = tls(&site.issue(&["host-a"], "host-a"));
     let asked = tokio::time::timeout(Duration::from_secs(4), site.ask(&caller)).await;
     assert_eq!(asked.expect("an answer before any of them is given up").unwrap(), "host-a");
+    // Nor do hundreds from another address.
+    for _ in 0..300 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(([127, 0, 0, 1], site.port()).into()).await.unwrap());
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(4), site.ask(&caller)).await;
+    assert_eq!(asked.expect("an answer beside all of them").unwrap(), "host-a");
     // And they are given up.
     let end = tokio::time::timeout(DEADLINE, silent[0].read(&mut [0; 8])).await.expect("the end of the connection");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");

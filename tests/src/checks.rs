@@ -5,7 +5,7 @@ use crate::voice::Voice;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::{Digest, Evidence, Phase, Subject};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The facts are one chain, and nothing had effect twice.
 ///
@@ -52,10 +52,17 @@ pub fn check_migrations(facts: &[Recorded]) {
 /// # Panics
 /// When neither comes in time.
 pub fn until_phase(voice: &Voice, upgrade: &str, phase: Phase) -> bool {
-    until(&format!("phase {phase}"), Duration::from_secs(120), || {
+    let begun = Instant::now();
+    until(&format!("phase {phase}"), Duration::from_secs(125), || {
         let facts = voice.facts(upgrade).ok()?;
         let met = facts.iter().any(|r| matches!(&r.fact, Fact::StageEntered { stage, .. } if stage.phase == phase));
         let ended = facts.iter().any(|r| matches!(r.fact, Fact::Ended { .. }));
+        let late = begun.elapsed() > Duration::from_secs(120);
+        assert!(
+            !late,
+            "phase {phase} does not come: {:#?}",
+            voice.status(upgrade).map(|at| (at.waiting_for, at.holds))
+        );
         (met || ended).then_some(met)
     })
 }

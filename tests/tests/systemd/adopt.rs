@@ -16,8 +16,9 @@ use std::time::Duration;
 /// The agent's settings.
 const SETTINGS: &str = "/etc/cutover/agent.toml";
 
-/// Every file of the host that adoption, reports and surveys have no business to change, with all that is known of it.
-const FILES: &str = "find /etc /run/systemd/system /usr/local /opt /srv /var/lib/numary -printf \
+/// Every file of the host that adoption, reports and surveys have no business to change, with all that is known of it. `/opt/cutover`
+/// is our own: binaries are asked about themselves there.
+const FILES: &str = "find /etc /run/systemd/system /usr/local /srv /var/lib/numary -printf \
                      '%p %y %i %m %U %G %s %T@ %C@ %l\\n' | sort";
 
 fn said(output: &Output) -> String {

@@ -1,6 +1,6 @@
 //! What is not as Cutover last left it shows, for ever.
 
-use crate::node::{Node, UNIT};
+use crate::node::{Node, SOCKET, UNIT};
 use cutover_test_hosts::Lab;
 use cutover_tests::until;
 use cutover_vocabulary::finding::Level;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// What `cutover fleet` says of the host.
 fn fleet(node: &Node) -> String {
-    let output = node.host.exec(&["/usr/bin/cutover", "--coordinator", "unix:/var/lib/cutover.sock", "fleet"]);
+    let coordinator = format!("unix:{SOCKET}");
+    let output = node.host.exec(&["/usr/bin/cutover", "--coordinator", &coordinator, "fleet"]);
     let said = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said }
 }
@@ -31,7 +32,7 @@ fn a_binary_that_was_overwritten_shows_in_the_fleet_in_metrics_and_in_every_plan
         let node = Node::new(lab, "1.3.1", "1.4.6");
         let metrics = "metrics = \"127.0.0.1:9464\"\n";
         let settings = node.host.run(&["cat", "/etc/cutover/coordinator.toml"]);
-        node.host.put("/etc/cutover/coordinator.toml", format!("{metrics}{settings}\n"), 0o600);
+        node.host.put("/etc/cutover/coordinator.toml", format!("{metrics}{settings}\n"), 0o644);
         node.host.run(&["systemctl", "restart", "cutover-coordinator"]);
         let upgrade = node.begin();
         node.until_state(&upgrade, State::Completed);

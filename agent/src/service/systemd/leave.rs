@@ -68,7 +68,9 @@ impl Leaving {
         let (general, service) = Bus.unit(&self.unit).await.map_err(failed)?;
         // What is taken away is followed by a reload, which would have in force what nobody looked at.
         if general.need_daemon_reload().await.map_err(failed)? {
-            return Err("its files were changed since systemd read them; run `systemctl daemon-reload`, then again".to_owned());
+            return Err(
+                "its files were changed since systemd read them; run `systemctl daemon-reload`, then again".to_owned()
+            );
         }
         let commands = service.exec_start_ex().await.map_err(failed)?;
         let Some((present, ..)) = commands.first() else { return Err("it has no command".to_owned()) };

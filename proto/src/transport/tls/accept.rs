@@ -18,8 +18,9 @@ use tracing::{debug, warn};
 /// How long a handshake may take: less than a caller waits for it ([`crate::transport::CONNECT_WITHIN`]), so that a queue moves on.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(4);
 
-/// Most handshakes at once with one address; more of it are closed. Nobody may keep others out without a certificate.
-const MOST_WITH_ONE: usize = 16;
+/// Most handshakes at once with one address; more of it are closed. Nobody may keep others out without a certificate; and of many
+/// agents behind one address of a router that come at once some try again.
+const MOST_WITH_ONE: usize = 64;
 
 /// Most handshakes at once; who comes then waits in the kernel's queue. Each holds a file descriptor, of which a process has 1024
 /// where nobody raised that.
