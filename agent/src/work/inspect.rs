@@ -50,6 +50,8 @@ async fn running_version(service: &Service) -> Option<Version> {
 
 /// Looks briefly: telemetry.
 pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
+    // Before anything is looked at: what ends while a binary is being looked at must not seem to run after its end.
+    let at = machine::now();
     // Where they cannot be told, the run state says so.
     let _ = service.refresh().await;
     let settings = service.settings();
@@ -70,6 +72,6 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         fence,
         manager: settings.manager,
         observe_only: settings.observe_only,
-        at: machine::now(),
+        at,
     }
 }

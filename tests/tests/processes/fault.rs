@@ -136,8 +136,14 @@ impl tier::Fault for Fault {
 
     fn truth(self) -> &'static [&'static str] {
         match (self.kind, self.whom) {
-            (Kind::Full, _) => &["No space left", "disk is full", "is there room on the file system"],
-            (Kind::Cut, Whom::Database) => &["connect", "the database"],
+            // A copy whose output has no room may end without a word.
+            (Kind::Full, _) => &[
+                "No space left",
+                "disk is full",
+                "is there room on the file system",
+                "ended instead of serving: it printed no error",
+            ],
+            (Kind::Cut, Whom::Database) => &["connect", "the database", "unexpected EOF"],
             (Kind::Kill | Kind::Stop | Kind::Cut | Kind::Slow, _) => &[],
         }
     }
