@@ -175,7 +175,13 @@ fn how_many_move_together_and_how_long_they_are_watched_is_asked_for_with_the_pl
     let coordinator = fleet.coordinator();
     let cutover = |args: &[&str]| {
         let mut command = std::process::Command::new(program("cutover"));
-        let output = command.args(args).args(["--json", "--coordinator", &coordinator]).env("USER", "tester").output();
+        // A runbook is left in the present folder.
+        command
+            .args(args)
+            .args(["--json", "--coordinator", &coordinator])
+            .env("USER", "tester")
+            .current_dir(fleet.dir());
+        let output = command.output();
         let output = output.unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let last = text.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
