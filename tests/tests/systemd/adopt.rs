@@ -250,7 +250,7 @@ fn a_unit_leaves_an_aborted_upgrade_as_it_came_and_not_while_that_is_under_way()
         let upgrade = node.begin();
         assert!(until_phase(&node.voice, &upgrade, Phase::Migrate));
         until("the migration runs", Duration::from_secs(60), || {
-            host.exec(&["pgrep", "-f", "storage upgrade"]).status.success().then_some(())
+            host.exec(&["pgrep", "-f", "storage upgrade main"]).status.success().then_some(())
         });
         host.run(&["systemctl", "stop", "cutover-agent"]);
         let refused = unadopt(host, &[]);

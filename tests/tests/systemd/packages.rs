@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The process of a migration that is held.
-const HELD: &str = "for process in /proc/[0-9]*; do tr '\\0' ' ' < $process/cmdline | grep -q 'numary storage [u]pgrade' && \
+/// The process of the migration that is held: another ledger's may run for a moment before it.
+const HELD: &str = "for process in /proc/[0-9]*; do tr '\\0' ' ' < $process/cmdline | grep -q 'numary storage [u]pgrade main' && \
                     echo $process; done; true";
 
 /// The three packages, of the programs as built beside this test.
