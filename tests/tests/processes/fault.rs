@@ -143,7 +143,13 @@ impl tier::Fault for Fault {
                 "is there room on the file system",
                 "ended instead of serving: it printed no error",
             ],
-            (Kind::Cut, Whom::Database) => &["connect", "the database", "unexpected EOF"],
+            // A bake counts what the ledger answered meanwhile.
+            (Kind::Cut, Whom::Database) => &[
+                "connect",
+                "the database",
+                "unexpected EOF",
+                "requests with a status of 500 or above while it was watched",
+            ],
             (Kind::Kill | Kind::Stop | Kind::Cut | Kind::Slow, _) => &[],
         }
     }
