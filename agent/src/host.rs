@@ -8,8 +8,10 @@ use crate::work::{self, Site};
 use crate::worker::{Program, WorkFolder};
 use async_trait::async_trait;
 use cutover_vocabulary::instance::{InstanceReport, Manager};
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
-use cutover_vocabulary::{InstanceName, Order, OrderId, Outcome};
+use cutover_vocabulary::{Epoch, InstanceName, Order, OrderId, Outcome};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 
@@ -100,5 +102,9 @@ impl Perform for Host {
 
     async fn observe(&self) -> Vec<InstanceReport> {
         work::observe(&self.site).await
+    }
+
+    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) {
+        work::permitted(&self.site, epoch, permits).await;
     }
 }

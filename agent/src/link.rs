@@ -167,12 +167,12 @@ impl Link {
             Err(_) => return LinkError::Silent { endpoint: endpoint() },
         };
         // Dropped with the link: whoever asked asks again.
-        let mut surveys = JoinSet::new();
+        let mut asides = JoinSet::new();
         loop {
             let message = tokio::select! {
-                Some(surveyed) = surveys.join_next(), if !surveys.is_empty() => {
+                Some(surveyed) = asides.join_next(), if !asides.is_empty() => {
                     if let Err(error) = surveyed {
-                        error!("a survey ended in a panic: {error}");
+                        error!("a survey or a permit ended in a panic: {error}");
                     }
                     continue;
                 }
@@ -192,11 +192,15 @@ impl Link {
                     *welcomed = true;
                     info!(endpoint = %self.endpoint, epoch = %message.epoch, "linked to the coordinator");
                 }
-                Say::Survey { request, .. } if surveys.len() >= SURVEYS => {
+                Say::Survey { request, .. } if asides.len() >= SURVEYS => {
                     warn!(%request, "a survey is not answered: {SURVEYS} are under way");
                 }
                 Say::Survey { request, ask } => {
-                    surveys.spawn(survey(Arc::clone(&self.perform), request.clone(), ask.clone(), out.clone()));
+                    asides.spawn(survey(Arc::clone(&self.perform), request.clone(), ask.clone(), out.clone()));
+                }
+                Say::Permits(permits) => {
+                    let (perform, epoch, permits) = (Arc::clone(&self.perform), message.epoch, permits.clone());
+                    asides.spawn(async move { perform.permitted(epoch, &permits).await });
                 }
                 Say::Do(_) | Say::Revoke(_) | Say::Acknowledge(_) => {}
             }

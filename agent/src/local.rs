@@ -11,7 +11,7 @@ use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
 use crate::release::ReleaseError;
 use crate::run::journal_file;
-use crate::service::{Role, Service, ServiceError};
+use crate::service::{Role, Service, ServiceError, permit};
 use crate::settings::{InstanceSettings, Settings};
 use crate::work;
 use crate::worker::Program;
@@ -25,6 +25,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use upgrades::{Latest, Upgrades, folders};
 use way_back::Back;
+
+/// Who a command here speaks for.
+const PERSON: &str = "a person on this host";
 
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
@@ -139,12 +142,12 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
     match command {
         LocalCommand::Status { upgrade } => status(settings, upgrade.as_ref()).await,
         LocalCommand::Fence { instance } => {
-            let fence = service(settings, instance)?.fence().set("a person on this host")?;
+            let fence = service(settings, instance)?.fence().set(PERSON)?;
             Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
         }
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
-            let fence = service.fence().lift("a person on this host")?;
+            let fence = service.fence().lift(PERSON)?;
             work::return_to_rotation(&service)?;
             Ok(format!(
                 "{instance} is not fenced (generation {}). Start it: {} start {instance}\n",
@@ -154,6 +157,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
+            permit::give(service.dir(), PERSON)?;
             service.start().await?;
             Ok(match service.run_state().await {
                 RunState::Running { pid } => format!("{instance} runs as process {pid}\n"),

@@ -5,6 +5,7 @@ use cutover_agent::adopt::{AdoptArguments, UnadoptArguments, adopt, unadopt};
 use cutover_agent::local::{self, LocalCommand};
 use cutover_agent::run::{self, AgentError};
 use cutover_agent::service::systemd::{guard_main, settings_now};
+use cutover_agent::settings::AtBoot;
 use cutover_agent::worker::{Program, child};
 use cutover_log::LogFormat;
 use std::error::Error;
@@ -45,6 +46,9 @@ enum Command {
     /// Whether an instance may start what lies at its command's path; a unit's guard runs this before every start.
     #[command(hide = true)]
     Guard {
+        /// What to do while no coordinator was heard since the host booted.
+        #[arg(long, value_enum, default_value = "ask")]
+        at_boot: AtBoot,
         /// The instance's folder in the agent's state directory.
         folder: PathBuf,
         /// The unit.
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         // Before any thread exists: a worker may become the ledger.
         Command::Work(arguments) => child::main(&arguments),
-        Command::Guard { folder, unit } => match guard_main(&folder, &unit) {
+        Command::Guard { folder, unit, at_boot } => match guard_main(&folder, &unit, at_boot) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // To the journal of the unit that is refused.

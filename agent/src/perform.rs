@@ -2,8 +2,10 @@
 
 use async_trait::async_trait;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
-use cutover_vocabulary::{Order, Outcome};
+use cutover_vocabulary::{Epoch, InstanceName, Order, Outcome};
+use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 /// Carries out work on this host.
@@ -20,4 +22,8 @@ pub trait Perform: Send + Sync + 'static {
 
     /// Looks briefly at every instance on this host; at most a few milliseconds each.
     async fn observe(&self) -> Vec<InstanceReport>;
+
+    /// Sees to it that instances which are down start, or stay down, as a coordinator has said under `epoch`. What runs is left
+    /// alone. Idempotent.
+    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>);
 }

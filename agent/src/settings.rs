@@ -210,12 +210,43 @@ pub struct InstanceSettings {
     #[serde(default = "default_30")]
     #[schemars(example = 120)]
     pub start_seconds: u64,
+    /// What its unit does when it is started for the first time since the host booted. `ask`: it waits up to half a minute until
+    /// a coordinator has said that its release is still the right one, and does not start before; it is started as soon as that
+    /// was said, and by `cutover-agent local start` without. `wait`: it waits as long and then starts. `start`: it starts at
+    /// once. With either of these a host that was off while its deployment was upgraded, and reaches the database but no
+    /// coordinator in time, starts the former release on the migrated storage.
+    #[serde(default)]
+    #[schemars(with = "String", extend("default" = "ask"), example = &"wait")]
+    pub at_boot: AtBoot,
     /// Whom its unit runs as; the agent itself for the manager `process`.
     #[serde(skip)]
     pub account: Option<Account>,
     /// Why its unit could not be read, where that is so.
     #[serde(skip)]
     pub unreadable: Option<String>,
+}
+
+/// What a unit does at its first start since the host booted while no coordinator was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtBoot {
+    /// It stays down until one is heard.
+    #[default]
+    Ask,
+    /// It starts after a while.
+    Wait,
+    /// It starts at once.
+    Start,
+}
+impl AtBoot {
+    /// Its word in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Wait => "wait",
+            Self::Start => "start",
+        }
+    }
 }
 
 /// Where releases are unpacked that units start: the agent's own directory is closed to their users.

@@ -164,6 +164,9 @@ pub enum Command {
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
     Guard {
+        /// What to do while no coordinator was heard since the host booted.
+        #[arg(long, value_enum, default_value = "ask")]
+        at_boot: cutover_agent::settings::AtBoot,
         /// The instance's folder in the agent's state directory.
         folder: std::path::PathBuf,
         /// The unit.

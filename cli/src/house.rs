@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::trouble::Trouble;
 use cutover_agent::host::Host;
-use cutover_agent::settings::Settings as AgentSettings;
+use cutover_agent::settings::{AtBoot, Settings as AgentSettings};
 use cutover_agent::worker::Program;
 use cutover_coordinator::Settings as CoordinatorSettings;
 use cutover_proto::transport::{self, Endpoint};
@@ -191,8 +191,8 @@ pub fn work(arguments: &cutover_agent::worker::child::Arguments) -> ExitCode {
 }
 
 /// What a unit's guard runs before every start of the unit.
-pub fn guard(folder: &Path, unit: &str) -> ExitCode {
-    match cutover_agent::service::systemd::guard_main(folder, unit) {
+pub fn guard(folder: &Path, unit: &str, at_boot: AtBoot) -> ExitCode {
+    match cutover_agent::service::systemd::guard_main(folder, unit, at_boot) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;

@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         return cutover::house::work(args);
     }
     #[cfg(feature = "all-in-one")]
-    if let cutover::args::Command::Guard { folder, unit } = &line.command {
-        return cutover::house::guard(folder, unit);
+    if let cutover::args::Command::Guard { folder, unit, at_boot } = &line.command {
+        return cutover::house::guard(folder, unit, *at_boot);
     }
     let screen = Screen::choose(line.global.json);
     let exit = match tokio::runtime::Runtime::new() {

@@ -14,7 +14,7 @@ use crate::render::next::Next;
 use crate::render::words::quoted;
 use crate::trouble::Trouble;
 use cutover_agent::service::systemd::settings_now;
-use cutover_agent::settings::Settings;
+use cutover_agent::settings::{AtBoot, Settings};
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId};
 use std::collections::BTreeSet;
@@ -25,8 +25,10 @@ use std::collections::BTreeSet;
 /// [`Trouble`].
 pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Trouble> {
     context.operator()?;
-    let settings =
+    let mut settings =
         settings_now(&args.settings).await.map_err(|error| Trouble::Usage { what: error.to_string(), next: None })?;
+    // No coordinator is there to be heard once this has ended, and no host that could be off meanwhile.
+    settings.instances.iter_mut().for_each(|instance| instance.at_boot = AtBoot::Start);
     let deployment = which(&settings, args.deployment.clone())?;
     settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
     house::log_to(&settings.state.join("cutover.log"))?;

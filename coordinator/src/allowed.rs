@@ -7,18 +7,25 @@ use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::{DeploymentName, Version};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Leadership {
     /// The release that every instance of a deployment is to run. None while an upgrade is under way, where there never was one,
     /// and where a person finished by hand.
     pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
+        release_left_by(&*self.latest(deployment)?)
+    }
+
+    /// The latest upgrade of a deployment, ended or not.
+    pub(crate) fn latest(&self, deployment: &DeploymentName) -> Option<Arc<Upgrade>> {
         let upgrades = self.led().into_iter().map(|handle| handle.now().upgrade);
         let mine = upgrades.filter(|upgrade| upgrade.plan().binding.deployment == *deployment);
-        release(mine.max_by_key(|upgrade| upgrade.started_at())?.as_ref())
+        mine.max_by_key(|upgrade| upgrade.started_at())
     }
 }
 
-fn release(latest: &Upgrade) -> Option<Version> {
+/// What every instance is to run after an upgrade.
+pub(crate) fn release_left_by(latest: &Upgrade) -> Option<Version> {
     match latest.ending()? {
         Ending::Completed => Some(latest.plan().binding.target.version.clone()),
         Ending::Aborted | Ending::RolledBack | Ending::Rehearsed => {

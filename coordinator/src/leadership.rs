@@ -159,6 +159,11 @@ impl Leadership {
         }
     }
 
+    /// The same for what must not be said by anybody else, and can wait until the store answers.
+    pub(crate) async fn leads_by_the_store(&self) -> bool {
+        self.store.leader().await.is_ok_and(|leader| leader.is_some_and(|leader| leader.epoch == self.epoch))
+    }
+
     /// Waits until no other start of this deployment is under way.
     pub(crate) async fn starting(&self, deployment: &DeploymentName) -> tokio::sync::OwnedMutexGuard<()> {
         let gate = {
@@ -179,6 +184,11 @@ impl Leadership {
             Entry::Quarantined { .. } => None,
         };
         self.entries().values().filter_map(led).collect()
+    }
+
+    /// Every upgrade at hand.
+    pub(crate) fn every_entry(&self) -> Vec<Entry> {
+        self.entries().values().cloned().collect()
     }
 
     /// How many upgrades are shown and left alone.

@@ -20,7 +20,7 @@ impl Desk {
         match say {
             // A new leader on a standing link: its predecessor may not have stored what it heard.
             Say::Welcome if news => self.answer_all(actions),
-            Say::Welcome | Say::Survey { .. } => {}
+            Say::Welcome | Say::Survey { .. } | Say::Permits(_) => {}
             Say::Do(order) => self.asked(order, actions),
             Say::Revoke(id) => self.revoked(id, actions),
             Say::Acknowledge(id) => self.acknowledged(id, actions),
@@ -34,7 +34,8 @@ impl Desk {
             Say::Do(order) if !self.orders.contains_key(&order.id) => {
                 self.refuse(actions, order.id.clone(), Refusal::OldEpoch { sent, known: self.epoch });
             }
-            Say::Do(_) | Say::Welcome | Say::Revoke(_) | Say::Acknowledge(_) | Say::Survey { .. } => {}
+            Say::Do(_) | Say::Welcome | Say::Revoke(_) | Say::Acknowledge(_) | Say::Survey { .. } | Say::Permits(_) => {
+            }
         }
     }
 

@@ -5,9 +5,10 @@ use crate::journal::FILE;
 use async_trait::async_trait;
 use cutover_desk::Host;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::order::StepId;
 use cutover_vocabulary::survey::{HostSurvey, ReleaseProblem, SurveyAsk};
-use cutover_vocabulary::{Digest, Epoch, Evidence, Phase, Subject, Work};
+use cutover_vocabulary::{Digest, Epoch, Evidence, InstanceName, Phase, Subject, Work};
 
 struct Quick;
 
@@ -32,6 +33,8 @@ impl Perform for Quick {
     async fn observe(&self) -> Vec<InstanceReport> {
         vec![]
     }
+
+    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) {}
 }
 
 fn order() -> Order {

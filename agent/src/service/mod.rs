@@ -9,6 +9,7 @@ pub mod environment;
 pub mod fence;
 pub mod idle;
 pub mod launch;
+pub mod permit;
 pub mod ports;
 pub mod process;
 pub mod record;
@@ -60,6 +61,8 @@ pub struct Running {
     pub program: Option<PathBuf>,
     /// Where it listens, if the agent chose that.
     pub address: Option<String>,
+    /// Whether its manager is starting it: what runs now comes before the ledger, and may keep it from starting.
+    pub starting: bool,
     /// Whether its manager is stopping it: it may answer for a while, and is gone then.
     pub ending: bool,
 }

@@ -69,6 +69,7 @@ impl Manage for ProcessService {
             start: record.start,
             program: Some(record.program),
             address: record.address,
+            starting: false,
             ending: false,
         };
         Ok(self.record(role)?.map(running))

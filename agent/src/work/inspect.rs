@@ -55,9 +55,9 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
     // Where they cannot be told, the run state says so.
     let _ = service.refresh().await;
     let settings = service.settings();
-    let (fenced, fence, run) = match service.fence().read() {
-        Ok(fence) => (fence.standing, fence.generation, service.run_state().await),
-        Err(error) => (false, 0, RunState::Unknown { why: error.to_string() }),
+    let (fenced_by, fence, run) = match service.fence().read() {
+        Ok(fence) => (fence.standing.then_some(fence.by), fence.generation, service.run_state().await),
+        Err(error) => (None, 0, RunState::Unknown { why: error.to_string() }),
     };
     let on_disk = site.version_on_disk(&settings.command, settings.account).await;
     let drift = drift::look(site, service, &settings, &run, on_disk.as_ref()).await;
@@ -68,7 +68,8 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         running: running_version(service).await,
         on_disk,
         drift,
-        fenced,
+        fenced: fenced_by.is_some(),
+        fenced_by: fenced_by.unwrap_or_default(),
         fence,
         manager: settings.manager,
         observe_only: settings.observe_only,

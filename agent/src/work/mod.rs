@@ -14,6 +14,7 @@ mod inspect;
 mod migrate;
 mod observe_only;
 mod open;
+mod permitted;
 pub(crate) mod place;
 mod prove;
 mod ready;
@@ -31,6 +32,7 @@ mod trouble;
 mod trying;
 mod visit;
 
+pub(crate) use permitted::permitted;
 pub(crate) use ready::ready;
 pub(crate) use rotation::forget as return_to_rotation;
 pub use site::Site;

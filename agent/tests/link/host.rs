@@ -3,10 +3,14 @@
 use async_trait::async_trait;
 use cutover_agent::perform::Perform;
 use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::order::StepId;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::survey::{HostSurvey, ReleaseProblem, SurveyAsk};
-use cutover_vocabulary::{Digest, Evidence, Failure, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work};
+use cutover_vocabulary::{
+    Digest, Epoch, Evidence, Failure, InstanceName, Order, OrderId, Outcome, Phase, Subject, Timestamp, Work,
+};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -133,7 +137,10 @@ impl Perform for FakeHost {
             fence: 0,
             manager: Manager::Process,
             observe_only: false,
+            fenced_by: String::new(),
             at: Timestamp::from_millis(0),
         }]
     }
+
+    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) {}
 }

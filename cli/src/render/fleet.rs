@@ -71,7 +71,11 @@ fn line(instance: &v1::Instance, allowed: Option<&str>) -> String {
                 (None, Some(disk)) => format!(", {disk} on disk"),
                 (None, None) => String::new(),
             };
-            let fenced = if report.fenced { ", fenced" } else { "" };
+            let fenced = match (report.fenced, report.fenced_by.as_str()) {
+                (false, _) => String::new(),
+                (true, "") => ", fenced".to_owned(),
+                (true, by) => format!(", fenced by {}", cutover_vocabulary::name::shown(by)),
+            };
             format!("{state}{version}{fenced}{}{}", drift(&report.drift), other(report, allowed))
         }
         None => "nothing is known of it".to_owned(),

@@ -229,6 +229,7 @@ fn running_again(at: Timestamp) -> InstanceReport {
         fence: 1,
         manager: Manager::Process,
         observe_only: false,
+        fenced_by: String::new(),
         at,
     }
 }

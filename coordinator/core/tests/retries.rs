@@ -47,6 +47,7 @@ fn runs(at: Timestamp, fenced: bool) -> InstanceReport {
         fence: 1,
         manager: Manager::Process,
         observe_only: false,
+        fenced_by: String::new(),
         at,
     }
 }

@@ -1,7 +1,7 @@
 //! The service that agents attach to: one session an agent.
 
 use super::own::Fit;
-use super::{Next, Session};
+use super::{Next, Session, permits};
 use crate::election::Shared;
 use crate::faults::Point;
 use crate::leadership::Leadership;
@@ -176,6 +176,7 @@ async fn converse(
     tokio::select! {
         ended = listening => ended,
         () = talk(leadership, session, outgoing) => Ok(()),
+        () = permits::say(leadership, &agent, outgoing) => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod attach;
 mod outbox;
 mod own;
+mod permits;
 mod register;
 
 pub(crate) use attach::Attach;

@@ -235,6 +235,7 @@ impl Agent {
                 }
                 Vec::new()
             }
+            Say::Permits(_) => Vec::new(),
             Say::Survey { request, .. } => {
                 let survey =
                     self.seen.surveys().into_iter().find(|s| s.agent.as_str() == format!("host-{}", self.name));

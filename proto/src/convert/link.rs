@@ -3,7 +3,7 @@
 use super::stored;
 use crate::malformed::{Malformed, each, json, text, wanted};
 use crate::v1 as pb;
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Refusal, Say};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
 use cutover_vocabulary::{Digest, Order, OrderId};
@@ -179,6 +179,20 @@ impl TryFrom<pb::Do> for Order {
     }
 }
 
+impl From<Permit> for pb::Permit {
+    fn from(permit: Permit) -> Self {
+        match permit {
+            Permit::Start => Self { stay: String::new() },
+            Permit::Stay { why } => Self { stay: why },
+        }
+    }
+}
+impl From<pb::Permit> for Permit {
+    fn from(wire: pb::Permit) -> Self {
+        if wire.stay.is_empty() { Self::Start } else { Self::Stay { why: wire.stay } }
+    }
+}
+
 impl From<CoordinatorMessage> for pb::CoordinatorMessage {
     fn from(message: CoordinatorMessage) -> Self {
         let say = match message.say {
@@ -190,6 +204,9 @@ impl From<CoordinatorMessage> for pb::CoordinatorMessage {
                 request: request.into(),
                 deployment: deployment.into(),
                 target: target.into(),
+            }),
+            Say::Permits(permits) => CoordinatorSay::Permits(pb::Permits {
+                instances: permits.into_iter().map(|(instance, permit)| (instance.into(), permit.into())).collect(),
             }),
         };
         Self { epoch: message.epoch.0, say: Some(say) }
@@ -210,6 +227,12 @@ impl TryFrom<pb::CoordinatorMessage> for CoordinatorMessage {
                     target: text("survey.target", &wire.target)?,
                 },
             },
+            CoordinatorSay::Permits(wire) => Say::Permits(
+                wire.instances
+                    .into_iter()
+                    .map(|(instance, permit)| Ok((text("permits.instances", &instance)?, permit.into())))
+                    .collect::<Result<_, Malformed>>()?,
+            ),
         };
         Ok(Self { epoch: Epoch(wire.epoch), say })
     }

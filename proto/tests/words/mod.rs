@@ -113,8 +113,10 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
     let drift =
         (select(DriftKind::ALL), text(), text()).prop_map(|(kind, allowed, found)| Drift { kind, allowed, found });
     let drift = vec(drift, 0..3);
-    (instance(), deployment(), run, versions, any::<[bool; 2]>(), any::<u64>(), manager, moment(), drift).prop_map(
+    let fence = (any::<u64>(), text());
+    (instance(), deployment(), run, versions, any::<[bool; 2]>(), fence, manager, moment(), drift).prop_map(
         |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at, drift)| {
+            let (fence, fenced_by) = fence;
             InstanceReport {
                 instance,
                 deployment,
@@ -122,6 +124,7 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
                 running,
                 on_disk,
                 fenced,
+                fenced_by,
                 fence,
                 manager,
                 observe_only,

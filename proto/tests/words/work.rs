@@ -2,7 +2,7 @@
 
 use super::*;
 use cutover_vocabulary::fact::{Cause, Ending, Settlement};
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Refusal, Say};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::served::Served;
@@ -264,12 +264,14 @@ pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
 
 pub fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
     let ask = (deployment(), version()).prop_map(|(deployment, target)| SurveyAsk { deployment, target });
+    let permit = prop_oneof![Just(Permit::Start), ".+".prop_map(|why| Permit::Stay { why })];
     let say = prop_oneof![
         Just(Say::Welcome),
         order().prop_map(|order| Say::Do(Box::new(order))),
         order_id().prop_map(Say::Revoke),
         order_id().prop_map(Say::Acknowledge),
         (request(), ask).prop_map(|(request, ask)| Say::Survey { request, ask }),
+        proptest::collection::btree_map(instance(), permit, 0..3).prop_map(Say::Permits),
     ];
     (epoch(), say).prop_map(|(epoch, say)| CoordinatorMessage { epoch, say })
 }

@@ -105,6 +105,9 @@ pub struct InstanceReport {
     pub on_disk: Option<Version>,
     /// Whether it is fenced.
     pub fenced: bool,
+    /// By which order, or by whom and why; empty where it is not fenced, or by an older agent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fenced_by: String,
     /// The fence's generation.
     pub fence: u64,
     /// What runs it.

@@ -4,8 +4,9 @@ use crate::fact::Settlement;
 use crate::instance::InstanceReport;
 use crate::order::Epoch;
 use crate::survey::{HostSurvey, SurveyAsk};
-use crate::{AgentName, Digest, Order, OrderId, Outcome, RequestId};
+use crate::{AgentName, Digest, InstanceName, Order, OrderId, Outcome, RequestId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// From an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,5 +127,19 @@ pub enum Say {
         request: RequestId,
         /// At what.
         ask: SurveyAsk,
+    },
+    /// Which of the agent's instances may be started by whoever starts them: after a boot, units wait for it.
+    Permits(BTreeMap<InstanceName, Permit>),
+}
+
+/// Whether an instance that is down may be started, by what is known of its deployment. Says nothing against one that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Permit {
+    /// Nothing speaks against it.
+    Start,
+    /// It would start another release than its deployment is to run, or nobody counts with it.
+    Stay {
+        /// Why, and what to do; for people.
+        why: String,
     },
 }

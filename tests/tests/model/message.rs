@@ -21,7 +21,7 @@ impl Hash for Message {
                     Say::Do(order) => (1, Some(&**order), None),
                     Say::Revoke(id) => (2, None, Some(id)),
                     Say::Acknowledge(id) => (3, None, Some(id)),
-                    Say::Survey { .. } => unreachable!("nobody surveys"),
+                    Say::Survey { .. } | Say::Permits(_) => unreachable!("nobody surveys or permits"),
                 };
                 (0, n, message.epoch, kind, order, id).hash(state);
             }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod asking;
+mod boot;
 mod drain;
 mod drift;
 mod node;

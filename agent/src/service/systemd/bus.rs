@@ -81,6 +81,8 @@ pub(super) trait Service {
     fn exec_main_code(&self) -> zbus::Result<i32>;
     #[zbus(property)]
     fn exec_main_status(&self) -> zbus::Result<i32>;
+    #[zbus(property, name = "TimeoutStartUSec")]
+    fn timeout_start_usec(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn exec_start_ex(&self) -> zbus::Result<Vec<ExecEx>>;
     #[zbus(property)]

@@ -5,7 +5,8 @@
 //! * `AssertPathExists=` makes a start fail visibly; a condition would let `systemctl start` return 0, and a mask does not hold for
 //!   a unit whose file lies in `/etc` (both measured, systemd 252).
 //! * `RequiresMountsFor=`: on a state directory that is not mounted yet no fence would be found.
-//! * `ExecStartPre=+` compares the binary with the allowed one, as root whatever the unit's own user is.
+//! * `ExecStartPre=+` compares the binary with the allowed one, as root whatever the unit's own user is, and waits for the
+//!   [`permit`] of this boot.
 
 use super::bus::Bus;
 use super::closed::{change, line};
@@ -13,9 +14,17 @@ use crate::files::FileError;
 use crate::release::stage::digest_of;
 use crate::service::allowed::{self, Allowed, allow};
 use crate::service::fence::FenceFile;
+use crate::service::permit;
+use crate::settings::AtBoot;
 use crate::worker::Program;
 use cutover_vocabulary::Digest;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a start waits for its permit: an agent is linked a few seconds after its host is up.
+const PERMIT_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks for it.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Where a unit's own drop-ins lie.
 pub(super) fn folder(unit: &str) -> PathBuf {
@@ -28,7 +37,13 @@ pub(super) fn path(unit: &str) -> PathBuf {
 }
 
 /// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds.
-pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, command: &Path) -> Result<(), String> {
+pub(super) async fn put(
+    unit: &str,
+    instance_dir: &Path,
+    agent: &Program,
+    command: &Path,
+    at_boot: AtBoot,
+) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
     match allowed::read(instance_dir).map_err(words)? {
         None => allow(instance_dir, command).map_err(words)?,
@@ -38,7 +53,8 @@ pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, comman
         }
     }
     let marker = FenceFile::of(instance_dir).marker();
-    let check = ["guard".to_owned(), instance_dir.to_string_lossy().into_owned(), unit.to_owned()];
+    let (folder, at_boot) = (instance_dir.to_string_lossy().into_owned(), format!("--at-boot={}", at_boot.word()));
+    let check = ["guard".to_owned(), at_boot, folder, unit.to_owned()];
     let check = line("+", &agent.path, check);
     let text = format!(
         "# By Cutover: keeps this unit down during an upgrade, and from starting another binary than the allowed one.\n\
@@ -115,26 +131,78 @@ pub enum NotAllowed {
         /// Why not.
         why: String,
     },
+    /// Nothing was heard of a coordinator since the host booted.
+    #[error(
+        "no coordinator has said since this host booted that its release is still the right one ({waited} s waited): its \
+         deployment may have been upgraded meanwhile. It starts by itself once the agent hears from one; without any, make sure \
+         that the other instances run this release, then `cutover-agent local start {instance}`"
+    )]
+    NoPermit {
+        /// Which instance.
+        instance: String,
+        /// How long it waited, in seconds.
+        waited: u64,
+    },
+    /// It was fenced while it waited.
+    #[error("it is fenced by {by}; `cutover-agent local status` tells more")]
+    Fenced {
+        /// By which order, or by whom.
+        by: String,
+    },
     /// It cannot be told.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// What the guard runs before a unit starts: compares what it would start with what it may. Where nothing was named yet, all is.
+/// What the guard runs before a unit starts: compares what it would start with what it may, and waits until it may start at all
+/// in this boot. Where nothing was named yet, every binary may.
 ///
 /// # Errors
 /// [`NotAllowed`].
-pub fn main(instance_dir: &Path, unit: &str) -> Result<(), NotAllowed> {
+pub fn main(instance_dir: &Path, unit: &str, at_boot: AtBoot) -> Result<(), NotAllowed> {
     let silent = |why: String| NotAllowed::Silent { unit: unit.to_owned(), why };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let starts = runtime.map_err(|error| silent(error.to_string()))?.block_on(starts(unit)).map_err(silent)?;
-    check(instance_dir, &starts)
+    runtime.map_err(|error| silent(error.to_string()))?.block_on(async {
+        let (starts, patience) = loaded(unit).await.map_err(silent)?;
+        check(instance_dir, &starts)?;
+        until_permitted(instance_dir, patience, at_boot).await
+    })
 }
 
-async fn starts(unit: &str) -> Result<PathBuf, String> {
+/// What a unit starts, and how long its start may take that long before systemd ends it.
+async fn loaded(unit: &str) -> Result<(PathBuf, Duration), String> {
     let (_, service) = Bus.unit(unit).await.map_err(|error| error.to_string())?;
     let commands = service.exec_start_ex().await.map_err(|error| error.to_string())?;
-    commands.first().map(|(path, ..)| PathBuf::from(path)).ok_or_else(|| "it has no command".to_owned())
+    let starts = commands.first().map(|(path, ..)| PathBuf::from(path)).ok_or("it has no command")?;
+    let allotted = Duration::from_micros(service.timeout_start_usec().await.map_err(|error| error.to_string())?);
+    Ok((starts, PERMIT_WITHIN.min(allotted / 2)))
+}
+
+async fn until_permitted(instance_dir: &Path, patience: Duration, at_boot: AtBoot) -> Result<(), NotAllowed> {
+    let patience = match at_boot {
+        AtBoot::Ask | AtBoot::Wait => patience,
+        AtBoot::Start => Duration::ZERO,
+    };
+    let mut waited = Duration::ZERO;
+    while !permit::given(instance_dir)? && waited < patience {
+        tokio::time::sleep(LOOK).await;
+        waited += LOOK;
+    }
+    if at_boot == AtBoot::Ask && !permit::given(instance_dir)? {
+        permit::note_refusal(instance_dir)?;
+        // Whoever gave it between the two lines found no note.
+        if !permit::given(instance_dir)? {
+            let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
+        }
+    }
+    // systemd has looked for the fence before this began.
+    let fence = FenceFile::of(instance_dir).read()?;
+    if fence.standing {
+        permit::note_refusal(instance_dir)?;
+        return Err(NotAllowed::Fenced { by: fence.by });
+    }
+    Ok(())
 }
 
 fn check(instance_dir: &Path, starts: &Path) -> Result<(), NotAllowed> {

@@ -172,8 +172,8 @@ impl Manage for SystemdUnit {
             Role::Closed => files::read_json::<Closed>(&self.closed_note())?,
         };
         let (program, address) = closed.map(|closed| (closed.program, closed.address)).unzip();
-        let ending = state == "deactivating";
-        Ok(Some(Running { pid, start, program, address: address.flatten(), ending }))
+        let (starting, ending) = (state == "activating", state == "deactivating");
+        Ok(Some(Running { pid, start, program, address: address.flatten(), starting, ending }))
     }
 
     async fn start(&self, start: Start) -> Result<(), ServiceError> {
@@ -266,7 +266,9 @@ impl Manage for SystemdUnit {
 
     async fn guard(&self) -> Result<bool, ServiceError> {
         let now = self.settings().await?;
-        guard::put(self.name(), &self.dir, &self.agent, &now.command).await.map_err(|why| self.wrong(why))?;
+        guard::put(self.name(), &self.dir, &self.agent, &now.command, self.own.at_boot)
+            .await
+            .map_err(|why| self.wrong(why))?;
         Ok(true)
     }
 

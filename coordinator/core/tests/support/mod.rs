@@ -69,6 +69,7 @@ pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
         fence: 1,
         manager: Manager::Process,
         observe_only: false,
+        fenced_by: String::new(),
         at,
     }
 }
@@ -148,6 +149,7 @@ impl Seen {
             fence: 0,
             manager: Manager::Process,
             observe_only: false,
+            fenced_by: String::new(),
             at: now(0).wall,
         };
         let ledgers = self.ledgers.iter().map(|(name, lost)| LedgerSurvey {

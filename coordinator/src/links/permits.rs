@@ -1,0 +1,90 @@
+//! Which instances may be started that are down. A host that was off while its deployment was upgraded knows nothing of it: its
+//! units wait at their first start for what is said here.
+
+use crate::allowed::release_left_by;
+use crate::leadership::{Entry, Leadership};
+use cutover_vocabulary::fact::Ending;
+use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::{CoordinatorMessage, Permit, Say};
+use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::Status;
+
+/// How often it is looked whether something else is to be said.
+const LOOK: Duration = Duration::from_secs(2);
+
+type Outgoing = tokio::sync::mpsc::Sender<Result<cutover_proto::v1::CoordinatorMessage, Status>>;
+
+/// Says what holds for an agent's instances, and says it again whenever that changes. Ends where the agent does not take it.
+pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoing: &Outgoing) {
+    let mut said = BTreeMap::new();
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let reports = leadership.links.seen(agent).reports;
+        let permits: BTreeMap<InstanceName, Permit> = reports
+            .into_values()
+            .filter_map(|report| Some((report.instance.clone(), leadership.permit(&report)?)))
+            .collect();
+        // A leader that was deposed and does not know it yet may miss an upgrade.
+        if permits.is_empty() || permits == said || !leadership.leads_by_the_store().await {
+            continue;
+        }
+        let message = CoordinatorMessage { epoch: leadership.epoch, say: Say::Permits(permits.clone()) };
+        if outgoing.send(Ok(message.into())).await.is_err() {
+            return;
+        }
+        said = permits;
+    }
+}
+
+impl Leadership {
+    /// Whether an instance may be started; none where that cannot be told at the moment.
+    fn permit(&self, report: &InstanceReport) -> Option<Permit> {
+        let deployment = &report.deployment;
+        if self.in_the_dark(deployment) {
+            return None;
+        }
+        let Some(latest) = self.latest(deployment) else { return Some(Permit::Start) };
+        let stay = |why: String| Some(Permit::Stay { why });
+        let wanted = match latest.ending() {
+            // Before it is drained it serves, and from then on its own fence stands.
+            None if latest.members().contains_key(&report.instance) => return Some(Permit::Start),
+            None => {
+                return stay(format!(
+                    "upgrade {} of {deployment} is under way, and {} takes no part in it; `cutover status` shows it",
+                    latest.id(),
+                    report.instance
+                ));
+            }
+            // A person finished by hand, and knows what is right.
+            Some(Ending::TakenOver) => return Some(Permit::Start),
+            Some(Ending::Completed | Ending::Aborted | Ending::RolledBack | Ending::Rehearsed) => {
+                release_left_by(&latest)?
+            }
+        };
+        match report.on_disk.as_ref()? {
+            found if *found == wanted => Some(Permit::Start),
+            found => stay(format!(
+                "{deployment} is to run {wanted} since upgrade {}, and this would start {found}; bring it there with `cutover \
+                 rejoin {}`",
+                latest.id(),
+                report.instance
+            )),
+        }
+    }
+
+    /// Whether an upgrade that is not understood here may be one of this deployment.
+    fn in_the_dark(&self, deployment: &DeploymentName) -> bool {
+        self.every_entry().iter().any(|entry| match entry {
+            Entry::Led(_) => false,
+            Entry::Quarantined { before, .. } => {
+                before.as_ref().is_none_or(|upgrade| upgrade.plan().binding.deployment == *deployment)
+            }
+        })
+    }
+}
