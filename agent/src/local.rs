@@ -11,7 +11,7 @@ use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
 use crate::release::ReleaseError;
 use crate::run::journal_file;
-use crate::service::{Role, Service, ServiceError, permit};
+use crate::service::{Role, Service, ServiceError};
 use crate::settings::{InstanceSettings, Settings};
 use crate::work;
 use crate::worker::Program;
@@ -157,7 +157,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
-            permit::give(service.dir(), PERSON)?;
+            service.permit(PERSON).await?;
             service.start().await?;
             Ok(match service.run_state().await {
                 RunState::Running { pid } => format!("{instance} runs as process {pid}\n"),

@@ -122,7 +122,8 @@ pub struct Cli {
     account: Option<Account>,
 }
 
-/// What a command printed.
+/// What a command printed, secrets and all: what it means must not depend on them. A password may be a word that the ledger prints,
+/// or a ledger's name.
 struct Printed {
     stdout: String,
     stderr: String,
@@ -195,7 +196,10 @@ impl Cli {
         let mut found = Vec::new();
         for line in lines(&printed.stdout) {
             if line.starts_with("Error registering ledger ") {
-                return Err(CliError::Failed { command: "storage scan".to_owned(), message: line.to_owned() });
+                return Err(CliError::Failed {
+                    command: "storage scan".to_owned(),
+                    message: self.redactor.clean(line),
+                });
             }
             if let Some(rest) = line.strip_prefix("Ledger '")
                 && let Some(name) =
@@ -264,7 +268,7 @@ impl Cli {
         let text: Vec<&str> =
             lines(&printed.stdout).chain(lines(&printed.stderr)).filter(|line| !line.is_empty()).collect();
         let shown: Vec<&str> = text.iter().take(5).copied().collect();
-        let printed = if shown.is_empty() { "nothing".to_owned() } else { shown.join(" | ") };
+        let printed = if shown.is_empty() { "nothing".to_owned() } else { self.redactor.clean(&shown.join(" | ")) };
         CliError::Silent { command: command.to_owned(), expected: expected.to_owned(), printed }
     }
 
@@ -336,11 +340,11 @@ impl Cli {
             (Some(why), _, _) => Err(why),
             (None, _, Some(signal)) => Err(CliError::Killed { command, signal }),
             (None, Some(2), None) if printed.stderr.contains("panic:") || printed.stderr.contains("goroutine ") => {
-                let message = panic_message(&printed.stderr);
+                let message = panic_message(&self.redactor.clean(&printed.stderr));
                 Err(CliError::Panicked { command, message, output: self.output.join("stderr") })
             }
             (None, code, None) => {
-                let message = error_message(&printed.stderr).unwrap_or_else(|| match code {
+                let message = error_message(&self.redactor.clean(&printed.stderr)).unwrap_or_else(|| match code {
                     Some(code) => format!("it ended with status {code} and printed no error"),
                     None => "it ended without a status".to_owned(),
                 });
@@ -349,7 +353,7 @@ impl Cli {
         }
     }
 
-    /// Reads one of the files back, and takes secrets out of the file itself too: it stays for people to look at.
+    /// Reads one of the files back, and takes secrets out of the file itself: it stays for people to look at.
     fn read(&self, stream: &str) -> Result<String, FileError> {
         let path = self.output.join(stream);
         let bytes = std::fs::read(&path).map_err(io_error("read", &path))?;
@@ -358,7 +362,7 @@ impl Cli {
         if clean != text {
             crate::files::write(&path, clean.as_bytes())?;
         }
-        Ok(clean)
+        Ok(text.into_owned())
     }
 }
 
@@ -404,4 +408,51 @@ pub fn environment(keys: impl IntoIterator<Item = (&'static str, String)>) -> BT
         ("NUMARY_TELEMETRY_ENABLED", "false".to_owned()),
     ];
     always.into_iter().chain(keys).map(|(key, value)| (key.to_owned(), value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A command that prints this, with a database whose password is `ledger`.
+    fn prints(dir: &Path, text: &str, status: u8) -> Cli {
+        let program = dir.join("numary");
+        std::fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{text}\nEND\necho '{text}' >&2\nexit {status}\n"))
+            .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let url = "postgres://user:ledger@db/x".to_owned();
+        Cli::new(program, environment([("NUMARY_STORAGE_POSTGRES_CONN_STRING", url)]), dir.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_a_word_of_the_ledgers_or_a_ledgers_name_changes_nothing_of_what_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let never = || false;
+        assert!(prints(dir.path(), "No ledger found.", 0).list(&never).await.unwrap().is_empty());
+        let cli = prints(dir.path(), "Ledgers:\n- ledger\n- main", 0);
+        let listed = cli.list(&never).await.unwrap();
+        assert_eq!(listed.iter().map(LedgerName::as_str).collect::<Vec<_>>(), ["ledger", "main"]);
+        let cli = prints(dir.path(), "Storage 'ledger' migrated", 0);
+        assert_eq!(cli.upgrade(&listed[0], &listed, &never).await.unwrap(), Upgraded::Migrated);
+        let kept = std::fs::read_to_string(dir.path().join("stdout")).unwrap();
+        assert_eq!(kept.trim(), "Storage '[secret]' migrated", "what stays for people has no secret");
+    }
+
+    #[tokio::test]
+    async fn no_error_says_a_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let never = || false;
+        for (text, status) in [
+            ("something else: ledger", 0),
+            ("level=error msg=\"cannot log in with ledger\"", 1),
+            ("panic: ledger\n\ngoroutine 1 [running]:", 2),
+        ] {
+            let said = prints(dir.path(), text, status).list(&never).await.unwrap_err().to_string();
+            assert!(!said.replace("storage list", "").contains("ledger"), "{said}");
+        }
+        let scanned = prints(dir.path(), "Error registering ledger 'a': ledger", 0).scan(&never).await;
+        let said = scanned.unwrap_err().to_string();
+        assert!(said.contains("[secret]"), "{said}");
+    }
 }

@@ -137,6 +137,15 @@ pub trait Manage: Send + Sync {
     /// When that binary cannot be read.
     async fn allow(&self) -> Result<(), ServiceError>;
 
+    /// Lets the service be started in this boot, by whoever starts it. True: a start was refused before for want of that. Nothing
+    /// to do where there is no guard.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    async fn permit(&self, _by: &str) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
+
     /// Takes the guard away. Nothing to do where there is none.
     ///
     /// # Errors
@@ -256,6 +265,10 @@ impl Service {
     /// As [`Manage::allow`].
     pub async fn allow(&self) -> Result<(), ServiceError> {
         self.manager.allow().await
+    }
+    /// As [`Manage::permit`].
+    pub async fn permit(&self, by: &str) -> Result<bool, ServiceError> {
+        self.manager.permit(by).await
     }
     /// As [`Manage::unguard`].
     pub async fn unguard(&self) -> Result<(), ServiceError> {

@@ -9,7 +9,7 @@ use super::rotation::{Rotation, turn};
 use super::site::{Site, address, end_closed_copy, own_folder, wait_for_answer};
 use super::trouble::Trouble;
 use crate::machine;
-use crate::service::{Role, permit};
+use crate::service::Role;
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::{Order, Version};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ pub(super) async fn open(
             }
         }
     }
-    permit::give(service.dir(), &order.id.to_string())?;
+    service.permit(&order.id.to_string()).await?;
     service.fence().lift(&order.id.to_string())?;
     service.start().await?;
     let found = wait_for_answer(service, Role::Service, address, stop).await?;

@@ -3,7 +3,7 @@
 //! reports, and a person or an order puts it right.
 
 use super::site::Site;
-use crate::service::{Role, Service, ServiceError, permit};
+use crate::service::{Role, Service, ServiceError};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::{Epoch, InstanceName};
@@ -35,14 +35,14 @@ pub(crate) async fn permitted(site: &Site, epoch: Epoch, permits: &BTreeMap<Inst
 /// The permit first: what is started before the guard is in its place needs none. A fence of a coordinator's own word goes with
 /// that word; an order's or a person's stays.
 async fn start(service: &Service, epoch: Epoch) -> Result<(), ServiceError> {
-    permit::give(service.dir(), &format!("the coordinator of epoch {epoch}"))?;
+    let by = format!("the coordinator of epoch {epoch}");
+    let refused = service.permit(&by).await?;
     service.guard().await?;
     let fence = service.fence().read()?;
     if fence.standing && fence.by.starts_with(COORDINATOR) {
-        service.fence().lift(&format!("the coordinator of epoch {epoch}"))?;
+        service.fence().lift(&by)?;
     }
-    let due = permit::was_refused(service.dir())? && !service.fence().read()?.standing;
-    if due && service.running(Role::Service).await?.is_none() {
+    if refused && !service.fence().read()?.standing && service.running(Role::Service).await?.is_none() {
         info!(instance = %service.name(), "starts what waited for a coordinator since this host booted");
         service.start().await?;
     }

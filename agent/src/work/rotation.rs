@@ -120,3 +120,44 @@ async fn command(service: &Service, rotation: Rotation) -> Result<(), Trouble> {
         Err(_) => Err(failed(FailureKind::TimedOut, format!("took longer than {} s and was killed", limit.as_secs()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use crate::worker::Program;
+    use std::path::Path;
+
+    fn since_out(service: &Service, former: Elapsed) -> Elapsed {
+        // The machine's time goes on by milliseconds.
+        while machine::uptime() == former {}
+        left(service).unwrap()
+    }
+
+    #[test]
+    fn an_instance_is_out_of_rotation_since_it_first_was_over_attempts_and_anew_after_a_boot_or_its_return() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "name = \"h1\"\ncoordinator = \"unix:/run/c.sock\"\nstate = \"{}\"\n[[instance]]\nname = \"a\"\ndeployment = \
+             \"prod\"\nmanager = \"process\"\ncommand = \"/bin/true\"\n",
+            dir.path().display()
+        );
+        let settings = Settings::parse(&text, Path::new("agent.toml")).unwrap();
+        let service = Service::new(&settings, &settings.instances[0], &Program::current().unwrap());
+        files::folder(service.dir()).unwrap();
+        mark_out(&service).unwrap();
+        let first = left(&service).unwrap();
+        mark_out(&service).unwrap();
+        assert_eq!(since_out(&service, first), first, "another attempt does not begin anew");
+
+        let kept = std::fs::read_to_string(note(&service, OUT)).unwrap();
+        std::fs::write(note(&service, OUT), kept.replace(&machine::boot_id(), "another boot")).unwrap();
+        let second = since_out(&service, first);
+        assert!(second > first, "the time of another boot says nothing");
+
+        forget(&service).unwrap();
+        assert!(is_in(&service));
+        mark_out(&service).unwrap();
+        assert!(since_out(&service, second) > second);
+    }
+}

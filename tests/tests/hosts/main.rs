@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 #![allow(clippy::disallowed_methods, reason = "how long a tier took")]
 
+mod away;
 mod fault;
 mod identity;
 mod mishaps;

@@ -1,7 +1,8 @@
 //! What happens once, in one place.
 
 use crate::site::{Plan, Site, UNIT, serves};
-use cutover_test_hosts::{Host, Lab};
+use cutover_core::upgrade::{Way, forward};
+use cutover_test_hosts::{Cable, Host, Lab};
 use cutover_tests::checks::{check_facts, check_migrations, until_phase};
 use cutover_tests::clients::version;
 use cutover_tests::tier::Driven as _;
@@ -11,6 +12,7 @@ use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::status::State;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What must hold of every upgrade's facts.
@@ -146,6 +148,55 @@ fn clocks_that_jump_an_hour_forth_and_back_change_nothing() {
         let facts = checked(&site, &upgrade);
         let (first, last) = (facts[0].at.as_millis(), facts[facts.len() - 1].at.as_millis());
         assert!(last < first, "the clock was shifted for the coordinator");
+        site.check_end("1.4.6", writer);
+    });
+}
+
+#[test]
+fn agents_that_are_killed_at_every_order_they_are_given_do_nothing_twice() {
+    Lab::run(|lab| {
+        let site = Site::new(lab, Plan { hosts: Some(2), ..Plan::default() });
+        let writer = site.writer();
+        let upgrade = site.begin();
+        let (mut seen, mut killed) = (0, BTreeSet::new());
+        let status = until("the upgrade ends", Duration::from_secs(400), || {
+            let news = site.voice.facts_after(&upgrade, seen).unwrap_or_default();
+            seen = news.last().map_or(seen, |recorded| recorded.seq);
+            for recorded in &news {
+                let Fact::AttemptOpened { order } = &recorded.fact else { continue };
+                let host = site.hosts.iter().find(|host| host.name() == order.agent.as_str()).unwrap();
+                host.run(&["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"]);
+                killed.insert(order.id.phase);
+            }
+            let status = site.voice.status(&upgrade).ok()?;
+            (status.state.ended() || status.state == State::Held).then_some(status)
+        });
+        assert_eq!(status.state, State::Completed, "{:#?}\n{}", status.holds, site.logs());
+        let of_the_way: BTreeSet<Phase> = forward(Way::Downtime).iter().map(|stage| stage.phase).collect();
+        assert_eq!(killed, of_the_way, "at least once in every phase");
+        checked(&site, &upgrade);
+        site.check_end("1.4.6", writer);
+    });
+}
+
+#[test]
+fn the_coordinators_host_may_be_without_a_network_for_longer_than_its_links_live() {
+    Lab::run(|lab| {
+        let limits = "drain_seconds = 15\nagent_lost_seconds = 120\nlanes = 2";
+        let site = Site::new(lab, Plan { hosts: Some(2), limits, ..Plan::default() });
+        let writer = site.writer();
+        let upgrade = site.begin();
+        site.hold_in_the_middle(&upgrade);
+        site.coordinators_cable(Cable::Out);
+        until("no agent is linked", Duration::from_secs(90), || {
+            let fleet = site.cutover(&["fleet"]);
+            (fleet.matches("NOT CONNECTED").count() == site.hosts.len()).then_some(())
+        });
+        // What was begun ends meanwhile.
+        site.migrations_go_on();
+        site.coordinators_cable(Cable::In);
+        site.until_state(&upgrade, State::Completed);
+        checked(&site, &upgrade);
         site.check_end("1.4.6", writer);
     });
 }

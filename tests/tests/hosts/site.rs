@@ -237,6 +237,15 @@ impl Site {
         }
     }
 
+    /// What `cutover` prints on the coordinator's host, in one line.
+    pub fn cutover(&self, words: &[&str]) -> String {
+        let coordinator = format!("--coordinator=unix:{}", Self::SOCKET);
+        let command: Vec<&str> = ["/usr/bin/cutover", &coordinator].into_iter().chain(words.iter().copied()).collect();
+        let output = self.seat().exec(&command);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// A client that writes to every ledger through the front.
     pub fn writer(&self) -> Writer {
         Writer::start(self.front.address, LEDGERS)

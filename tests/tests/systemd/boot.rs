@@ -23,7 +23,11 @@ fn without_a_coordinator(lab: &Lab) -> Node {
 fn reboot(node: &Node) {
     node.host.power_cut();
     node.host.boot();
-    node.host.wait_running();
+    // With a unit that failed it is not `running`.
+    until("the host is up", Duration::from_secs(30), || {
+        let state = node.host.try_exec(&["systemctl", "is-system-running"], Duration::from_secs(10))?;
+        matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded").then_some(())
+    });
 }
 
 fn said(node: &Node) -> String {
@@ -70,7 +74,7 @@ fn without_a_coordinator_a_person_starts_it_and_settings_may_say_so_before() {
 
         // What the settings say is in the guard once a coordinator was heard.
         let settings = node.host.run(&["cat", "/etc/cutover/agent.toml"]);
-        node.host.put("/etc/cutover/agent.toml", format!("{settings}at_boot = \"wait\"\n"), 0o600);
+        node.host.put("/etc/cutover/agent.toml", format!("{settings}\nat_boot = \"wait\"\n"), 0o600);
         node.host.run(&["systemctl", "start", "cutover-coordinator"]);
         node.host.run(&["systemctl", "restart", "cutover-agent"]);
         let guard = || node.host.run(&["systemctl", "cat", UNIT]);

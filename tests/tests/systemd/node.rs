@@ -1,7 +1,7 @@
 //! One host with a ledger that a package or a person installed as a unit, and Cutover's own units beside it.
 
 use cutover_ledger_simulator::{pack, seed};
-use cutover_test_hosts::{Host, Lab};
+use cutover_test_hosts::{Host, Lab, Postgres};
 use cutover_tests::clients::{Front, Writer, version};
 use cutover_tests::house::{LEDGERS, program, releases};
 use cutover_tests::until;
@@ -137,9 +137,42 @@ impl Node {
 /// A host where a package or a person installed the ledger's release `from`, with more lines for the unit's `[Service]`; it serves.
 /// The release files of `to` lie where the agent's default looks for them.
 pub fn ledger(lab: &Lab, from: &str, to: &str, unit: &str) -> Host {
+    let host = installed(lab, "h1", from, to, &format!("{unit}\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary"));
+    for ledger in LEDGERS {
+        seed::over_http(&serves(&host).to_string(), ledger, 20).unwrap();
+    }
+    host
+}
+
+/// The same on a database that several share.
+pub fn ledger_on(lab: &Lab, name: &str, server: &Postgres, from: &str, to: &str) -> Host {
+    let url = server.url("ledger", "ledger", "ledger");
+    let storage = format!(
+        "Environment=NUMARY_STORAGE_DIR=/var/lib/numary NUMARY_STORAGE_DRIVER=postgres\n\
+         Environment=NUMARY_STORAGE_POSTGRES_CONN_STRING={url}"
+    );
+    installed(lab, name, from, to, &storage)
+}
+
+/// A server with the role that owns the ledgers' database.
+pub fn database(lab: &Lab) -> Postgres {
+    let server = lab.postgres("").unwrap();
+    for sql in ["CREATE ROLE ledger LOGIN CREATEDB PASSWORD 'ledger'", "GRANT pg_read_all_stats TO ledger"] {
+        server.sql("postgres", sql).unwrap();
+    }
+    server.sql("postgres", "CREATE DATABASE ledger OWNER ledger").unwrap();
+    server.sql("ledger", "GRANT CREATE ON SCHEMA public TO ledger").unwrap();
+    server
+}
+
+fn serves(host: &Host) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(host.address()), 3068)
+}
+
+fn installed(lab: &Lab, name: &str, from: &str, to: &str, unit: &str) -> Host {
     let old = lab.folder().join("numary");
     pack::install(&program("numary"), from, &old).unwrap();
-    let host = lab.host("h1");
+    let host = lab.host(name);
     host.boot();
     host.wait_running();
     host.run(&["useradd", "--system", "--create-home", "--home-dir", "/var/lib/ledger", "ledger"]);
@@ -148,9 +181,11 @@ pub fn ledger(lab: &Lab, from: &str, to: &str, unit: &str) -> Host {
     host.put("/etc/numary/numary.env", "NUMARY_SERVER_HTTP_BIND_ADDRESS=0.0.0.0:3068\n", 0o600);
     host.put(
         &format!("/etc/systemd/system/{UNIT}"),
-        format!("[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\n{unit}\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/numary\n\
+        format!(
+            "[Unit]\nDescription=Ledger\n[Service]\nUser=ledger\n{unit}\n\
          EnvironmentFile=/etc/numary/numary.env\nExecStart=/usr/local/bin/numary server start\nRestart=on-failure\n\
-         [Install]\nWantedBy=multi-user.target\n"),
+         [Install]\nWantedBy=multi-user.target\n"
+        ),
         0o644,
     );
     let packed = releases(to).join(format!("v{to}"));
@@ -160,11 +195,7 @@ pub fn ledger(lab: &Lab, from: &str, to: &str, unit: &str) -> Host {
     }
     host.run(&["systemctl", "daemon-reload"]);
     host.run(&["systemctl", "enable", "--quiet", "--now", UNIT]);
-    let address = SocketAddr::new(IpAddr::V4(host.address()), 3068);
-    until("the ledger serves", Duration::from_secs(30), || version(address));
-    for ledger in LEDGERS {
-        seed::over_http(&address.to_string(), ledger, 20).unwrap();
-    }
+    until("the ledger serves", Duration::from_secs(30), || version(serves(&host)));
     host
 }
 

@@ -6,7 +6,7 @@
 //!   a unit whose file lies in `/etc` (both measured, systemd 252).
 //! * `RequiresMountsFor=`: on a state directory that is not mounted yet no fence would be found.
 //! * `ExecStartPre=+` compares the binary with the allowed one, as root whatever the unit's own user is, and waits for the
-//!   [`permit`] of this boot.
+//!   [`Permit`] of this boot.
 
 use super::bus::Bus;
 use super::closed::{change, line};
@@ -14,7 +14,7 @@ use crate::files::FileError;
 use crate::release::stage::digest_of;
 use crate::service::allowed::{self, Allowed, allow};
 use crate::service::fence::FenceFile;
-use crate::service::permit;
+use crate::service::permit::Permit;
 use crate::settings::AtBoot;
 use crate::worker::Program;
 use cutover_vocabulary::Digest;
@@ -165,7 +165,7 @@ pub fn main(instance_dir: &Path, unit: &str, at_boot: AtBoot) -> Result<(), NotA
     runtime.map_err(|error| silent(error.to_string()))?.block_on(async {
         let (starts, patience) = loaded(unit).await.map_err(silent)?;
         check(instance_dir, &starts)?;
-        until_permitted(instance_dir, patience, at_boot).await
+        until_permitted(instance_dir, unit, patience, at_boot).await
     })
 }
 
@@ -178,20 +178,26 @@ async fn loaded(unit: &str) -> Result<(PathBuf, Duration), String> {
     Ok((starts, PERMIT_WITHIN.min(allotted / 2)))
 }
 
-async fn until_permitted(instance_dir: &Path, patience: Duration, at_boot: AtBoot) -> Result<(), NotAllowed> {
+async fn until_permitted(
+    instance_dir: &Path,
+    unit: &str,
+    patience: Duration,
+    at_boot: AtBoot,
+) -> Result<(), NotAllowed> {
+    let permit = Permit::of(unit);
     let patience = match at_boot {
         AtBoot::Ask | AtBoot::Wait => patience,
         AtBoot::Start => Duration::ZERO,
     };
     let mut waited = Duration::ZERO;
-    while !permit::given(instance_dir)? && waited < patience {
+    while !permit.is_given() && waited < patience {
         tokio::time::sleep(LOOK).await;
         waited += LOOK;
     }
-    if at_boot == AtBoot::Ask && !permit::given(instance_dir)? {
-        permit::note_refusal(instance_dir)?;
-        // Whoever gave it between the two lines found no note.
-        if !permit::given(instance_dir)? {
+    if at_boot == AtBoot::Ask && !permit.is_given() {
+        permit.note_refusal("its guard")?;
+        // Whoever gave it between the two looks found no note.
+        if !permit.is_given() {
             let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
         }
@@ -199,7 +205,7 @@ async fn until_permitted(instance_dir: &Path, patience: Duration, at_boot: AtBoo
     // systemd has looked for the fence before this began.
     let fence = FenceFile::of(instance_dir).read()?;
     if fence.standing {
-        permit::note_refusal(instance_dir)?;
+        permit.note_refusal("its fence")?;
         return Err(NotAllowed::Fenced { by: fence.by });
     }
     Ok(())

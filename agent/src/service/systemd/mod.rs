@@ -23,6 +23,7 @@ pub use scope::{leave as leave_unit, runs_as_unit};
 use super::allowed;
 use super::environment::Redactor;
 use super::fence::FenceFile;
+use super::permit::Permit;
 use super::{Manage, Role, Running, ServiceError, Start, Stopped, record};
 use crate::files;
 use crate::ledger::message::error_message;
@@ -275,6 +276,13 @@ impl Manage for SystemdUnit {
     async fn allow(&self) -> Result<(), ServiceError> {
         let now = self.settings().await?;
         Ok(allowed::allow(&self.dir, &now.command)?)
+    }
+
+    /// Given before the note is looked for: the guard looks the other way round, so one of both sees the other.
+    async fn permit(&self, by: &str) -> Result<bool, ServiceError> {
+        let permit = Permit::of(self.name());
+        permit.give(by)?;
+        Ok(permit.was_refused()?)
     }
 
     /// Timers, sockets and paths. Fenced, the unit is started by none of them.
