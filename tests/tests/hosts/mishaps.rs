@@ -165,7 +165,11 @@ fn agents_that_are_killed_at_every_order_they_are_given_do_nothing_twice() {
             for recorded in &news {
                 let Fact::AttemptOpened { order } = &recorded.fact else { continue };
                 let host = site.hosts.iter().find(|host| host.name() == order.agent.as_str()).unwrap();
-                host.run(&["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"]);
+                let kill = ["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"];
+                // Of several orders at once each meets an agent that was started anew.
+                until("its agent is killed", Duration::from_secs(20), || {
+                    host.exec(&kill).status.success().then_some(())
+                });
                 killed.insert(order.id.phase);
             }
             let status = site.voice.status(&upgrade).ok()?;
