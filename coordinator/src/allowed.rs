@@ -5,12 +5,13 @@ use crate::leadership::Leadership;
 use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::{DeploymentName, Version};
 use std::collections::BTreeSet;
 
 impl Leadership {
-    /// The release that every instance of a deployment is to run. None while an upgrade is under way, where there never was one,
-    /// and where a person finished by hand.
+    /// The release that every instance of a deployment is to run. None while an upgrade is under way that moves all of them, where
+    /// there never was one, and where a person finished by hand.
     pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
         let upgrades = self.led().into_iter().map(|handle| handle.now().upgrade);
         let mine = upgrades.filter(|upgrade| upgrade.plan().binding.deployment == *deployment);
@@ -19,8 +20,14 @@ impl Leadership {
 }
 
 fn release(latest: &Upgrade) -> Option<Version> {
+    let binding = &latest.plan().binding;
+    match binding.strategy {
+        Strategy::Downtime | Strategy::Rolling => {}
+        // It brings instances to what the others run all the while: however it ends, and before it has, that is the release.
+        Strategy::Rejoin => return Some(binding.target.version.clone()),
+    }
     match latest.ending()? {
-        Ending::Completed => Some(latest.plan().binding.target.version.clone()),
+        Ending::Completed => Some(binding.target.version.clone()),
         Ending::Aborted | Ending::RolledBack | Ending::Rehearsed => {
             // Where they differ one was away from the upgrade before: the newest is what that left.
             let former: BTreeSet<&Version> = latest.members().values().map(|member| &member.version).collect();

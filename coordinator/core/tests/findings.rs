@@ -12,7 +12,7 @@ mod preparations;
 mod support;
 
 use cutover_core::catalogue;
-use cutover_core::plan::{self, Case, PlanAsk, StrategyAsk, findings};
+use cutover_core::plan::{self, PlanAsk, StrategyAsk, findings};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 use cutover_vocabulary::instance::{Drift, DriftKind, Manager};
 use cutover_vocabulary::outcome::Inspection;
@@ -102,7 +102,8 @@ impl World {
     fn findings(&self) -> Vec<Finding> {
         let catalogue = catalogue::shipped().unwrap();
         let Self { ask, registered, surveys } = self;
-        findings::all(&Case { catalogue: &catalogue, ask, registered, surveys })
+        let parties = plan::Parties::of(ask, registered, surveys);
+        findings::all(&parties.case(&catalogue, ask))
     }
     fn plan(&self) -> Result<Plan, Vec<Finding>> {
         plan::make(

@@ -27,8 +27,8 @@ pub fn level() -> impl Strategy<Value = Level> {
 }
 
 pub fn strategy() -> impl Strategy<Value = cutover_vocabulary::plan::Strategy> {
-    use cutover_vocabulary::plan::Strategy::{Downtime, Rolling};
-    select(&[Downtime, Rolling][..])
+    use cutover_vocabulary::plan::Strategy::{Downtime, Rejoin, Rolling};
+    select(&[Downtime, Rolling, Rejoin][..])
 }
 
 pub fn finding() -> impl Strategy<Value = Finding> {
@@ -97,7 +97,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     );
     let binding = (who, what).prop_map(
         |(
-            (deployment, from, target, strategy, members, runner),
+            (deployment, from, target, strategy, (members, beside), runner),
             (
                 storage,
                 ledgers,
@@ -113,6 +113,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             target,
             strategy,
             members,
+            beside,
             runner,
             storage,
             ledgers,

@@ -242,6 +242,7 @@ pub fn ask() -> PlanAsk {
         limits: Limits { lanes: 2, ..Limits::default() },
         rehearse_only: false,
         declared: std::collections::BTreeSet::new(),
+        instances: std::collections::BTreeSet::new(),
     }
 }
 
