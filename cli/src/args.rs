@@ -103,6 +103,12 @@ pub enum Command {
     Start(StartArgs),
     /// Plan, approve, start and follow in one go.
     Upgrade(UpgradeArgs),
+    /// Bring instances that were away to the release that their deployment is to run.
+    ///
+    /// For a host that was off, or was excused, while the others were upgraded. Plans, starts and follows an upgrade of these
+    /// instances alone: the storage is not touched and the others go on serving. What an instance had before is never started again;
+    /// on the way back it stays down and fenced.
+    Rejoin(RejoinArgs),
     /// Say where upgrades stand, and what each waits for.
     #[command(after_help = Exit::OF_STATUS)]
     Status(WhichStatus),
@@ -176,7 +182,7 @@ pub use all_in_one::{
     CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
 };
 pub use fleet::{CreateDeploymentArgs, DeploymentCommand, ExcuseArgs, MemberCommand};
-pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, StartArgs, StrategyWord, UpgradeArgs};
+pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, RejoinArgs, StartArgs, StrategyWord, UpgradeArgs};
 pub use runbook::RunbookArgs;
 pub use shell::{CompletionsArgs, ManArgs};
 pub use steering::{AbortArgs, DecideArgs, RollbackArgs, SteerArgs, WhichStatus, WhichUpgrade};

@@ -9,6 +9,8 @@ mod pages;
 mod postgres;
 #[path = "findings/preparations.rs"]
 mod preparations;
+#[path = "findings/rejoin.rs"]
+mod rejoin;
 mod support;
 
 use cutover_core::catalogue;
@@ -163,6 +165,7 @@ fn cases() -> Vec<Made> {
     cases.extend(about_storages());
     cases.extend(postgres::cases());
     cases.extend(noticed::cases());
+    cases.extend(rejoin::cases());
     cases.push(made(
         "rolling-refused",
         Level::Block,

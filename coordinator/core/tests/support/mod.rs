@@ -8,7 +8,7 @@ use cutover_vocabulary::fact::{Cause, Fact, Recorded};
 use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::order::{Epoch, Work};
 use cutover_vocabulary::outcome::*;
-use cutover_vocabulary::plan::{Approval, Limits, Plan};
+use cutover_vocabulary::plan::{Approval, Limits, Plan, Strategy};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::served::Served;
 use cutover_vocabulary::storage::*;
@@ -223,6 +223,18 @@ impl Seen {
         let ask = PlanAsk { target, ..ask };
         plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
     }
+    /// A plan that brings the named instances to [`NEW`], which the others run: they are down behind their fence, with 1.3.1.
+    pub fn rejoin(&self, named: &[&str]) -> Plan {
+        let mut surveys = self.surveys();
+        let away = surveys.iter_mut().flat_map(|host| &mut host.instances);
+        for survey in away.filter(|survey| named.contains(&survey.instance.as_str())) {
+            down(survey, OLD);
+        }
+        let instances = named.iter().map(|name| instance(name)).collect();
+        let ask = PlanAsk { strategy: StrategyAsk::Rejoin, allowed: Some(version(NEW)), instances, ..ask() };
+        let catalogue = cutover_core::catalogue::shipped().unwrap();
+        plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
+    }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {
         let mut plan = self.plan();
@@ -230,6 +242,15 @@ impl Seen {
         plan.observed.findings.retain(|finding| finding.level != finding::Level::Block);
         plan
     }
+}
+
+/// An instance whose host was off: down behind its fence, with what it had before.
+pub fn down(survey: &mut InstanceSurvey, on_disk: Version2) {
+    let report = &mut survey.report;
+    (report.run, report.running, report.fenced, report.fence) = (RunState::Stopped, None, true, 3);
+    report.on_disk = Some(version(on_disk));
+    let found = survey.inspection.as_mut().unwrap();
+    (found.running, found.on_disk) = (None, Some(version(on_disk)));
 }
 
 pub fn ask() -> PlanAsk {
@@ -273,11 +294,16 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
     match &order.work {
         Work::Inspect => {
             let storage = plan.binding.storage.clone();
-            let running = Some(plan.binding.from.clone());
+            let member = match &order.id.step.subject {
+                Subject::Instance(name) => plan.binding.members.get(name),
+                Subject::Ledger(_) | Subject::Storage => None,
+            };
+            let on_disk = Some(member.map_or(&plan.binding.from, |member| &member.version).clone());
+            let rejoins = plan.binding.strategy == Strategy::Rejoin;
             Evidence::Inspected(Inspection {
                 storage,
-                on_disk: running.clone(),
-                running,
+                running: on_disk.clone().filter(|_| !rejoins),
+                on_disk,
                 ..Seen::default().inspection()
             })
         }

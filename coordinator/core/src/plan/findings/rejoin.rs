@@ -153,11 +153,19 @@ fn storage(case: &Case<'_>) -> Vec<Finding> {
     }
     let Some(facts) = case.target() else { return findings };
     for ledger in &storage.ledgers {
-        if facts.migrations_after(storage.identity.driver(), &ledger.migrations) != ledger.migrations {
+        let after = facts.migrations_after(storage.identity.driver(), &ledger.migrations);
+        let recorded = |number: &u32| ledger.migrations.0.iter().flatten().any(|known| known == number);
+        let missing: Vec<String> =
+            after.0.iter().flatten().filter(|number| !recorded(number)).map(ToString::to_string).collect();
+        if !missing.is_empty() {
             findings.push(refused(
                 FindingSubject::Ledger(ledger.name.clone()),
                 Source::ThisStorage,
-                format!("it does not record every migration of {}, and a rejoin migrates nothing", case.ask.target),
+                format!(
+                    "it does not record migration {} of {}, and a rejoin migrates nothing",
+                    missing.join(", "),
+                    case.ask.target
+                ),
                 format!("find out why it was left behind; then {}", upgrade(case)),
             ));
         }
