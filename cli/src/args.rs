@@ -129,13 +129,14 @@ pub enum Command {
     Decide(DecideArgs),
     /// Go back before any ledger was migrated: the old version is let in again.
     ///
-    /// Refused from the first migration on; then `cutover rollback` is the way back. --what-if says what would happen.
+    /// Refused from the first migration on; then `cutover rollback` is the way back. In a rejoin the instance stays down and
+    /// fenced instead. --what-if says what would happen.
     #[command(after_help = Exit::OF_GOING_BACK)]
     Abort(AbortArgs),
     /// Go back after ledgers were migrated, before clients are let in: what changed is restored.
     ///
-    /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. With downtime,
-    /// refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
+    /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. What a rejoin brought in
+    /// stays down and fenced. With downtime, refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
     #[command(after_help = Exit::OF_GOING_BACK)]
     Rollback(RollbackArgs),
     /// Give no new orders until the upgrade is resumed.

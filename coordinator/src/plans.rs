@@ -121,12 +121,12 @@ impl Leadership {
             |CannotPlan { findings }| {
                 let seen: BTreeSet<_> = surveys.iter().map(|survey| &survey.agent).collect();
                 // What a rejoin does not bring in is not what it lacks.
-                let needed = registered.iter().filter(|(name, _)| {
-                    *strategy != StrategyAsk::Rejoin || instances.contains(*name)
-                });
+                let needed =
+                    registered.iter().filter(|(name, _)| *strategy != StrategyAsk::Rejoin || instances.contains(*name));
                 let unseen: BTreeSet<_> =
                     needed.map(|(_, agent)| agent).filter(|agent| !seen.contains(agent)).collect();
-                let never = *strategy != StrategyAsk::Rejoin && ask.declared.iter().any(|name| !registered.contains_key(name));
+                let never =
+                    *strategy != StrategyAsk::Rejoin && ask.declared.iter().any(|name| !registered.contains_key(name));
                 let code = if unseen.is_empty() && !never { Code::Blocked } else { Code::AgentNotSeen };
                 let agents = unseen.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 let refused = refuse_findings(code, "there is no plan yet", &findings);

@@ -55,8 +55,9 @@ async fn whom(client: &Client, args: &RejoinArgs) -> Result<(DeploymentName, Vec
 
 /// Whether an instance has not come along: it is fenced, or has another release than its deployment is to run.
 fn was_away(instance: &v1::Instance, allowed: Option<&str>) -> bool {
-    let away =
-        |report: &v1::InstanceReport| report.fenced || report.running.as_deref().or(report.on_disk.as_deref()) != allowed;
+    let away = |report: &v1::InstanceReport| {
+        report.fenced || report.running.as_deref().or(report.on_disk.as_deref()) != allowed
+    };
     instance.report.as_ref().is_none_or(away)
 }
 

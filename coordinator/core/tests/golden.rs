@@ -32,7 +32,7 @@ fn examples() -> BTreeMap<String, Recorded> {
     let mut forward = Play::start(Seen::default().plan());
     forward.until_end();
     let asked = Play::start(with_questions());
-    let mut rejoin = Play::start(Seen::three_at(NEW, 6).rejoin(&["c"]));
+    let mut rejoin = Play::start(Seen { away: vec!["c"], ..Seen::three_at(NEW, 6) }.rejoin());
     rejoin.until_phase(Phase::ConfirmDrained);
     for recorded in play.facts.iter().chain(&forward.facts).chain(&asked.facts).chain(&rejoin.facts) {
         all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());

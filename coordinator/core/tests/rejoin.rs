@@ -165,7 +165,11 @@ fn a_rejoin_that_fails_never_starts_the_former_release_again() {
         assert_eq!(play.upgrade.ending(), Some(Ending::Aborted), "{phase}: {:?}", play.kinds());
         assert!(!starts_former(&play), "{phase}: {:?}", ordered(&play));
         let last = ordered(&play).last().map(|(_, phase)| *phase);
-        assert_eq!(last, Some(if phase == Phase::Stage { Phase::Stage } else { Phase::Drain }), "it stays down and fenced");
+        assert_eq!(
+            last,
+            Some(if phase == Phase::Stage { Phase::Stage } else { Phase::Drain }),
+            "it stays down and fenced"
+        );
     }
 }
 
@@ -279,7 +283,9 @@ fn who_answers_with_another_release_beside_a_rejoin_holds_it_and_can_be_brought_
 
 #[test]
 fn a_rejoin_whose_last_instance_is_gone_for_good_ends_and_frees_the_deployment() {
-    for (phase, ending) in [(Phase::Preflight, Ending::Aborted), (Phase::Drain, Ending::Aborted), (Phase::Bake, Ending::RolledBack)] {
+    for (phase, ending) in
+        [(Phase::Preflight, Ending::Aborted), (Phase::Drain, Ending::Aborted), (Phase::Bake, Ending::RolledBack)]
+    {
         for paused in [false, true] {
             let mut play = play();
             play.until_phase(phase);
@@ -318,7 +324,11 @@ fn a_rejoin_is_refused_where_it_would_be_an_upgrade() {
         let ledgers = &mut away.surveys[2].instances[0].storage.as_mut().unwrap().ledgers;
         ledgers[1].migrations = Migrations(Some(vec![0]));
     };
-    one(Away::new(&["c"]).with(lacks), FindingSubject::Ledger(ledger("shop")), "does not record migration 1, 2, 3, 4, 5, 6 of 1.4.6");
+    one(
+        Away::new(&["c"]).with(lacks),
+        FindingSubject::Ledger(ledger("shop")),
+        "does not record migration 1, 2, 3, 4, 5, 6 of 1.4.6",
+    );
     let elsewhere = |away: &mut Away| away.surveys[2].instances[0].storage.as_mut().unwrap().identity = storage();
     one(Away::new(&["c"]).with(elsewhere), about("a"), "and what is brought in uses");
     one(Away::new(&[]).with(|w| w.runs(2, NEW)), deployment, "has 1.4.6 already, and none is fenced");
@@ -336,13 +346,15 @@ fn who_runs_another_release_beside_the_others_is_brought_in_only_with_approval_a
     }
     away.runs(2, (1, 7, 3));
     let found = away.findings();
-    let beside = found.iter().find(|finding| finding.code.0 == "runs-beside-target").unwrap_or_else(|| panic!("{found:#?}"));
+    let beside =
+        found.iter().find(|finding| finding.code.0 == "runs-beside-target").unwrap_or_else(|| panic!("{found:#?}"));
     assert_eq!((beside.level, beside.subject.clone()), (Level::Approve, about("c")));
     assert!(beside.evidence.contains("1.7.3 beside instances that run 1.8.2"), "{}", beside.evidence);
     assert!(beside.evidence.contains("take it out of rotation NOW"), "{}", beside.evidence);
     assert!(!beside.evidence.contains("shut out"), "{}", beside.evidence);
     let alone = away.with(|w| w.ask.instances = ["a", "b", "c"].map(instance).into());
-    let evidence = |found: Vec<Finding>| found.into_iter().find(|it| it.code.0 == "runs-beside-target").unwrap().evidence;
+    let evidence =
+        |found: Vec<Finding>| found.into_iter().find(|it| it.code.0 == "runs-beside-target").unwrap().evidence;
     assert!(evidence(alone.findings()).contains("no other instance serves meanwhile"));
 }
 

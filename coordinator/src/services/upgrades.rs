@@ -50,7 +50,11 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         };
         let instances: BTreeSet<InstanceName> = read(texts("instances", &asked.instances))?.into_iter().collect();
         if !rejoins && !instances.is_empty() {
-            return Err(misplaced("instances", "an upgrade moves every instance of a deployment; a rejoin moves those named").into());
+            return Err(misplaced(
+                "instances",
+                "an upgrade moves every instance of a deployment; a rejoin moves those named",
+            )
+            .into());
         }
         if rejoins && asked.rehearse_only {
             return Err(misplaced("rehearse_only", "a rejoin migrates nothing, so there is nothing to rehearse").into());

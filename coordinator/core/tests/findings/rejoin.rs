@@ -19,7 +19,8 @@ fn away() -> World {
 }
 
 pub(super) fn cases() -> Vec<Made> {
-    let made = |code, level, subject, seen, remedy, world| Made { code, level, subject, seen, remedy, also: &[], world };
+    let made =
+        |code, level, subject, seen, remedy, world| Made { code, level, subject, seen, remedy, also: &[], world };
     let behind = |world: &mut World| {
         world.each_storage(|storage| storage.ledgers[0].migrations = Migrations(Some((0..=4).collect())));
     };

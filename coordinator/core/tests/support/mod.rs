@@ -108,6 +108,8 @@ pub struct Seen {
     pub storage: StorageIdentity,
     /// The migrations that every ledger records; none: it keeps no record. From two on its tables are those of 1.3.2 or later.
     pub migrations: Vec<u32>,
+    /// Instances whose hosts were off: down behind their fence, with [`OLD`].
+    pub away: Vec<&'static str>,
 }
 impl Default for Seen {
     fn default() -> Self {
@@ -117,6 +119,7 @@ impl Default for Seen {
             ledgers: vec![("main", 0), ("shop", 2)],
             storage: storage(),
             migrations: vec![0],
+            away: Vec::new(),
         }
     }
 }
@@ -134,7 +137,10 @@ impl Seen {
         self.instances.iter().map(|name| (instance(name), agent(&format!("host-{name}")))).collect()
     }
     pub fn surveys(&self) -> Vec<HostSurvey> {
-        self.instances.iter().map(|name| self.survey(name)).collect()
+        let mut surveys: Vec<HostSurvey> = self.instances.iter().map(|name| self.survey(name)).collect();
+        let all = surveys.iter_mut().flat_map(|host| &mut host.instances);
+        all.filter(|survey| self.away.contains(&survey.instance.as_str())).for_each(|survey| down(survey, OLD));
+        surveys
     }
     fn survey(&self, name: &str) -> HostSurvey {
         let report = InstanceReport {
@@ -223,17 +229,10 @@ impl Seen {
         let ask = PlanAsk { target, ..ask };
         plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
     }
-    /// A plan that brings the named instances to [`NEW`], which the others run: they are down behind their fence, with 1.3.1.
-    pub fn rejoin(&self, named: &[&str]) -> Plan {
-        let mut surveys = self.surveys();
-        let away = surveys.iter_mut().flat_map(|host| &mut host.instances);
-        for survey in away.filter(|survey| named.contains(&survey.instance.as_str())) {
-            down(survey, OLD);
-        }
-        let instances = named.iter().map(|name| instance(name)).collect();
-        let ask = PlanAsk { strategy: StrategyAsk::Rejoin, allowed: Some(version(NEW)), instances, ..ask() };
-        let catalogue = cutover_core::catalogue::shipped().unwrap();
-        plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
+    /// A plan that brings whoever was away to [`NEW`], which the others run.
+    pub fn rejoin(&self) -> Plan {
+        let instances = self.away.iter().map(|name| instance(name)).collect();
+        self.plan_for(&PlanAsk { strategy: StrategyAsk::Rejoin, allowed: Some(version(NEW)), instances, ..ask() })
     }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {

@@ -79,7 +79,11 @@ const RULES: &[Rule] = &[
     Rule { codes: &["instance-unreadable"], of: Whose::Moved, check: instance_unreadable::check },
     Rule { codes: &["observe-only"], of: Whose::Moved, check: observe_only::check },
     Rule { codes: &["release-unusable", "releases-differ"], of: Whose::Moved, check: release::check },
-    Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], of: Whose::Moved, check: arguments::check },
+    Rule {
+        codes: &["argument-unknown", "variable-ignored", "target-does-not-run"],
+        of: Whose::Moved,
+        check: arguments::check,
+    },
     Rule { codes: &["target-not-newer", "path-not-in-table"], of: Whose::Upgrade, check: path::check },
     Rule { codes: &["unknown-release"], of: Whose::Upgrade, check: unknown_release::check },
     Rule { codes: &["target-without-storage-commands"], of: Whose::Upgrade, check: first_start::check },
@@ -97,7 +101,8 @@ const RULES: &[Rule] = &[
     Rule { codes: &["storage-read-only", "storage-held-by-others"], of: Whose::Moved, check: storage_access::check },
     Rule {
         codes: &["missing-grant", "missing-tool", "storage-not-writable", "missing-extension"],
-        of: Whose::Upgrade, check: obstacles::check,
+        of: Whose::Upgrade,
+        check: obstacles::check,
     },
     Rule { codes: &["sessions-on-the-storage"], of: Whose::Upgrade, check: sessions::check },
     Rule { codes: &["db-name-with-underscore"], of: Whose::Upgrade, check: db_name::check },
@@ -105,19 +110,36 @@ const RULES: &[Rule] = &[
     Rule { codes: &["foreign-schema"], of: Whose::Upgrade, check: foreign_schema::check },
     Rule { codes: &["ledger-only-registered"], of: Whose::Upgrade, check: registered_ledgers::check },
     Rule { codes: &["bad-rows"], of: Whose::Upgrade, check: bad_rows::check },
-    Rule { codes: &["dependents-dropped", "dependents-stop-the-migration"], of: Whose::Upgrade, check: dependents::check },
-    Rule { codes: &["times-shifted", "transactions-only-in-log", "balances-disagree"], of: Whose::Upgrade, check: damage::check },
+    Rule {
+        codes: &["dependents-dropped", "dependents-stop-the-migration"],
+        of: Whose::Upgrade,
+        check: dependents::check,
+    },
+    Rule {
+        codes: &["times-shifted", "transactions-only-in-log", "balances-disagree"],
+        of: Whose::Upgrade,
+        check: damage::check,
+    },
     Rule { codes: &["storage-inconsistent"], of: Whose::Upgrade, check: inconsistent::check },
-    Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], of: Whose::Upgrade, check: losses::check },
+    Rule {
+        codes: &["account-metadata-without-posting", "sqlite-first-metadata"],
+        of: Whose::Upgrade,
+        check: losses::check,
+    },
     Rule { codes: &["disk-space"], of: Whose::Upgrade, check: disk_space::check },
     Rule { codes: &["process-manager-has-no-guard"], of: Whose::Moved, check: manager::check },
     Rule { codes: &["started-by-others"], of: Whose::Moved, check: triggers::check },
     Rule { codes: &["session-time-zone", "session-limits"], of: Whose::Upgrade, check: session_settings::check },
     Rule {
         codes: &["settings-file-differs", "settings-file-ignored", "settings-file-readable"],
-        of: Whose::Moved, check: settings_file::check,
+        of: Whose::Moved,
+        check: settings_file::check,
     },
-    Rule { codes: &["rejoin-refused", "runs-beside-target", "others-not-seen"], of: Whose::Rejoin, check: rejoin::check },
+    Rule {
+        codes: &["rejoin-refused", "runs-beside-target", "others-not-seen"],
+        of: Whose::Rejoin,
+        check: rejoin::check,
+    },
 ];
 
 /// The pages of every rule's codes, in the same order.
@@ -198,7 +220,8 @@ pub fn all(case: &Case<'_>) -> Vec<Finding> {
         );
         findings
     };
-    let mut findings: Vec<Finding> = RULES.iter().filter(|rule| rule.of.asked(case.rejoins())).flat_map(noticed).collect();
+    let mut findings: Vec<Finding> =
+        RULES.iter().filter(|rule| rule.of.asked(case.rejoins())).flat_map(noticed).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
 }

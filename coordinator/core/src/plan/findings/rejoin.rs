@@ -85,7 +85,9 @@ fn beside(case: &Case<'_>, survey: &InstanceSurvey) -> Finding {
     let target = &case.ask.target;
     let mut source = Source::ThisHost;
     let evidence = match &survey.report.running {
-        None => format!("it is {} and does not answer, so nobody can tell which release works there", survey.report.run),
+        None => {
+            format!("it is {} and does not answer, so nobody can tell which release works there", survey.report.run)
+        }
         Some(running) => {
             let mut evidence = format!("it runs {running} beside instances that run {target}");
             let (old, new) = if running < target { (running, target) } else { (target, running) };
@@ -129,7 +131,10 @@ fn others(case: &Case<'_>) -> Vec<Finding> {
             about(&survey.instance),
             Source::ThisHost,
             format!("it takes no part in this rejoin, and runs {running}"),
-            format!("name it too, or stop it first; `cutover rejoin --deployment {}` takes every one", case.ask.deployment),
+            format!(
+                "name it too, or stop it first; `cutover rejoin --deployment {}` takes every one",
+                case.ask.deployment
+            ),
         ))
     });
     others.collect()
