@@ -121,7 +121,7 @@ async fn a_rejoin_that_goes_back_leaves_the_release_to_run_as_it_was_and_can_be_
     let site = Site::memory();
     let coordinator = site.coordinator().await;
     let _all = with_one_that_was_off(&site, Manners { fails: Some(Phase::StartClosed), ..Manners::default() }).await;
-    for attempt in ["1", "2"] {
+    for attempt in ["first", "second"] {
         let plan = rejoin(&site, &format!("plan-{attempt}"), &["c"]).await.unwrap();
         let upgrade = site.client().start(&plan.digest().to_string(), &format!("start-{attempt}")).await.unwrap();
         site.client().reaches(&upgrade, State::Aborted).await;
