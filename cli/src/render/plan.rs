@@ -220,6 +220,7 @@ fn whom(stage: &Stage, binding: &Binding) -> String {
     let ledgers = || few("ledger", binding.ledgers.keys());
     let runner = format_args!("by agent {}", binding.runner).to_string();
     match stage.phase {
+        Phase::Preflight | Phase::ConfirmDrained if binding.strategy == Strategy::Rejoin => instances(),
         Phase::Preflight | Phase::ConfirmDrained => format!("{}; the storage, {runner}", instances()),
         Phase::Stage | Phase::Drain | Phase::Switch | Phase::SwitchBack | Phase::Open | Phase::Reopen | Phase::Bake => {
             instances()

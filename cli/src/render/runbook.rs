@@ -155,7 +155,8 @@ fn head(page: &mut Page, book: &Book, next: &Next) {
 fn hosts(page: &mut Page, book: &Book) {
     page.heading("1. Hosts");
     for (agent, instances) in book.agents() {
-        let runner = if *agent == book.runner { ", the runner: it alone touches the storage" } else { "" };
+        let runs = *agent == book.runner && !book.rejoins();
+        let runner = if runs { ", the runner: it alone touches the storage" } else { "" };
         page.paragraph(2, format_args!("host of agent {agent}{runner}"));
         for instance in instances {
             let fenced = if book.fenced(instance) { "FENCED" } else { "not fenced" };

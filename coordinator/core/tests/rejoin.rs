@@ -374,6 +374,13 @@ fn an_instance_that_nobody_sees_is_not_in_the_way_and_is_told() {
 }
 
 #[test]
+fn another_archive_of_the_same_version_than_the_others_have_is_refused() {
+    let away = Away::new(&["c"]).with(|w| w.surveys[2].target.as_mut().unwrap().archive = Digest::of(b"another"));
+    let codes: Vec<_> = away.findings().into_iter().filter(|it| it.level == Level::Block).map(|it| it.code.0).collect();
+    assert_eq!(codes, ["releases-differ"]);
+}
+
+#[test]
 fn a_plan_is_stale_once_others_serve_beside_it() {
     let agreed = Away::new(&["c"]).plan();
     let mut away = Away::new(&["c"]);

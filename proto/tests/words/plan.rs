@@ -85,7 +85,8 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         binary,
         settings,
     });
-    let who = (deployment(), version(), release(), strategy(), btree_map(instance(), member, 0..3), agent());
+    let members = (btree_map(instance(), member, 0..3), btree_map(instance(), agent(), 0..3));
+    let who = (deployment(), version(), release(), strategy(), members, agent());
     let what = (
         storage(),
         btree_map(ledger(), migrations(), 0..3),
