@@ -247,7 +247,11 @@ async fn status(settings: &Settings, wanted: Option<&UpgradeId>) -> Result<Strin
             && !upgrades.points.contains_key(upgrade)
             && upgrades::changed(settings, &instances, upgrade)?
         {
-            Back { settings, upgrade, instances }.without_points(&mut text).await?;
+            let back = Back { settings, upgrade, instances };
+            match upgrades.rejoins(upgrade) {
+                true => back.rejoin(&mut text).await?,
+                false => back.without_points(&mut text).await?,
+            }
         }
     }
     Ok(text)

@@ -103,6 +103,12 @@ pub enum Command {
     Start(StartArgs),
     /// Plan, approve, start and follow in one go.
     Upgrade(UpgradeArgs),
+    /// Bring instances that were away to the release that their deployment is to run.
+    ///
+    /// For a host that was off, or was excused, while the others were upgraded. Plans, starts and follows an upgrade of these
+    /// instances alone: the storage is not touched and the others go on serving. What an instance had before is never started again;
+    /// on the way back it stays down and fenced.
+    Rejoin(RejoinArgs),
     /// Say where upgrades stand, and what each waits for.
     #[command(after_help = Exit::OF_STATUS)]
     Status(WhichStatus),
@@ -123,13 +129,14 @@ pub enum Command {
     Decide(DecideArgs),
     /// Go back before any ledger was migrated: the old version is let in again.
     ///
-    /// Refused from the first migration on; then `cutover rollback` is the way back. --what-if says what would happen.
+    /// Refused from the first migration on; then `cutover rollback` is the way back. In a rejoin the instance stays down and
+    /// fenced instead. --what-if says what would happen.
     #[command(after_help = Exit::OF_GOING_BACK)]
     Abort(AbortArgs),
     /// Go back after ledgers were migrated, before clients are let in: what changed is restored.
     ///
-    /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. With downtime,
-    /// refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
+    /// An upgrade that rolls restores nothing: it starts the former version again on the storage as it is. What a rejoin brought in
+    /// stays down and fenced. With downtime, refused once clients were let in on the new version: it would lose what they wrote. --what-if says what would happen.
     #[command(after_help = Exit::OF_GOING_BACK)]
     Rollback(RollbackArgs),
     /// Give no new orders until the upgrade is resumed.
@@ -179,7 +186,7 @@ pub use all_in_one::{
     CleanArgs, DoctorArgs, ExplainArgs, ProgramWord, ResumeArgs, SandboxArgs, SandboxCommand, SingleArgs, StorageWord,
 };
 pub use fleet::{CreateDeploymentArgs, DeploymentCommand, ExcuseArgs, MemberCommand};
-pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, StartArgs, StrategyWord, UpgradeArgs};
+pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, RejoinArgs, StartArgs, StrategyWord, UpgradeArgs};
 pub use runbook::RunbookArgs;
 pub use shell::{CompletionsArgs, ManArgs};
 pub use steering::{AbortArgs, DecideArgs, RollbackArgs, SteerArgs, WhichStatus, WhichUpgrade};

@@ -13,7 +13,7 @@ use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId, Strategy};
 use cutover_vocabulary::status::{Status, WhatIf};
-use cutover_vocabulary::{DeploymentName, Elapsed, OperatorName, Recorded, UpgradeId, Version};
+use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, Recorded, UpgradeId, Version};
 use std::collections::BTreeMap;
 use tonic::transport::Channel;
 
@@ -152,16 +152,39 @@ impl Client {
     /// # Errors
     /// [`Trouble`]; a plan that is blocked is no error.
     pub async fn plan(&self, deployment: &DeploymentName, to: &Version, how: &How) -> Result<Plan, Trouble> {
-        let doing = format!("planning {deployment} to {to}");
+        self.plan_to(deployment, to.to_string(), how, &[]).await
+    }
+
+    /// Makes a plan that brings instances to the release that their deployment is to run; none named: every one that was away.
+    ///
+    /// # Errors
+    /// [`Trouble`]; a plan that is blocked is no error.
+    pub async fn plan_rejoin(&self, deployment: &DeploymentName, instances: &[InstanceName]) -> Result<Plan, Trouble> {
+        let how = How { strategy: Some(Strategy::Rejoin), ..How::default() };
+        self.plan_to(deployment, String::new(), &how, instances).await
+    }
+
+    async fn plan_to(
+        &self,
+        deployment: &DeploymentName,
+        target: String,
+        how: &How,
+        instances: &[InstanceName],
+    ) -> Result<Plan, Trouble> {
+        let doing = match target.as_str() {
+            "" => format!("planning a rejoin of {deployment}"),
+            to => format!("planning {deployment} to {to}"),
+        };
         let request = v1::MakePlanRequest {
             deployment: deployment.as_str().to_owned(),
-            target: to.to_string(),
+            target,
             strategy: strategy(how.strategy).into(),
             request_id: request_id(),
             operator: self.operator(),
             wave: how.wave.map(u32::from),
             bake_ms: how.bake.map(|bake| i64::try_from(bake.as_millis()).unwrap_or(i64::MAX)),
             rehearse_only: how.rehearse_only,
+            instances: instances.iter().map(|instance| instance.as_str().to_owned()).collect(),
         };
         let answer = self.upgrades.clone().make_plan(request).await.map_err(|status| refused(&doing, &status))?;
         read(&doing, answer.into_inner())

@@ -154,6 +154,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Trouble> {
         Command::Approve(args) => commands::plan::approve(&context, args).await,
         Command::Start(args) => commands::upgrade::start(&context, args).await,
         Command::Upgrade(args) => commands::upgrade::upgrade(&context, args).await,
+        Command::Rejoin(args) => commands::rejoin::rejoin(&context, args).await,
         Command::Status(args) => commands::look::status(&context, args).await,
         Command::Watch(args) => commands::look::watch(&context, args).await,
         Command::Facts(args) => commands::look::facts(&context, args).await,

@@ -13,6 +13,7 @@ const COMMANDS: &[&[&str]] = &[
     &["plan", "NAME", "--to", "1.4.6"],
     &["rehearse", "NAME", "--to", "1.4.6"],
     &["upgrade", "NAME", "--to", "1.4.6", "--yes"],
+    &["rejoin", "a", "--deployment", "NAME", "--yes"],
     &["approve", "NAME", "--reason", "x"],
     &["start", "NAME"],
     &["status", "NAME"],

@@ -5,13 +5,14 @@ use crate::leadership::Leadership;
 use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::{DeploymentName, Version};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Leadership {
-    /// The release that every instance of a deployment is to run. None while an upgrade is under way, where there never was one,
-    /// and where a person finished by hand.
+    /// The release that every instance of a deployment is to run. None while an upgrade is under way that moves all of them, where
+    /// there never was one, and where a person finished by hand.
     pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
         release_left_by(&*self.latest(deployment)?)
     }
@@ -26,8 +27,14 @@ impl Leadership {
 
 /// What every instance is to run after an upgrade.
 pub(crate) fn release_left_by(latest: &Upgrade) -> Option<Version> {
+    let binding = &latest.plan().binding;
+    match binding.strategy {
+        Strategy::Downtime | Strategy::Rolling => {}
+        // It brings instances to what the others run all the while: however it ends, and before it has, that is the release.
+        Strategy::Rejoin => return Some(binding.target.version.clone()),
+    }
     match latest.ending()? {
-        Ending::Completed => Some(latest.plan().binding.target.version.clone()),
+        Ending::Completed => Some(binding.target.version.clone()),
         Ending::Aborted | Ending::RolledBack | Ending::Rehearsed => {
             // Where they differ one was away from the upgrade before: the newest is what that left.
             let former: BTreeSet<&Version> = latest.members().values().map(|member| &member.version).collect();

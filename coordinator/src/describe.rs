@@ -81,8 +81,8 @@ pub fn describe(recorded: &Recorded) -> String {
         Fact::Resumed => format!("resumed{}", by(&recorded.by)),
         Fact::Ended { ending, reason } => match ending {
             Ending::Completed => "completed: all instances answer on the new version".to_owned(),
-            Ending::Aborted => "aborted: the former version serves, no data was touched".to_owned(),
-            Ending::RolledBack => "rolled back: the former version serves, no write was lost".to_owned(),
+            Ending::Aborted => "aborted: gone back, and no data was touched".to_owned(),
+            Ending::RolledBack => "rolled back: gone back, and no write was lost".to_owned(),
             Ending::Rehearsed => "rehearsed: nothing was stopped, and only copies were touched".to_owned(),
             Ending::TakenOver => {
                 let reason = reason.as_deref().unwrap_or("a person took it over");

@@ -12,7 +12,9 @@ use cutover_store::{Batch, Revision};
 use cutover_vocabulary::finding::Finding;
 use cutover_vocabulary::plan::{Approval, Limits, Plan, PlanDigest, PreparationId};
 use cutover_vocabulary::survey::SurveyAsk;
-use cutover_vocabulary::{DeploymentName, Digest, Elapsed, OperatorName, RequestId, Timestamp, UpgradeId, Version};
+use cutover_vocabulary::{
+    DeploymentName, Digest, Elapsed, InstanceName, OperatorName, RequestId, Timestamp, UpgradeId, Version,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,8 +26,8 @@ const SHORTEST_DIGEST: usize = 8;
 /// How an operator wants a deployment to be upgraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wish {
-    /// To which version.
-    pub(crate) target: Version,
+    /// To which version. None: to the release that the deployment is to run; only a rejoin may leave it open.
+    pub(crate) target: Option<Version>,
     /// How.
     pub(crate) strategy: StrategyAsk,
     /// How many instances move together, where not as the settings say.
@@ -34,6 +36,8 @@ pub(crate) struct Wish {
     pub(crate) bake: Option<Elapsed>,
     /// Whether it ends with the rehearsal.
     pub(crate) rehearse_only: bool,
+    /// Rejoin: which instances; none named: every one that has not come along.
+    pub(crate) instances: BTreeSet<InstanceName>,
 }
 
 /// A plan that was made before, and how it was asked for.
@@ -60,7 +64,8 @@ impl Leadership {
         self.next_upgrade(&deployment, request).await?;
         let plan = self.look(&deployment, &wish).await?;
         let chunks = self.registry.keep_plan(&plan).await.map_err(|error| self.refuse(error))?;
-        let entry = PlanEntry::new(deployment, wish, chunks.clone());
+        // Whatever becomes of the deployment until then, the start looks at the version that this plan names.
+        let entry = PlanEntry::new(deployment, plan.binding.target.version.clone(), wish, chunks.clone());
         self.replace(|| keys::plan(&plan.digest()).map_err(Into::into), |_: Option<PlanEntry>| entry.clone()).await?;
         let storage = plan.binding.storage.clone();
         self.replace(
@@ -75,7 +80,19 @@ impl Leadership {
 
     /// Surveys and plans, without keeping anything.
     async fn look(&self, deployment: &DeploymentName, wish: &Wish) -> Result<Plan, Refused> {
-        let Wish { target, strategy, wave, bake, rehearse_only } = wish;
+        let Wish { target, strategy, wave, bake, rehearse_only, instances } = wish;
+        let allowed = self.allowed(deployment);
+        let Some(target) = target.as_ref().or(allowed.as_ref()) else {
+            return Err(Refused::new(
+                Code::Blocked,
+                format!(
+                    "nothing says which release deployment {deployment} is to run: no upgrade of it has ended, or a person finished \
+                     the latest one by hand"
+                ),
+                format!("plan an upgrade of the whole deployment: `cutover plan {deployment} --to VERSION`"),
+            )
+            .with("findings", format!("rejoin-refused deployment {deployment}")));
+        };
         let registered = self.members_of(deployment);
         let key = keys::deployment(deployment).map_err(|error| self.refuse(error.into()))?;
         let (_, document) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
@@ -97,13 +114,19 @@ impl Leadership {
             limits: Limits { wave: wave.unwrap_or(usual.wave), bake: bake.unwrap_or(usual.bake), ..usual },
             rehearse_only: *rehearse_only,
             declared,
-            allowed: self.allowed(deployment),
+            allowed: allowed.clone(),
+            instances: instances.clone(),
         };
         plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(
             |CannotPlan { findings }| {
                 let seen: BTreeSet<_> = surveys.iter().map(|survey| &survey.agent).collect();
-                let unseen: BTreeSet<_> = registered.values().filter(|agent| !seen.contains(agent)).collect();
-                let never = ask.declared.iter().any(|name| !registered.contains_key(name));
+                // What a rejoin does not bring in is not what it lacks.
+                let needed =
+                    registered.iter().filter(|(name, _)| *strategy != StrategyAsk::Rejoin || instances.contains(*name));
+                let unseen: BTreeSet<_> =
+                    needed.map(|(_, agent)| agent).filter(|agent| !seen.contains(agent)).collect();
+                let never =
+                    *strategy != StrategyAsk::Rejoin && ask.declared.iter().any(|name| !registered.contains_key(name));
                 let code = if unseen.is_empty() && !never { Code::Blocked } else { Code::AgentNotSeen };
                 let agents = unseen.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 let refused = refuse_findings(code, "there is no plan yet", &findings);

@@ -70,6 +70,8 @@ pub(crate) struct PlanEntry {
     bake: Option<Elapsed>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rehearse_only: bool,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    instances: BTreeSet<InstanceName>,
     /// The plan's JSON, cut.
     pub(crate) chunks: Vec<Digest>,
 }
@@ -80,17 +82,19 @@ enum StrategyWord {
     Auto,
     Downtime,
     Rolling,
+    Rejoin,
 }
 
 impl PlanEntry {
-    pub(crate) fn new(deployment: DeploymentName, wish: Wish, chunks: Vec<Digest>) -> Self {
-        let Wish { target, strategy, wave, bake, rehearse_only } = wish;
+    pub(crate) fn new(deployment: DeploymentName, target: Version, wish: Wish, chunks: Vec<Digest>) -> Self {
+        let Wish { target: _, strategy, wave, bake, rehearse_only, instances } = wish;
         let strategy = match strategy {
             StrategyAsk::Auto => StrategyWord::Auto,
             StrategyAsk::Downtime => StrategyWord::Downtime,
             StrategyAsk::Rolling => StrategyWord::Rolling,
+            StrategyAsk::Rejoin => StrategyWord::Rejoin,
         };
-        Self { deployment, target, strategy, wave, bake, rehearse_only, chunks }
+        Self { deployment, target, strategy, wave, bake, rehearse_only, instances, chunks }
     }
     /// What was asked for.
     pub(crate) fn wish(&self) -> Wish {
@@ -98,13 +102,15 @@ impl PlanEntry {
             StrategyWord::Auto => StrategyAsk::Auto,
             StrategyWord::Downtime => StrategyAsk::Downtime,
             StrategyWord::Rolling => StrategyAsk::Rolling,
+            StrategyWord::Rejoin => StrategyAsk::Rejoin,
         };
         Wish {
-            target: self.target.clone(),
+            target: Some(self.target.clone()),
             strategy,
             wave: self.wave,
             bake: self.bake,
             rehearse_only: self.rehearse_only,
+            instances: self.instances.clone(),
         }
     }
 }

@@ -248,6 +248,8 @@ impl Play {
                 let bake_ms = flags.1.then_some(number.cast_signed());
                 let strategy = chosen;
                 let rehearse_only = flags.0 && flags.1;
+                let rejoins = chosen == pb::Strategy::Rejoin as i32 && flags.0;
+                let instances = if rejoins { vec![instance] } else { Vec::new() };
                 let asked = pb::MakePlanRequest {
                     deployment,
                     target,
@@ -257,6 +259,7 @@ impl Play {
                     wave,
                     bake_ms,
                     rehearse_only,
+                    instances,
                 };
                 self.plan = self.upgrades.make_plan(asked).await?.into_inner().digest;
                 Ok(())

@@ -90,6 +90,7 @@ async fn an_instance_stays_registered_when_its_agent_is_gone_and_the_plan_is_ref
         wave: None,
         bake_ms: None,
         rehearse_only: false,
+        instances: Vec::new(),
     };
     let status = site.client().upgrades.make_plan(asked).await.unwrap_err();
     let refused = Refused::of(&status).unwrap();

@@ -73,6 +73,7 @@ async fn a_declared_instance_that_was_never_seen_blocks_every_plan_until_it_is_l
         wave: None,
         bake_ms: None,
         rehearse_only: false,
+        instances: Vec::new(),
         strategy: pb::Strategy::Auto.into(),
     };
     let refused = Refused::of(&site.client().upgrades.make_plan(asked).await.unwrap_err()).unwrap();

@@ -72,6 +72,22 @@ where
     values.into_iter().map(read).collect()
 }
 
+/// Reads a map from names to texts.
+pub fn named_texts<K, U>(
+    field: &str,
+    values: std::collections::BTreeMap<String, String>,
+) -> Result<std::collections::BTreeMap<K, U>, Malformed>
+where
+    K: FromStr<Err: Display> + Ord,
+    U: FromStr<Err: Display>,
+{
+    let read = |(name, value): (String, String)| {
+        let place = format!("{field}[{name:?}]");
+        Ok((text(&place, &name)?, text(&place, &value)?))
+    };
+    values.into_iter().map(read).collect()
+}
+
 /// Reads a name, a version, a digest: anything that is written as text.
 pub fn text<U: FromStr<Err: Display>>(field: &str, text: &str) -> Result<U, Malformed> {
     text.parse().map_err(|error| Malformed::at(field, error))

@@ -58,6 +58,7 @@ impl Voice {
                 wave: None,
                 bake_ms: None,
                 rehearse_only: false,
+                instances: Vec::new(),
             };
             let mut client = Self::client(&self.endpoint).await?;
             let plan = client.make_plan(request).await.map_err(|status| said(&status))?;

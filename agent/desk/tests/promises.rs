@@ -309,7 +309,7 @@ fn orders_that_must_not_run_beside_each_other_do_not() {
         order("u1", 7, ledger(name), Work::Restore { point: point(kept(name)), storage: storage(), first_start: false })
     };
     let on = |stage, name: &str, work: Work| order("u1", stage, instance(name), work);
-    let drain = |name: &str| on(8, name, Work::Drain { patience: Elapsed::from_secs(1) });
+    let drain = |name: &str| on(8, name, Work::Drain { patience: Elapsed::from_secs(1), for_good: false });
     let attest = |name: &str| on(9, name, Work::Attest);
     let open = |name: &str| on(10, name, Work::Open { version: Version::new(1, 4, 6) });
     let closed = |name: &str| on(11, name, Work::StartClosed { target: staged() });

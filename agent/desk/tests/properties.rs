@@ -47,7 +47,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// Orders of two upgrades, some of which conflict.
 fn pool() -> Vec<Order> {
-    let drain = Work::Drain { patience: Elapsed::from_secs(1) };
+    let drain = Work::Drain { patience: Elapsed::from_secs(1), for_good: false };
     let attest = Work::AttestStorage { storage: storage() };
     ["u0", "u1"]
         .into_iter()

@@ -23,6 +23,8 @@ pub(super) struct Upgrades {
     latest: BTreeMap<DeploymentName, Latest>,
     /// Those whose recovery points were taken while clients wrote.
     rolling: BTreeSet<String>,
+    /// Those that only bring instances to what the others run.
+    rejoins: BTreeSet<String>,
 }
 
 /// The last upgrade of a deployment that this host heard of. Going back to a point from before an older one would undo what
@@ -61,7 +63,12 @@ impl Upgrades {
             .filter_map(accepted)
             .filter(|order| matches!(order.work, Work::Secure { serving: true, .. }));
         let rolling = rolling.map(|order| order.id.upgrade.to_string()).collect();
-        Ok(Self { latest: latest.collect(), points, deployments, rolling })
+        let rejoins = entries
+            .iter()
+            .filter_map(accepted)
+            .filter(|order| matches!(order.work, Work::Drain { for_good: true, .. }));
+        let rejoins = rejoins.map(|order| order.id.upgrade.to_string()).collect();
+        Ok(Self { latest: latest.collect(), points, deployments, rolling, rejoins })
     }
 
     /// Of which deployment an upgrade is; none where nothing here says so.
@@ -77,6 +84,11 @@ impl Upgrades {
     /// Whether nothing may be restored of it: clients wrote on beside the recovery points.
     pub(super) fn rolls(&self, upgrade: &str) -> bool {
         self.rolling.contains(upgrade)
+    }
+
+    /// Whether nothing leads back from it: what an instance had before is older than the storage.
+    pub(super) fn rejoins(&self, upgrade: &str) -> bool {
+        self.rejoins.contains(upgrade)
     }
 
     /// Every upgrade of which something is here.

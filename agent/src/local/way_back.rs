@@ -92,6 +92,19 @@ impl Back<'_> {
         self.start(text)
     }
 
+    /// From a rejoin nothing leads back: the instance stays down.
+    pub(super) async fn rejoin(&self, text: &mut String) -> Result<(), LocalError> {
+        let upgrade = self.upgrade;
+        line(
+            text,
+            format_args!(
+                "\nto break off by hand: upgrade {upgrade} brings instances to what the others run, and what they had before is older \
+                 than the storage: NEVER start that again. They are stopped and stay down; the others serve. Here:"
+            ),
+        );
+        self.stop(text).await
+    }
+
     async fn stop(&self, text: &mut String) -> Result<(), LocalError> {
         let agent = agent(self.settings);
         line(text, format_args!("  {agent} takeover {} --note 'going back by hand'", self.upgrade));

@@ -67,7 +67,7 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
     Ok(Some(match &order.work {
         Work::Inspect => Evidence::Inspected(inspect::inspect(site, site.subject(order).await?).await?),
         Work::StageRelease { release } => Evidence::Staged(site.stage(order, release).await?),
-        Work::Drain { patience } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
+        Work::Drain { patience, for_good: _ } => Evidence::Drained(drain::drain(site, order, *patience, stop).await?),
         Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
         Work::Switch { to } => Evidence::Switched { binary: switch::switch(site, order, to).await? },
         Work::SwitchBack { to } => Evidence::Switched { binary: switch::switch_back(site, order, to).await? },

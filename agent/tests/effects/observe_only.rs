@@ -56,7 +56,7 @@ async fn every_order_that_would_change_something_is_refused_and_a_look_is_not() 
             Subject::Storage,
             Work::Rehearse { target: staged.clone(), ledgers: [ledger("main")].into() },
         ),
-        (Phase::Drain, ours(), Work::Drain { patience: Elapsed(1_000) }),
+        (Phase::Drain, ours(), Work::Drain { patience: Elapsed(1_000), for_good: false }),
         (Phase::ConfirmDrained, ours(), Work::Attest),
         (Phase::ConfirmDrained, Subject::Storage, Work::AttestStorage { storage: storage.clone() }),
         (

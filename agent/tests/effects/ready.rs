@@ -48,7 +48,7 @@ async fn carried_out(host: &Host, order: &Order) -> Result<DrainProof, Failure> 
 }
 
 fn drain(bed: &Bed, patience: Elapsed) -> Order {
-    bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience })
+    bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience, for_good: false })
 }
 
 /// A connection that stays open from one request to the next.

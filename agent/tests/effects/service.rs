@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Elapsed = Elapsed(10_000);
 
 async fn drain(bed: &Bed, patience: Elapsed) -> Result<DrainProof, Failure> {
-    match bed.instance(Phase::Drain, Work::Drain { patience }).await? {
+    match bed.instance(Phase::Drain, Work::Drain { patience, for_good: false }).await? {
         Evidence::Drained(proof) => Ok(proof),
         other => panic!("{other:?}"),
     }
@@ -29,7 +29,8 @@ async fn a_ledger_outlives_the_agent_that_started_it_and_is_found_again() {
     assert_eq!((report.running, report.on_disk), (Some(source()), Some(source())));
     host.start_services().await;
     assert_eq!(bed.pid("service"), Some(pid), "a second start makes no second ledger");
-    let order = bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE });
+    let order =
+        bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE, for_good: false });
     match host.perform(&order, CancellationToken::new()).await {
         Outcome::Done(Evidence::Drained(proof)) => assert_eq!(proof.ended, Some(CleanEnd::Gone)),
         other => panic!("{other:?}"),
@@ -106,7 +107,8 @@ async fn a_bad_end_stays_a_bad_end_for_its_order_whatever_crashes_and_is_no_clea
     std::fs::write(bed.dir.path().join("numary"), script).unwrap();
     bed.host.start_services().await;
     until("its handler stands", || ready.exists()).await;
-    let order = bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE });
+    let order =
+        bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE, for_good: false });
     for host in [&bed.host, &bed.restarted_host()] {
         match host.perform(&order, CancellationToken::new()).await {
             Outcome::Failed(failure) => {
@@ -123,7 +125,8 @@ async fn a_bad_end_stays_a_bad_end_for_its_order_whatever_crashes_and_is_no_clea
 async fn a_ledger_that_somebody_started_by_hand_keeps_the_port_from_being_proved_closed() {
     let bed = Bed::new("").await;
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", bed.port)).unwrap();
-    let failure = bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(200) }).await.unwrap_err();
+    let failure =
+        bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(200), for_good: false }).await.unwrap_err();
     let named = format!("process {} (", std::process::id());
     assert!(failure.message.contains(&named) && failure.message.contains("listens on its port"), "{failure:?}");
 }

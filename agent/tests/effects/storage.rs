@@ -35,7 +35,7 @@ async fn quiet() -> Quiet {
     }
     let target = bed.staged().await;
     let storage = bed.identity().await;
-    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE, for_good: false }).await.unwrap();
     Quiet { bed, target, storage }
 }
 
@@ -105,7 +105,7 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
     }
     assert_eq!(std::fs::read_dir(bed.dir.path().join("state/scratch")).unwrap().count(), 0, "the copy is gone");
 
-    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+    bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE, for_good: false }).await.unwrap();
     let work = Work::AttestStorage { storage: storage.identity.clone() };
     match bed.run(Phase::ConfirmDrained, Subject::Storage, work).await.unwrap() {
         Evidence::StorageAttested(attested) => {
@@ -340,7 +340,7 @@ async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_to
         let bed = Bed::new("start_seconds = 1").await;
         bed.fault(fault);
         let target = bed.staged().await;
-        bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE }).await.unwrap();
+        bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE, for_good: false }).await.unwrap();
         let failure = bed.instance(Phase::StartClosed, Work::StartClosed { target }).await.unwrap_err();
         assert!(failure.message.contains(word), "{failure:?}");
         let pid = bed.pid("closed").unwrap();

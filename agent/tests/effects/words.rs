@@ -127,7 +127,7 @@ async fn what_a_dying_service_prints_is_told_without_its_secrets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn break_glass_shows_the_fence_and_lifts_it_without_any_coordinator() {
     let bed = Bed::new("").await;
-    bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(1_000) }).await.unwrap();
+    bed.instance(Phase::Drain, Work::Drain { patience: Elapsed(1_000), for_good: false }).await.unwrap();
     let settings = bed.settings();
     let status = local::run(&settings, &LocalCommand::Status { upgrade: None }).await.unwrap();
     assert!(status.contains("FENCED since") && status.contains("up-1/01.1/drain"), "{status}");

@@ -3,7 +3,7 @@
 use crate::client::How;
 use clap::{Args, ValueEnum};
 use cutover_vocabulary::plan::{PreparationId, Strategy};
-use cutover_vocabulary::{DeploymentName, Elapsed, Version};
+use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, InstanceName, Version};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -113,6 +113,25 @@ impl FromStr for Answer {
             }
         }
     }
+}
+
+/// Arguments of `rejoin`.
+#[derive(Debug, Args)]
+pub struct RejoinArgs {
+    /// Which instances; none: every one that has another release than its deployment is to run, or is fenced.
+    pub instances: Vec<InstanceName>,
+    /// All instances of one host that were away, by its agent's name.
+    #[arg(long, value_name = "AGENT", conflicts_with = "instances")]
+    pub host: Option<AgentName>,
+    /// Of which deployment; only needed where it cannot be told by the instances.
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<DeploymentName>,
+    /// Agree to exactly what this plan needs approval for.
+    #[arg(long)]
+    pub yes: bool,
+    /// Why; stored with the approval.
+    #[arg(long, value_name = "TEXT", default_value = "approved with --yes")]
+    pub reason: String,
 }
 
 /// Arguments of `start`.

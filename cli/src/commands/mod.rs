@@ -3,6 +3,7 @@
 pub mod look;
 pub mod members;
 pub mod plan;
+pub mod rejoin;
 pub mod runbook;
 pub mod shell;
 pub mod steer;

@@ -3,7 +3,7 @@
 use super::plan as plans;
 use super::runbook;
 use crate::Context;
-use crate::args::{PlanArgs, StartArgs, UpgradeArgs};
+use crate::args::{Answers, PlanArgs, StartArgs, UpgradeArgs};
 use crate::client::{Client, How, Steer};
 use crate::exit::Exit;
 use crate::follow::follow;
@@ -13,6 +13,7 @@ use crate::render::status as page;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_vocabulary::UpgradeId;
+use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::status::{State, Status, WaitingFor};
 use std::time::Duration;
 
@@ -48,12 +49,27 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit, Trouble> 
 pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Trouble> {
     let client = context.client().await?;
     let plan = client.plan(&args.plan.deployment, &args.plan.to, &args.plan.how.how()).await?;
-    let stops_here = !args.yes || Exit::of_plan(&plan) == Exit::Blocked;
-    plans::show(context, &plan, stops_here.then_some(&context.next), Rows::Listed)?;
-    match Exit::of_plan(&plan) {
-        Exit::NeedsApproval if args.yes => {
-            let approval = client.approve(plan.digest(), &args.reason, &args.answers.by_question()).await?;
-            plans::show_approval(context, &plan, &approval, Rows::Counted)?;
+    carry_out(context, &client, &plan, args.yes, &args.reason, &args.answers).await
+}
+
+/// Shows a plan, agrees to what needs it where `yes` says so, starts and follows.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn carry_out(
+    context: &Context,
+    client: &Client,
+    plan: &Plan,
+    yes: bool,
+    reason: &str,
+    answers: &Answers,
+) -> Result<Exit, Trouble> {
+    let stops_here = !yes || Exit::of_plan(plan) == Exit::Blocked;
+    plans::show(context, plan, stops_here.then_some(&context.next), Rows::Listed)?;
+    match Exit::of_plan(plan) {
+        Exit::NeedsApproval if yes => {
+            let approval = client.approve(plan.digest(), reason, &answers.by_question()).await?;
+            plans::show_approval(context, plan, &approval, Rows::Counted)?;
         }
         Exit::Done => {}
         exit @ (Exit::NeedsApproval | Exit::Blocked | Exit::Error | Exit::Usage | Exit::Held | Exit::WentBack) => {
@@ -62,8 +78,8 @@ pub async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Troub
     }
     let upgrade = client.start(plan.digest()).await?;
     started(context, &upgrade)?;
-    runbook::leave(context, &client, &upgrade).await;
-    to_standstill(context, &client, &upgrade).await
+    runbook::leave(context, client, &upgrade).await;
+    to_standstill(context, client, &upgrade).await
 }
 
 /// Plans, starts and follows what ends with the rehearsal.

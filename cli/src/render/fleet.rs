@@ -98,7 +98,10 @@ fn other(report: &v1::InstanceReport, allowed: Option<&str>) -> String {
     };
     match allowed.filter(|allowed| allowed != version) {
         Some(allowed) => {
-            let text = format!("; DRIFT: it {verb} {version}, the deployment's allowed release is {allowed}");
+            let text = format!(
+                "; DRIFT: it {verb} {version}, the deployment's allowed release is {allowed}; `cutover rejoin {}` brings it there",
+                report.instance
+            );
             cutover_vocabulary::name::shown(&text).to_string()
         }
         None => String::new(),

@@ -2,7 +2,7 @@
 
 use super::words::quoted;
 use cutover_vocabulary::hold::{Choice, HoldId};
-use cutover_vocabulary::plan::PlanDigest;
+use cutover_vocabulary::plan::{Binding, PlanDigest, Strategy};
 use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId, Version};
 
 /// Writes commands that reach the same coordinator as the present one did.
@@ -37,6 +37,16 @@ impl Next {
     /// Plans again.
     pub fn plan(&self, deployment: &DeploymentName, to: &Version) -> String {
         self.with(&format!("plan {deployment} --to {to}"), "")
+    }
+    /// Plans again what a plan was made for.
+    pub fn plan_again(&self, binding: &Binding) -> String {
+        match binding.strategy {
+            Strategy::Downtime | Strategy::Rolling => self.plan(&binding.deployment, &binding.target.version),
+            Strategy::Rejoin => {
+                let names: Vec<&str> = binding.members.keys().map(InstanceName::as_str).collect();
+                self.with(&format!("rejoin --deployment {} {}", binding.deployment, names.join(" ")), "")
+            }
+        }
     }
     /// Approves a plan.
     pub fn approve(&self, plan: PlanDigest) -> String {

@@ -10,7 +10,7 @@ use super::page::Page;
 use super::words;
 use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::phase::{Phase, Stage};
-use cutover_vocabulary::plan::{Binding, PathWords, Plan, Preparation, PreparationState};
+use cutover_vocabulary::plan::{Binding, PathWords, Plan, Preparation, PreparationState, Strategy};
 
 /// The whole page; without `next` it says nothing of what to type, for callers who know better. `rows`: whether the rows that
 /// would be lost are written out.
@@ -52,10 +52,24 @@ fn head(page: &mut Page, plan: &Plan) {
         .collect();
     page.entry(2, 11, "How", words::strategy(binding.strategy, binding.members.len()));
     page.entry(2, 11, "Instances", instances.join(", "));
+    if binding.strategy == Strategy::Rejoin {
+        let beside = match binding.beside.len() {
+            0 => "nobody".to_owned(),
+            _ => few("instance", binding.beside.keys()),
+        };
+        page.entry(2, 11, "Beside", format_args!("{beside}, not touched"));
+        page.entry(2, 11, "Storage", format_args!("{}, not touched", words::storage(&binding.storage)));
+        page.entry(2, 11, "Release", format_args!("archive SHA-256 {}", binding.target.archive));
+        return page.entry(2, 11, "Seen", seen(plan));
+    }
     page.entry(2, 11, "Storage", words::storage(&binding.storage));
     page.entry(2, 11, "Runner", format_args!("agent {}, which alone works on the storage", binding.runner));
     page.entry(2, 11, "Release", format_args!("archive SHA-256 {}", binding.target.archive));
-    page.entry(2, 11, "Seen", format_args!("{}; looked at again when it starts", words::moment(plan.observed.at)));
+    page.entry(2, 11, "Seen", seen(plan));
+}
+
+fn seen(plan: &Plan) -> String {
+    format!("{}; looked at again when it starts", words::moment(plan.observed.at))
 }
 
 /// What comes of it, before all the reasons: whoever is called at night reads this line first.
@@ -187,12 +201,16 @@ fn stages(page: &mut Page, binding: &Binding) {
 /// All that is done with one wave, in one entry: it is the same for each.
 fn moved(page: &mut Page, binding: &Binding, wave: u16, first: usize) {
     let stages: Vec<&Stage> = binding.stages.iter().filter(|stage| stage.wave == Some(wave)).collect();
-    let name = format!("{first:>2}  Wave {}", u32::from(wave) + 1);
+    let rejoins = binding.strategy == Strategy::Rejoin;
+    let name = match rejoins {
+        true => format!("{first:>2}  Bring in"),
+        false => format!("{first:>2}  Wave {}", u32::from(wave) + 1),
+    };
     let doing: Vec<String> = stages.iter().map(|stage| words::phase(stage.phase).to_lowercase()).collect();
     page.entry(2, 22, &name, doing.join(", "));
     let members: Vec<String> =
         binding.waves.get(usize::from(wave)).into_iter().flatten().map(ToString::to_string).collect();
-    let canary = if wave == 0 { ", the canary" } else { "" };
+    let canary = if wave == 0 && !rejoins { ", the canary" } else { "" };
     page.entry(2, 22, "", format_args!("on {}{canary}; watched for {}", members.join(", "), binding.limits.bake));
 }
 
@@ -202,6 +220,7 @@ fn whom(stage: &Stage, binding: &Binding) -> String {
     let ledgers = || few("ledger", binding.ledgers.keys());
     let runner = format_args!("by agent {}", binding.runner).to_string();
     match stage.phase {
+        Phase::Preflight | Phase::ConfirmDrained if binding.strategy == Strategy::Rejoin => instances(),
         Phase::Preflight | Phase::ConfirmDrained => format!("{}; the storage, {runner}", instances()),
         Phase::Stage | Phase::Drain | Phase::Switch | Phase::SwitchBack | Phase::Open | Phase::Reopen | Phase::Bake => {
             instances()
@@ -230,7 +249,7 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
     match plan.level() {
         Some(Level::Block) => {
             page.paragraph(2, "Do what is said under \"Blocks the upgrade\", then plan again:");
-            page.command(4, &next.plan(&plan.binding.deployment, &plan.binding.target.version));
+            page.command(4, &next.plan_again(&plan.binding));
         }
         Some(Level::Approve) => {
             if plan.findings(Level::Approve).next().is_some() {

@@ -50,7 +50,7 @@ impl Book {
     }
     fn rolls(&self) -> bool {
         match self.status.strategy {
-            Strategy::Rolling => true,
+            Strategy::Rolling | Strategy::Rejoin => true,
             Strategy::Downtime => false,
         }
     }
@@ -79,10 +79,18 @@ impl Book {
         let moved = instance.up.as_ref().is_some_and(|(_, version)| *version == self.status.target);
         moved || instance.down.is_some() || instance.stopping.is_some() || self.fenced(instance)
     }
+    fn rejoins(&self) -> bool {
+        match self.status.strategy {
+            Strategy::Rejoin => true,
+            Strategy::Rolling | Strategy::Downtime => false,
+        }
+    }
     fn way(&self) -> Way {
         let touched = |instance: &InstanceStatus| self.touched(instance);
         if self.status.state.ended() {
             Way::Ended
+        } else if self.rejoins() {
+            Way::Rejoin
         } else if self.rolls() && self.status.instances.iter().any(touched) {
             Way::Rolling
         } else if self.rolls() {
@@ -110,6 +118,8 @@ enum Way {
     Restore,
     /// Nothing is ever restored.
     Rolling,
+    /// Nothing leads back: what is brought in stays down.
+    Rejoin,
     /// Clients were let in.
     Opened,
     /// It is over.
@@ -145,7 +155,8 @@ fn head(page: &mut Page, book: &Book, next: &Next) {
 fn hosts(page: &mut Page, book: &Book) {
     page.heading("1. Hosts");
     for (agent, instances) in book.agents() {
-        let runner = if *agent == book.runner { ", the runner: it alone touches the storage" } else { "" };
+        let runs = *agent == book.runner && !book.rejoins();
+        let runner = if runs { ", the runner: it alone touches the storage" } else { "" };
         page.paragraph(2, format_args!("host of agent {agent}{runner}"));
         for instance in instances {
             let fenced = if book.fenced(instance) { "FENCED" } else { "not fenced" };
@@ -162,6 +173,9 @@ fn hosts(page: &mut Page, book: &Book) {
 
 fn points(page: &mut Page, book: &Book) {
     page.heading("2. Recovery points");
+    if book.rejoins() {
+        return page.paragraph(2, "None: a rejoin does not touch the storage.");
+    }
     if book.points().next().is_none() {
         page.paragraph(
             2,
@@ -230,10 +244,27 @@ fn by_hand(page: &mut Page, book: &Book, next: &Next) {
                  one with the recovery points first, and by docs/recovery.md.",
             );
         }
+        Way::Rejoin => stay_down(page, book),
         Way::Start | Way::Restore | Way::Rolling => steps(page, book, way),
     }
     page.paragraph(2, "In the end, once a coordinator answers:");
     page.command(4, &next.close_by_hand(id));
+}
+
+/// Of a rejoin: each host of its instances keeps them down.
+fn stay_down(page: &mut Page, book: &Book) {
+    page.paragraph(
+        2,
+        "NEVER start what these instances had before: it is older than the storage. Where they are not to serve, they are stopped and \
+         stay down behind their fence; the other instances of the deployment serve, and nothing is to be done there. On every host of \
+         part 1, read what it prints, then run it:",
+    );
+    page.command(4, &format!("cutover-agent local takeover {} --note 'WHY'", book.status.id));
+    for instance in &book.status.instances {
+        page.command(4, &format!("cutover-agent local fence {}", instance.name));
+    }
+    page.command(4, &format!("cutover-agent local status {}", book.status.id));
+    page.paragraph(2, "and stop the unit where it runs. Later: `cutover rejoin` again.");
 }
 
 /// Which part of what each host prints is run where.
@@ -250,7 +281,7 @@ fn steps(page: &mut Page, book: &Book, way: Way) {
                  what it keeps, before any other host starts the former version. In this order, each script to its end before \
                  the next; if one fails, stop and read docs/recovery.md."
             }
-            Way::Untouched | Way::Restore | Way::Opened | Way::Ended => {
+            Way::Untouched | Way::Restore | Way::Opened | Way::Rejoin | Way::Ended => {
                 "Each host prints its own commands, by what lies there. Read them before you run them. In this order, each \
                  script to its end before the next; if one fails, stop and read docs/recovery.md."
             }

@@ -65,6 +65,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                     settings: Digest::of(b"settings"),
                 },
             )]),
+            beside: BTreeMap::new(),
             runner: AgentName::new("host-a").unwrap(),
             storage: StorageIdentity::Sqlite {
                 machine: "m".into(),

@@ -128,6 +128,7 @@ fn came_of(ledger: &LedgerStatus, status: &Status) -> String {
         None => "no recovery point yet".to_owned(),
     }];
     match (status.state, status.strategy) {
+        (_, Strategy::Rejoin) => return "not touched by a rejoin".to_owned(),
         (State::Aborted | State::Rehearsed, _) | (State::RolledBack, Strategy::Downtime) => {
             return "not changed by this upgrade".to_owned();
         }

@@ -56,11 +56,12 @@ pub const FIRST_START: &str = "the target, closed, reads each ledger once: its f
 pub fn border(stage: &Stage, strategy: Strategy) -> Option<&'static str> {
     stage.border.map(|border| match (border, strategy) {
         (Border::MigrateAuthorised, Strategy::Downtime) => "from here the storage changes: going back means restoring",
-        (Border::MigrateAuthorised, Strategy::Rolling) => {
+        (Border::MigrateAuthorised, Strategy::Rolling | Strategy::Rejoin) => {
             "from here the storage changes, and stays so: going back means the former version on it"
         }
         (Border::OpenAuthorised, Strategy::Downtime) => "from here clients write: no way back without losing writes",
         (Border::OpenAuthorised, Strategy::Rolling) => "from here clients write through the target too",
+        (Border::OpenAuthorised, Strategy::Rejoin) => "from here clients reach the instances that are brought in",
     })
 }
 
@@ -70,6 +71,7 @@ pub fn strategy(strategy: Strategy, members: usize) -> &'static str {
         (Strategy::Downtime, 1) => "with downtime, single node (strategy C of the manual)",
         (Strategy::Downtime, _) => "with downtime (strategy A of the manual)",
         (Strategy::Rolling, _) => "rolling, without downtime (strategy B of the manual)",
+        (Strategy::Rejoin, _) => "a rejoin: brought to what the others run, which serve meanwhile",
     }
 }
 

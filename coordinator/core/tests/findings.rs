@@ -9,10 +9,12 @@ mod pages;
 mod postgres;
 #[path = "findings/preparations.rs"]
 mod preparations;
+#[path = "findings/rejoin.rs"]
+mod rejoin;
 mod support;
 
 use cutover_core::catalogue;
-use cutover_core::plan::{self, Case, PlanAsk, StrategyAsk, findings};
+use cutover_core::plan::{self, PlanAsk, StrategyAsk, findings};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 use cutover_vocabulary::instance::{Drift, DriftKind, Manager};
 use cutover_vocabulary::outcome::Inspection;
@@ -102,7 +104,8 @@ impl World {
     fn findings(&self) -> Vec<Finding> {
         let catalogue = catalogue::shipped().unwrap();
         let Self { ask, registered, surveys } = self;
-        findings::all(&Case { catalogue: &catalogue, ask, registered, surveys })
+        let parties = plan::Parties::of(ask, registered, surveys);
+        findings::all(&parties.case(&catalogue, ask))
     }
     fn plan(&self) -> Result<Plan, Vec<Finding>> {
         plan::make(
@@ -162,6 +165,7 @@ fn cases() -> Vec<Made> {
     cases.extend(about_storages());
     cases.extend(postgres::cases());
     cases.extend(noticed::cases());
+    cases.extend(rejoin::cases());
     cases.push(made(
         "rolling-refused",
         Level::Block,

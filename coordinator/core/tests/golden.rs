@@ -12,7 +12,7 @@ use cutover_vocabulary::fact::{Ending, Fact, Recorded, Settlement};
 use cutover_vocabulary::hold::{Choice, Hold, HoldId, HoldReason, Offer};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::phase::*;
-use cutover_vocabulary::plan::{Plan, Preparation, PreparationId, PreparationState};
+use cutover_vocabulary::plan::{Plan, Preparation, PreparationId, PreparationState, Strategy};
 use cutover_vocabulary::storage::*;
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
@@ -32,7 +32,9 @@ fn examples() -> BTreeMap<String, Recorded> {
     let mut forward = Play::start(Seen::default().plan());
     forward.until_end();
     let asked = Play::start(with_questions());
-    for recorded in play.facts.iter().chain(&forward.facts).chain(&asked.facts) {
+    let mut rejoin = Play::start(Seen { away: vec!["c"], ..Seen::three_at(NEW, 6) }.rejoin());
+    rejoin.until_phase(Phase::ConfirmDrained);
+    for recorded in play.facts.iter().chain(&forward.facts).chain(&asked.facts).chain(&rejoin.facts) {
         all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());
     }
     for fact in rare(&order, forward.facts.len()) {
@@ -143,11 +145,15 @@ fn rare(order: &Order, _: usize) -> Vec<Fact> {
 /// A file name for a fact: its kind, and what tells its inner variants apart.
 fn name(fact: &Fact) -> String {
     let inner = match fact {
-        Fact::AttemptOpened { order } => Some(word(&order.work)),
+        Fact::AttemptOpened { order } => match order.work {
+            Work::Drain { for_good: true, .. } => Some("drain-for-good".to_owned()),
+            _ => Some(word(&order.work)),
+        },
         Fact::StepSucceeded { evidence, .. } => Some(word(evidence)),
         Fact::Held { hold } => Some(word(&hold.reason)),
         Fact::BorderCrossed { border } => Some(border.to_string()),
         Fact::Ended { ending, .. } => Some(word(ending)),
+        Fact::Started { plan, .. } if plan.binding.strategy == Strategy::Rejoin => Some("rejoin".to_owned()),
         Fact::Started { plan, .. } if !plan.binding.questions.is_empty() => Some("with-answers".to_owned()),
         Fact::Started { .. }
         | Fact::StageEntered { .. }

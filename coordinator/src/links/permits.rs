@@ -6,6 +6,7 @@ use crate::leadership::{Entry, Leadership};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::{CoordinatorMessage, Permit, Say};
+use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,32 +51,34 @@ impl Leadership {
             return None;
         }
         let Some(latest) = self.latest(deployment) else { return Some(Permit::Start) };
-        let stay = |why: String| Some(Permit::Stay { why });
-        let wanted = match latest.ending() {
-            // Before it is drained it serves, and from then on its own fence stands.
-            None if latest.members().contains_key(&report.instance) => return Some(Permit::Start),
-            None => {
-                return stay(format!(
-                    "upgrade {} of {deployment} is under way, and {} takes no part in it; `cutover status` shows it",
-                    latest.id(),
-                    report.instance
-                ));
+        let member = latest.members().get(&report.instance);
+        let Some(wanted) = release_left_by(&latest) else {
+            // A member serves before it is drained, and from then on its own fence stands. Where a person finished by hand, that
+            // person knows what is right.
+            if member.is_some() || latest.finished() {
+                return Some(Permit::Start);
             }
-            // A person finished by hand, and knows what is right.
-            Some(Ending::TakenOver) => return Some(Permit::Start),
-            Some(Ending::Completed | Ending::Aborted | Ending::RolledBack | Ending::Rehearsed) => {
-                release_left_by(&latest)?
-            }
-        };
-        match report.on_disk.as_ref()? {
-            found if *found == wanted => Some(Permit::Start),
-            found => stay(format!(
-                "{deployment} is to run {wanted} since upgrade {}, and this would start {found}; bring it there with `cutover \
-                 rejoin {}`",
+            let why = format!(
+                "upgrade {} of {deployment} is under way, and {} takes no part in it; `cutover status` shows it",
                 latest.id(),
                 report.instance
-            )),
+            );
+            return Some(Permit::Stay { why });
+        };
+        let found = report.on_disk.as_ref()?;
+        // What went back left its members what each had, be it another's or not.
+        let went_back =
+            latest.ending() != Some(Ending::Completed) && latest.plan().binding.strategy != Strategy::Rejoin;
+        if *found == wanted || (went_back && member.is_some_and(|member| member.version == *found)) {
+            return Some(Permit::Start);
         }
+        let why = format!(
+            "{deployment} is to run {wanted} since upgrade {}, and this would start {found}; bring it there with `cutover rejoin \
+             {}`",
+            latest.id(),
+            report.instance
+        );
+        Some(Permit::Stay { why })
     }
 
     /// Whether an upgrade that is not understood here may be one of this deployment.

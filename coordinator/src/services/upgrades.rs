@@ -10,13 +10,14 @@ use crate::upgrade_loop::Handle;
 use cutover_core::plan::{Approve, StrategyAsk};
 use cutover_core::upgrade::{Ask, Input, what_if};
 use cutover_proto::Refused;
-use cutover_proto::malformed::{self, Malformed, text, wanted, word};
+use cutover_proto::malformed::{self, Malformed, text, texts, wanted, word};
 use cutover_proto::v1 as pb;
 use cutover_store::{Stored, UpgradeHead};
 use cutover_vocabulary::finding::FindingCode;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::status::{Status as UpgradeStatus, WhatIf};
-use cutover_vocabulary::{Elapsed, OperatorName, RequestId, UpgradeId};
+use cutover_vocabulary::{Elapsed, InstanceName, OperatorName, RequestId, UpgradeId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -41,11 +42,27 @@ impl pb::upgrades_server::Upgrades for Upgrades {
         let leadership = self.shared.leading().await?;
         let (by, id) = caller(&speaker, &asked.operator, &asked.request_id)?;
         let deployment = read(text("deployment", &asked.deployment))?;
-        let target = read(text("target", &asked.target))?;
         let strategy = read(strategy(asked.strategy))?;
+        let rejoins = strategy == StrategyAsk::Rejoin;
+        let target = match asked.target.as_str() {
+            "" if rejoins => None,
+            target => Some(read(text("target", target))?),
+        };
+        let instances: BTreeSet<InstanceName> = read(texts("instances", &asked.instances))?.into_iter().collect();
+        if !rejoins && !instances.is_empty() {
+            return Err(misplaced(
+                "instances",
+                "an upgrade moves every instance of a deployment; a rejoin moves those named",
+            )
+            .into());
+        }
+        if rejoins && asked.rehearse_only {
+            return Err(misplaced("rehearse_only", "a rejoin migrates nothing, so there is nothing to rehearse").into());
+        }
         let wave = asked.wave.map(|wave| positive("wave", u16::try_from(wave).unwrap_or(0))).transpose()?;
         let bake = asked.bake_ms.map(|bake| positive("bake_ms", u64::try_from(bake).unwrap_or(0))).transpose()?;
-        let wish = Wish { target, strategy, wave, bake: bake.map(Elapsed), rehearse_only: asked.rehearse_only };
+        let (bake, rehearse_only) = (bake.map(Elapsed), asked.rehearse_only);
+        let wish = Wish { target, strategy, wave, bake, rehearse_only, instances };
         let plan = leadership.make_plan(deployment, wish, &id, &by).await?;
         Ok(Response::new(plan.into()))
     }
@@ -291,6 +308,11 @@ fn positive<T: Default + PartialEq>(field: &str, value: T) -> Result<T, Refused>
     Ok(value)
 }
 
+/// What was said has no meaning beside the rest.
+fn misplaced(field: &str, why: &str) -> Refused {
+    Malformed::at(field, why).into()
+}
+
 fn strategy(number: i32) -> Result<StrategyAsk, Malformed> {
     let known =
         pb::Strategy::try_from(number).map_err(|_| Malformed::at("strategy", format!("{number} is not known")))?;
@@ -298,6 +320,7 @@ fn strategy(number: i32) -> Result<StrategyAsk, Malformed> {
         pb::Strategy::Unspecified | pb::Strategy::Auto => StrategyAsk::Auto,
         pb::Strategy::Downtime => StrategyAsk::Downtime,
         pb::Strategy::Rolling => StrategyAsk::Rolling,
+        pb::Strategy::Rejoin => StrategyAsk::Rejoin,
     })
 }
 

@@ -258,7 +258,8 @@ impl Agent {
             let why = link::Refusal::Conflicts("another one".to_owned());
             return Some(AgentMessage::Refused { order: order.id.clone(), why });
         }
-        let evidence = host::honest(&self.seen.plan(), order, host::now(0).wall);
+        let plan = if self.seen.away.is_empty() { self.seen.plan() } else { self.seen.rejoin() };
+        let evidence = host::honest(&plan, order, host::now(0).wall);
         let silent = self.manners.ignores == Some(order.id.phase);
         let failed = || Failure {
             kind: outcome::FailureKind::Failed,

@@ -202,6 +202,7 @@ impl Client {
                 wave: None,
                 bake_ms: None,
                 rehearse_only: false,
+                instances: Vec::new(),
             };
             self.upgrades.clone().make_plan(asked).await
         })

@@ -1,7 +1,7 @@
 //! Plans, findings and approvals.
 
 use super::{millis, moment, to_wire};
-use crate::malformed::{Malformed, each, length, named, small, text, texts, wanted, word};
+use crate::malformed::{Malformed, each, length, named, named_texts, small, text, texts, wanted, word};
 use crate::v1 as pb;
 use cutover_vocabulary as words;
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject};
@@ -160,6 +160,7 @@ impl From<Binding> for pb::Binding {
             target,
             strategy,
             members,
+            beside,
             runner,
             storage,
             ledgers,
@@ -179,6 +180,7 @@ impl From<Binding> for pb::Binding {
             target: Some(target.into()),
             strategy: pb::Strategy::from(strategy).into(),
             members: members.into_iter().map(|(name, member)| (name.into(), member.into())).collect(),
+            beside: beside.into_iter().map(|(name, agent)| (name.into(), agent.into())).collect(),
             runner: runner.into(),
             storage: Some(storage.into()),
             ledgers: ledgers.into_iter().map(|(name, migrations)| (name.into(), migrations.into())).collect(),
@@ -203,6 +205,7 @@ impl TryFrom<pb::Binding> for Binding {
             target: wanted("target", wire.target)?,
             strategy: word::<pb::Strategy, _>("strategy", wire.strategy)?,
             members: named("members", wire.members)?,
+            beside: named_texts("beside", wire.beside)?,
             runner: text("runner", &wire.runner)?,
             storage: wanted("storage", wire.storage)?,
             ledgers: named("ledgers", wire.ledgers)?,

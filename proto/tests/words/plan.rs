@@ -27,8 +27,8 @@ pub fn level() -> impl Strategy<Value = Level> {
 }
 
 pub fn strategy() -> impl Strategy<Value = cutover_vocabulary::plan::Strategy> {
-    use cutover_vocabulary::plan::Strategy::{Downtime, Rolling};
-    select(&[Downtime, Rolling][..])
+    use cutover_vocabulary::plan::Strategy::{Downtime, Rejoin, Rolling};
+    select(&[Downtime, Rolling, Rejoin][..])
 }
 
 pub fn finding() -> impl Strategy<Value = Finding> {
@@ -85,7 +85,8 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         binary,
         settings,
     });
-    let who = (deployment(), version(), release(), strategy(), btree_map(instance(), member, 0..3), agent());
+    let members = (btree_map(instance(), member, 0..3), btree_map(instance(), agent(), 0..3));
+    let who = (deployment(), version(), release(), strategy(), members, agent());
     let what = (
         storage(),
         btree_map(ledger(), migrations(), 0..3),
@@ -97,7 +98,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     );
     let binding = (who, what).prop_map(
         |(
-            (deployment, from, target, strategy, members, runner),
+            (deployment, from, target, strategy, (members, beside), runner),
             (
                 storage,
                 ledgers,
@@ -113,6 +114,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             target,
             strategy,
             members,
+            beside,
             runner,
             storage,
             ledgers,

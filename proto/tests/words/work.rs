@@ -35,7 +35,7 @@ pub fn work() -> impl Strategy<Value = Work> {
         Just(Work::Inspect),
         release().prop_map(|release| Work::StageRelease { release }),
         (staged(), vec(ledger(), 0..3)).prop_map(|(target, ledgers)| Work::Rehearse { target, ledgers }),
-        elapsed().prop_map(|patience| Work::Drain { patience }),
+        (elapsed(), any::<bool>()).prop_map(|(patience, for_good)| Work::Drain { patience, for_good }),
         Just(Work::Attest),
         storage().prop_map(|storage| Work::AttestStorage { storage }),
         (item(), storage(), any::<[bool; 2]>()).prop_map(|(item, storage, [lossy, serving])| Work::Secure {

@@ -102,6 +102,9 @@ pub enum Work {
     Drain {
         /// How long to wait for connections to become idle, and then for a clean stop.
         patience: Elapsed,
+        /// Whether what it would start now is never to be started again, by nobody: it is older than the storage.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        for_good: bool,
     },
     /// Instance: prove that it is down and fenced at this moment. Changes nothing.
     Attest,

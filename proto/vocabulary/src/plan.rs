@@ -64,6 +64,9 @@ pub enum Strategy {
     Downtime,
     /// One wave after the other: strategy B.
     Rolling,
+    /// Brings instances that were away to what the others run: the storage is not touched, the others are not moved, and the way
+    /// back leaves an instance down and fenced.
+    Rejoin,
 }
 
 /// What is agreed to.
@@ -79,6 +82,10 @@ pub struct Binding {
     pub strategy: Strategy,
     /// Who takes part.
     pub members: BTreeMap<InstanceName, Member>,
+    /// Rejoin: the deployment's other instances, with their agents. They take no part and go on serving the target. Empty
+    /// otherwise: there everybody takes part.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<InstanceName, AgentName>,
     /// Who touches the storage.
     pub runner: AgentName,
     /// Which storage.
@@ -100,7 +107,7 @@ pub struct Binding {
     /// In which order.
     pub stages: Vec<Stage>,
     /// Rolling: which instances move together, in this order; the first is the canary. An instance that joins later moves with
-    /// the last. Empty with downtime.
+    /// the last. Rejoin: one wave of all. Empty with downtime.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Vec<InstanceName>>,
     /// What was noticed: codes, levels and subjects.
@@ -135,9 +142,9 @@ pub struct Noticed {
 pub struct Member {
     /// Its agent.
     pub agent: AgentName,
-    /// The version it runs.
+    /// The version it runs; in a rejoin, of one that is down, the version it would start.
     pub version: Version,
-    /// SHA-256 of the binary it runs.
+    /// SHA-256 of that binary.
     pub binary: Digest,
     /// SHA-256 over its effective settings.
     pub settings: Digest,

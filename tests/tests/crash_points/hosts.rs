@@ -5,7 +5,7 @@ use crate::support::{failure, honest, instance, without_effect};
 use cutover_desk::{Desk, Entry, Event};
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage};
 use cutover_vocabulary::outcome::{FailureKind, Migrated, Restored};
-use cutover_vocabulary::plan::Plan;
+use cutover_vocabulary::plan::{Plan, Strategy};
 use cutover_vocabulary::storage::{RecoveryItem, SessionKind, StorageSession};
 use cutover_vocabulary::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -119,6 +119,8 @@ pub struct Storage {
     ledgers: BTreeMap<LedgerName, Ledger>,
     /// Both versions serve on it, migrated or not.
     rolling: bool,
+    /// It was migrated before: the former version must not serve on it again.
+    rejoin: bool,
     /// The upgrade migrates it.
     migrates: bool,
 }
@@ -128,7 +130,11 @@ impl Storage {
         let ledgers = plan.binding.ledgers.keys().map(|name| (name.clone(), Ledger::default())).collect();
         Self {
             ledgers,
-            rolling: plan.binding.strategy == cutover_vocabulary::plan::Strategy::Rolling,
+            rolling: match plan.binding.strategy {
+                Strategy::Downtime => false,
+                Strategy::Rolling | Strategy::Rejoin => true,
+            },
+            rejoin: plan.binding.strategy == Strategy::Rejoin,
             migrates: plan.binding.stages.iter().any(|stage| stage.phase == Phase::Migrate),
         }
     }
@@ -250,6 +256,7 @@ impl Storage {
             Work::Open { version } => {
                 let new = *version == plan.binding.target.version;
                 assert_eq!(new, host.new_binary, "{}: another binary would start", order.id);
+                assert!(new || !self.rejoin, "{}: a former version starts on a storage that is newer", order.id);
                 assert!(!new || open_authorised, "{}: traffic is let in before it is authorised", order.id);
                 assert!(
                     self.rolling || !self.migrates || self.ledgers.values().all(|ledger| ledger.migrated == new),

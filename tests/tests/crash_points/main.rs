@@ -46,6 +46,10 @@ const SCENARIOS: &[(Scenario, Ending)] = &[
     (Scenario::Rolling, Ending::Completed),
     (Scenario::RollingBackAt(Phase::Bake), Ending::RolledBack),
     (Scenario::RollingBackAt(Phase::Drain), Ending::RolledBack),
+    (Scenario::Rejoin, Ending::Completed),
+    (Scenario::RejoiningBackAt(Phase::Drain), Ending::Aborted),
+    (Scenario::RejoiningBackAt(Phase::StartClosed), Ending::Aborted),
+    (Scenario::RejoiningBackAt(Phase::Bake), Ending::RolledBack),
 ];
 
 #[test]

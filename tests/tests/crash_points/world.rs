@@ -43,14 +43,42 @@ pub enum Scenario {
     Rolling,
     /// The same, and the operator rolls back when this phase is entered after clients were let in.
     RollingBackAt(Phase),
+    /// The host of one of three was off while the others were upgraded: it is brought to what they run.
+    Rejoin,
+    /// The same, and the operator breaks it off when this phase is entered.
+    RejoiningBackAt(Phase),
 }
 impl Scenario {
-    /// How many hosts it begins with.
+    /// How many hosts take part.
     pub fn hosts(self) -> usize {
-        self.seen().instances.len()
+        match self.away() {
+            Some(_) => 1,
+            None => self.seen().instances.len(),
+        }
+    }
+    /// Who was off.
+    pub fn away(self) -> Option<&'static str> {
+        matches!(self, Self::Rejoin | Self::RejoiningBackAt(_)).then_some("c")
+    }
+    fn plan(self) -> Plan {
+        match self.away() {
+            Some(_) => self.seen().rejoin(),
+            None => self.seen().plan_without_blocks(),
+        }
+    }
+    /// Where somebody was off, the others have the target, and that one is down behind its fence.
+    fn host(self, name: &str) -> Host {
+        match self.away() {
+            None => Host::new(name),
+            Some(away) if away == name => Host { running: false, fenced: true, ..Host::new(name) },
+            Some(_) => Host { new_binary: true, ..Host::new(name) },
+        }
     }
     fn seen(self) -> Seen {
         match self {
+            Self::Rejoin | Self::RejoiningBackAt(_) => {
+                Seen { away: self.away().into_iter().collect(), ..Seen::three_at(support::NEW, 6) }
+            }
             Self::Rolling | Self::RollingBackAt(_) => Seen::three_at((1, 4, 0), 6),
             Self::Three | Self::ThreeRollbackAt(_) | Self::AppearsAt(_) | Self::DiesAt(..) => Seen::three(),
             Self::Honest
@@ -122,7 +150,7 @@ pub struct World {
 impl World {
     pub fn new(scenario: Scenario, crashes: &[Crash]) -> Self {
         let seen = scenario.seen();
-        let plan = seen.plan_without_blocks();
+        let plan = scenario.plan();
         Self {
             scenario,
             crashes: crashes.to_vec(),
@@ -132,7 +160,7 @@ impl World {
             upgrade: None,
             epoch: Epoch(0),
             asked: 0,
-            hosts: seen.instances.iter().map(|name| (agent(&format!("host-{name}")), Host::new(name))).collect(),
+            hosts: seen.instances.iter().map(|name| (agent(&format!("host-{name}")), scenario.host(name))).collect(),
             at: agent("host-a"),
             storage: Storage::new(&plan),
             written: false,
@@ -481,7 +509,13 @@ impl World {
             Scenario::RollingBackAt(at) if at == phase && upgrade.crossed(Border::OpenAuthorised) => {
                 Some(Ask::Rollback { reason })
             }
+            Scenario::RejoiningBackAt(at) if at == phase => Some(match upgrade.crossed(Border::OpenAuthorised) {
+                true => Ask::Rollback { reason },
+                false => Ask::Abort { reason },
+            }),
             Scenario::Honest
+            | Scenario::Rejoin
+            | Scenario::RejoiningBackAt(_)
             | Scenario::Rolling
             | Scenario::RollingBackAt(_)
             | Scenario::AbortAt(_)
@@ -517,6 +551,10 @@ impl World {
     pub fn check_end(&self) {
         let upgrade = self.upgrade.as_ref().unwrap();
         for (name, host) in self.hosts.iter().filter(|(_, host)| upgrade.members().contains_key(&host.instance)) {
+            if self.scenario.away().is_some() && self.ending() != Some(Ending::Completed) {
+                assert!(!host.running && !host.closed && host.fenced, "{name}: it stays down behind its fence");
+                continue;
+            }
             assert!(host.running && !host.fenced && !host.dead, "{name} does not serve clients");
             assert_eq!(host.new_binary, self.ending() == Some(Ending::Completed), "{name}");
             assert!(host.effects.values().all(|n| *n <= 1), "an order had effect twice");

@@ -7,6 +7,7 @@ mod disasters;
 mod faults;
 mod members;
 mod paths;
+mod rejoin;
 mod rolling;
 mod runbook;
 mod server;

@@ -10,7 +10,7 @@ use crate::coordinator::{Coordinator, facts};
 use crate::coverage::Coverage;
 use crate::hosts::{Host, Storage};
 use crate::plans::PlanKind;
-use crate::support::{self, agent};
+use crate::support;
 use cutover_desk::{Desk, Event, Greeting};
 use cutover_store::memory::MemoryStore;
 use cutover_vocabulary::fact::Fact;
@@ -82,7 +82,6 @@ impl Simulation {
         let needs_approval = plan.level() == Some(finding::Level::Approve);
         let faults = random.u32(0..24);
         let calm = random.u32(4..600);
-        let names: Vec<String> = plan.binding.members.keys().map(ToString::to_string).collect();
         Self {
             coverage: Coverage::default(),
             kind,
@@ -90,7 +89,7 @@ impl Simulation {
             store: MemoryStore::new(),
             coordinators: Vec::new(),
             elected: Epoch(0),
-            hosts: names.iter().map(|name| (agent(&format!("host-{name}")), Host::new(name))).collect(),
+            hosts: kind.hosts(&plan),
             links: BTreeMap::new(),
             storage: Storage::new(&plan),
             mishaps: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! What findings are made from: everything that was asked and seen, sorted once.
 
-use super::make::PlanAsk;
+use super::make::{PlanAsk, StrategyAsk};
 use super::verdict::{Obstacle, Question, Reason, Verdict, verdict};
 use crate::catalogue::{Catalogue, Locks, ReleaseFacts};
 use cutover_vocabulary::finding::{Finding, FindingCode, FindingSubject, Level, Source};
@@ -20,6 +20,10 @@ pub struct Case<'a> {
     pub registered: &'a BTreeMap<InstanceName, AgentName>,
     /// What their agents answered.
     pub surveys: &'a [HostSurvey],
+    /// Rejoin: instances that take no part and serve beside it, with their agents.
+    pub beside: &'a BTreeMap<InstanceName, AgentName>,
+    /// What the agents of those answered.
+    pub others: &'a [HostSurvey],
 }
 
 impl<'a> Case<'a> {
@@ -48,9 +52,19 @@ impl<'a> Case<'a> {
         }
         storages
     }
-    /// Every version that answers, the lowest first, each once.
+    /// Whether instances are only brought to what the others run.
+    pub fn rejoins(&self) -> bool {
+        self.ask.strategy == StrategyAsk::Rejoin
+    }
+    /// The version that an instance answers with. What a rejoin brings in is down as a rule: there it is the one it would start.
+    pub fn version_of(&self, survey: &'a InstanceSurvey) -> Option<&'a Version> {
+        let found = survey.inspection.as_ref().ok()?;
+        let on_disk = found.on_disk.as_ref().filter(|_| self.rejoins());
+        found.running.as_ref().or(on_disk)
+    }
+    /// Every version that the instances have, the lowest first, each once.
     pub fn running(&self) -> Vec<&'a Version> {
-        let running = self.instances().filter_map(|(_, instance)| instance.inspection.as_ref().ok()?.running.as_ref());
+        let running = self.instances().filter_map(|(_, instance)| self.version_of(instance));
         running.collect::<BTreeSet<_>>().into_iter().collect()
     }
     /// The lowest version that answers.
@@ -72,7 +86,8 @@ impl<'a> Case<'a> {
     /// How the instances keep out of each other's way.
     pub fn locks(&self) -> Locks {
         let redis = |survey: &InstanceSurvey| survey.lock == Some(LockStrategy::Redis);
-        if self.instances().all(|(_, survey)| redis(survey)) { Locks::Redis } else { Locks::Other }
+        let beside = || self.others.iter().flat_map(|host| &host.instances);
+        if self.instances().map(|(_, survey)| survey).chain(beside()).all(redis) { Locks::Redis } else { Locks::Other }
     }
     /// The verdict on the way of each version that runs, the lowest first; of those that run the target already there is none,
     /// unless nothing else runs.
@@ -89,7 +104,7 @@ impl<'a> Case<'a> {
                     to: &self.ask.target,
                     driver: storage.identity.driver(),
                     recorded: &recorded,
-                    instances: self.registered.len().max(self.instances().count()),
+                    instances: self.registered.len().max(self.instances().count()) + self.beside.len(),
                     locks: self.locks(),
                 };
                 verdict(self.catalogue, &question)

@@ -1,6 +1,7 @@
 //! Makes a plan from surveys.
 
 use super::case::Case;
+use super::parties::Parties;
 use super::verdict::Verdict;
 use super::{findings, preparations};
 use crate::catalogue::Catalogue;
@@ -28,6 +29,8 @@ pub struct PlanAsk {
     pub declared: BTreeSet<InstanceName>,
     /// The release that the latest upgrade of the deployment left, where there was one.
     pub allowed: Option<Version>,
+    /// Rejoin: which instances are brought to the target. Empty: every one that has another release, or is fenced.
+    pub instances: BTreeSet<InstanceName>,
 }
 
 /// How an operator wants the instances to be moved.
@@ -39,6 +42,8 @@ pub enum StrategyAsk {
     Downtime,
     /// One wave after the other.
     Rolling,
+    /// Instances that were away, to what the others run.
+    Rejoin,
 }
 
 /// How the instances are moved, by what was asked for and the verdicts on each version that runs. Rolling that was asked for
@@ -46,6 +51,7 @@ pub enum StrategyAsk {
 pub fn choose(asked: StrategyAsk, verdicts: &[Verdict]) -> Strategy {
     let may_roll = !verdicts.is_empty() && !verdicts.iter().any(Verdict::downtime_required);
     match asked {
+        StrategyAsk::Rejoin => Strategy::Rejoin,
         StrategyAsk::Rolling => Strategy::Rolling,
         StrategyAsk::Auto if may_roll => Strategy::Rolling,
         StrategyAsk::Auto | StrategyAsk::Downtime => Strategy::Downtime,
@@ -70,14 +76,16 @@ pub fn make(
     surveys: &[HostSurvey],
     at: Timestamp,
 ) -> Result<Plan, CannotPlan> {
-    let case = Case { catalogue, ask, registered, surveys };
+    let parties = Parties::of(ask, registered, surveys);
+    let case = parties.case(catalogue, ask);
     let findings = findings::all(&case);
-    let preparations = preparations::preparations(&case, &findings);
+    // What a release note asks for was seen to when the others were upgraded.
+    let preparations = if case.rejoins() { Vec::new() } else { preparations::preparations(&case, &findings) };
     let binding = binding(&case, &findings, &preparations).ok_or_else(|| CannotPlan {
         findings: findings.iter().filter(|f| f.level == Level::Block).cloned().collect(),
     })?;
     let ledgers = case.storages().first().map(|storage| storage.ledgers.clone()).unwrap_or_default();
-    let path = case.verdicts().into_iter().next().map(|verdict| verdict.words);
+    let path = case.verdicts().into_iter().next().filter(|_| !case.rejoins()).map(|verdict| verdict.words);
     Ok(Plan { binding, observed: Observed { at, findings, ledgers, path, preparations } })
 }
 
@@ -91,13 +99,14 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         let found = survey.inspection.as_ref().ok()?;
         let member = Member {
             agent: agent.clone(),
-            version: found.running.clone()?,
+            version: case.version_of(survey)?.clone(),
             binary: found.binary?,
             settings: found.settings,
         };
         members.insert(survey.instance.clone(), member);
     }
-    if case.registered.keys().chain(&case.ask.declared).any(|name| !members.contains_key(name)) {
+    let declared = case.ask.declared.iter().filter(|_| !case.rejoins());
+    if members.is_empty() || case.registered.keys().chain(declared).any(|name| !members.contains_key(name)) {
         return None;
     }
     let runner = case.runners().first().map(|(agent, _)| (*agent).clone())?;
@@ -113,9 +122,12 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
     let waves = match strategy {
         Strategy::Downtime => Vec::new(),
         Strategy::Rolling => waves(members.keys(), case.ask.limits.wave),
+        // They serve nobody, and the others do: nothing is gained by bringing them in one by one.
+        Strategy::Rejoin => vec![members.keys().cloned().collect()],
     };
     let way = match strategy {
         Strategy::Downtime => Way::Downtime,
+        Strategy::Rejoin => Way::Rejoin,
         Strategy::Rolling => Way::Rolling {
             waves: waves.len().try_into().unwrap_or(u16::MAX),
             migrates: storage.ledgers.iter().any(|survey| ledgers.get(&survey.name) != Some(&survey.migrations)),
@@ -127,6 +139,7 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         target,
         strategy,
         members,
+        beside: case.beside.clone(),
         runner,
         storage: storage.identity.clone(),
         ledgers,

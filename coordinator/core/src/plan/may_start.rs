@@ -82,6 +82,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         target,
         strategy,
         members,
+        beside,
         runner,
         storage,
         ledgers,
@@ -145,6 +146,15 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     for name in now.members.keys().filter(|name| !members.contains_key(*name)) {
         differ(false, format!("instance {name} is new"));
     }
+    for name in beside.keys().filter(|name| !now.beside.contains_key(*name)) {
+        differ(false, format!("instance {name} does not serve beside it any more"));
+    }
+    for (name, agent) in &now.beside {
+        match beside.get(name) {
+            None => differ(false, format!("instance {name} serves beside it now")),
+            Some(before) => differ(before == agent, format!("instance {name}: by {before}, now by {agent}")),
+        }
+    }
     for (name, migrations) in ledgers {
         match now.ledgers.get(name) {
             None => differ(false, format!("ledger {name} is gone")),
@@ -179,6 +189,7 @@ fn word(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::Downtime => "downtime",
         Strategy::Rolling => "rolling",
+        Strategy::Rejoin => "rejoin",
     }
 }
 

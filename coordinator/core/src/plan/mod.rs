@@ -5,6 +5,7 @@ mod case;
 pub mod findings;
 mod make;
 mod may_start;
+mod parties;
 mod preparations;
 pub mod verdict;
 
@@ -12,4 +13,5 @@ pub use approve::{Approve, NotApprovable, approve};
 pub use case::Case;
 pub use make::{CannotPlan, PlanAsk, StrategyAsk, choose, make};
 pub use may_start::{MayNotStart, may_start};
+pub use parties::Parties;
 pub use preparations::preparations;

@@ -78,6 +78,16 @@ fn somebody_may_have_written(reason: &HoldReason) -> bool {
 fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
     if upgrade.going_back() || upgrade.past_return() {
         None
+    } else if upgrade.rejoins() {
+        let choice = if upgrade.may_have_effect() { Choice::Rollback } else { Choice::Abort };
+        let cost = match upgrade.drain_begun() {
+            true => {
+                "stop the instances that are brought in, and leave them down and fenced: what they had before is older than the \
+                 storage and is not started again; the others serve meanwhile, and nothing that was written is lost"
+            }
+            false => "end the rejoin; no instance was stopped, and each stays as it was found",
+        };
+        Some(offer(choice, cost))
     } else if upgrade.rolling() && upgrade.may_have_effect() {
         Some(offer(
             Choice::Rollback,
@@ -106,6 +116,9 @@ fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
 fn accept_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
     match reason {
         HoldReason::InstanceAppeared { .. } if upgrade.going_back() => None,
+        HoldReason::InstanceAppeared { .. } if upgrade.rejoins() => {
+            Some("it joins: it is stopped, gets the target release and is let in on it; the others serve meanwhile")
+        }
         HoldReason::InstanceAppeared { .. } if upgrade.rolling() => {
             Some("it joins: it gets the target release and moves with the last wave; it serves until then")
         }
@@ -167,6 +180,7 @@ fn retry_cost(upgrade: &Upgrade, reason: &HoldReason) -> Option<&'static str> {
              files that the restore moves aside",
         ),
         HoldReason::InstanceAppeared { .. } => None,
+        HoldReason::ProofVoided { .. } if upgrade.rejoins() => Some("drain the instances that are brought in again"),
         HoldReason::ProofVoided { .. } if upgrade.rolling() => Some("drain the instances of this wave again"),
         HoldReason::ProofVoided { .. } if upgrade.crossed(Border::MigrateAuthorised) => {
             Some("look again; if it is down now, compare every ledger again before going on: what it wrote shows there")

@@ -179,7 +179,9 @@ pub enum Rejected {
     #[error("the upgrade goes back already: {0}")]
     GoesBackAlready(String),
     /// Abort means something else from here on.
-    #[error("the storage may have been migrated already: ask for `rollback`, which restores it")]
+    #[error(
+        "the storage may have been migrated already, or clients let in: ask for `rollback`; `--what-if` says what it means here"
+    )]
     MigratedAlready,
     /// Nothing was migrated.
     #[error("no data was touched yet: ask for `abort`, which only lets the instances in again")]

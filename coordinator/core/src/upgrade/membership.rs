@@ -22,6 +22,9 @@ impl Draft {
     ///
     /// On the way back it does not join: before the migration it is one more instance on the former version, and after it
     /// only one that runs is in the way.
+    ///
+    /// Beside a rejoin others serve the target, by the plan or come since, and hosts come back one after the other: only an
+    /// instance that answers with another release is in the way.
     pub(super) fn appeared(&mut self, agent: &AgentName, report: &InstanceReport) {
         let upgrade = &self.upgrade;
         let instance = &report.instance;
@@ -33,6 +36,10 @@ impl Draft {
         }
         let runs = matches!(report.run, RunState::Running { .. });
         if upgrade.going_back() && !(runs && upgrade.crossed(Border::MigrateAuthorised)) {
+            return;
+        }
+        let target = &upgrade.plan.binding.target.version;
+        if upgrade.rejoins() && report.running.as_ref().is_none_or(|running| running == target) {
             return;
         }
         let version = match &report.running {
@@ -73,7 +80,22 @@ impl Draft {
         if let Some(number) = again {
             self.enter_again(number);
         }
+        self.end_without_members();
         Ok(())
+    }
+
+    /// A rejoin whose last instance has gone has nothing left to bring in. It ends, for the deployment is not free before.
+    fn end_without_members(&mut self) {
+        if !self.upgrade.members.is_empty() || self.upgrade.going_back() {
+            return;
+        }
+        if self.upgrade.paused.is_some() {
+            self.happen(Cause::Machine, Fact::Resumed);
+        }
+        if let Some(stages) = self.upgrade.way_back_now() {
+            let why = "every instance that was to be brought in has been excused".to_owned();
+            self.happen(Cause::Machine, Fact::TurnedBack { why, stages });
+        }
     }
 
     /// Enters a stage once more.
@@ -157,7 +179,7 @@ impl Upgrade {
         };
         let Some(binary) = found.binary else { return Err(format!("{instance} has no binary that would start")) };
         let former = self.plan.binding.members.values().any(|member| member.version == *version);
-        let target = self.past_return() && *version == self.plan.binding.target.version;
+        let target = (self.past_return() || self.rejoins()) && *version == self.plan.binding.target.version;
         if !former && !target {
             return Err(format!("{instance} appeared with {version}, which no member ran when the plan was made"));
         }
@@ -191,7 +213,8 @@ impl Upgrade {
         };
         let others = || self.members.iter().filter(|(name, _)| *name != instance);
         if others().next().is_none() {
-            return Err(Rejected::LastMember(instance.clone()));
+            // Nothing waits for a rejoin: the others serve, and the storage is not touched.
+            return if self.rejoins() { Ok(None) } else { Err(Rejected::LastMember(instance.clone())) };
         }
         if member.agent != self.runner || others().any(|(_, other)| other.agent == self.runner) {
             return Ok(None);

@@ -15,6 +15,8 @@ pub enum Way {
         /// Whether the target has migrations that the storage lacks: then they are made first, explicitly.
         migrates: bool,
     },
+    /// Instances that were away come to what the others run.
+    Rejoin,
 }
 
 /// The way forward. With downtime, a fresh round of attestations stands before each stage that must not run beside a writer;
@@ -49,6 +51,11 @@ pub fn forward(way: Way) -> Vec<Stage> {
             }
             stages.extend((0..waves).flat_map(move_wave));
             stages
+        }
+        // The storage is what the target needs, and stays as it is.
+        Way::Rejoin => {
+            let beforehand = [Stage::of(Phase::Preflight), Stage::of(Phase::Stage)];
+            beforehand.into_iter().chain(move_wave(0)).collect()
         }
     }
 }
@@ -90,6 +97,9 @@ pub struct Reached {
 /// runs, restore, switch back, let them in. After `OpenAuthorised` there is no way back. Rolling, the storage stays as it is, at
 /// any time: only pairs of which the former version goes on with it may roll. The last wave goes back first, and one at a
 /// time, so that the others serve.
+///
+/// From a rejoin nothing leads back to the former version: it is older than the storage. What was brought in is stopped, and stays
+/// down behind its fence, as it was found.
 pub fn way_back(way: Way, reached: Reached) -> Option<Vec<Stage>> {
     let Reached { migrate_authorised, open_authorised, drained } = reached;
     match (way, migrate_authorised, open_authorised, drained) {
@@ -97,6 +107,8 @@ pub fn way_back(way: Way, reached: Reached) -> Option<Vec<Stage>> {
             let waves = drained.into_iter().flat_map(|last| (0..=last).rev());
             Some(waves.flat_map(move_wave_back).collect())
         }
+        (Way::Rejoin, _, _, None) => Some(vec![]),
+        (Way::Rejoin, _, _, Some(wave)) => Some(vec![Stage::of(Phase::Drain).of_wave(wave)]),
         (Way::Downtime, _, true, _) => None,
         (Way::Downtime, false, false, None) => Some(vec![]),
         (Way::Downtime, false, false, Some(_)) => Some(vec![Stage::of(Phase::Reopen)]),
@@ -177,6 +189,31 @@ mod tests {
         }
         let waves: Vec<u16> = back.iter().filter_map(|stage| stage.wave).collect();
         assert_eq!(waves, [1, 1, 1, 1, 0, 0, 0, 0], "the last first, and none that was never touched");
+    }
+
+    #[test]
+    fn a_rejoin_never_touches_the_storage_and_never_starts_a_former_version() {
+        let wave_of_a_roll: Vec<Stage> = move_wave(0).to_vec();
+        assert_eq!(forward(Way::Rejoin)[2..], wave_of_a_roll, "an instance is moved as in a roll");
+        for open_authorised in [false, true] {
+            for drained in [None, Some(0)] {
+                let reached = Reached { migrate_authorised: false, open_authorised, drained };
+                let back = way_back(Way::Rejoin, reached).expect("there is a way back at any time");
+                for stage in forward(Way::Rejoin).into_iter().chain(back) {
+                    let never = matches!(
+                        stage.phase,
+                        Phase::Rehearse
+                            | Phase::Secure
+                            | Phase::Migrate
+                            | Phase::Prove
+                            | Phase::Restore
+                            | Phase::SwitchBack
+                            | Phase::Reopen
+                    );
+                    assert!(!never && stage.border != Some(Border::MigrateAuthorised), "{stage:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Upgrade {
         let limits = &self.plan.binding.limits;
         let limit = match &open.order.work {
             Work::Migrate { .. } | Work::Rehearse { .. } => limits.migration,
-            Work::Drain { patience } => patience.plus(*patience).plus(limits.step),
+            Work::Drain { patience, for_good: _ } => patience.plus(*patience).plus(limits.step),
             Work::Bake { length, .. } => length.plus(limits.step),
             Work::Inspect
             | Work::StageRelease { .. }

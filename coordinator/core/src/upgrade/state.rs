@@ -393,17 +393,25 @@ impl Upgrade {
     pub(super) fn runs_target(&self, instance: &InstanceName) -> bool {
         self.up.get(instance).is_some_and(|(_, version)| *version == self.plan.binding.target.version)
     }
-    /// Whether it moves one wave after the other.
+    /// Whether it moves beside instances that serve, so that nothing is ever restored: one wave after the other, or a rejoin.
     pub(super) fn rolling(&self) -> bool {
         match self.plan.binding.strategy {
             Strategy::Downtime => false,
-            Strategy::Rolling => true,
+            Strategy::Rolling | Strategy::Rejoin => true,
+        }
+    }
+    /// Whether it brings instances that were away to what the others run.
+    pub(super) fn rejoins(&self) -> bool {
+        match self.plan.binding.strategy {
+            Strategy::Rejoin => true,
+            Strategy::Downtime | Strategy::Rolling => false,
         }
     }
     pub(super) fn way(&self) -> Way {
         let binding = &self.plan.binding;
         match binding.strategy {
             Strategy::Downtime => Way::Downtime,
+            Strategy::Rejoin => Way::Rejoin,
             Strategy::Rolling => Way::Rolling {
                 waves: binding.waves.len().try_into().unwrap_or(u16::MAX),
                 migrates: binding.stages.iter().any(|stage| stage.phase == Phase::Migrate),

@@ -139,6 +139,9 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
         |meaning: &str| WhatIf { allowed: false, meaning: meaning.to_owned(), stages: Vec::new(), ledgers: Vec::new() };
     if let Some(ending) = upgrade.ending() {
         return refused(match ending {
+            Ending::Completed if upgrade.rejoins() => {
+                "the rejoin is complete; what the instances had before is older than the storage, and is not started again"
+            }
             Ending::Completed => "the upgrade is complete; going back would lose what was written since",
             Ending::Aborted | Ending::RolledBack => "the upgrade has gone back already",
             Ending::Rehearsed => "it was a rehearsal, and there is nothing to go back from",
@@ -160,7 +163,15 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
         RecoveryItem::Ledger(name) => Some(name.clone()),
         RecoveryItem::System => None,
     });
-    let meaning = if upgrade.rolling() && upgrade.may_have_effect() {
+    let meaning = if upgrade.rejoins() && upgrade.may_have_effect() {
+        "rollback: stop the instances that were brought in, and leave them down and fenced: what they had before is older than the \
+         storage and is not started again; the others serve meanwhile, and no acknowledged write is lost"
+    } else if upgrade.rejoins() && !stages.is_empty() {
+        "abort: leave the instances that were to be brought in down and fenced: what they had before is older than the storage and \
+         is not started again; the others serve meanwhile"
+    } else if upgrade.rejoins() {
+        "abort: no instance was stopped, and each stays as it was found"
+    } else if upgrade.rolling() && upgrade.may_have_effect() {
         "rollback: stop the instances that were moved, the last wave first, and start the former version there, on the storage as \
          it is; the others serve meanwhile, and no acknowledged write is lost"
     } else if upgrade.crossed(Border::MigrateAuthorised) {

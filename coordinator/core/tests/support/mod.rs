@@ -8,7 +8,7 @@ use cutover_vocabulary::fact::{Cause, Fact, Recorded};
 use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::order::{Epoch, Work};
 use cutover_vocabulary::outcome::*;
-use cutover_vocabulary::plan::{Approval, Limits, Plan};
+use cutover_vocabulary::plan::{Approval, Limits, Plan, Strategy};
 use cutover_vocabulary::release::{Release, StagedRelease};
 use cutover_vocabulary::served::Served;
 use cutover_vocabulary::storage::*;
@@ -109,6 +109,8 @@ pub struct Seen {
     pub storage: StorageIdentity,
     /// The migrations that every ledger records; none: it keeps no record. From two on its tables are those of 1.3.2 or later.
     pub migrations: Vec<u32>,
+    /// Instances whose hosts were off: down behind their fence, with [`OLD`].
+    pub away: Vec<&'static str>,
 }
 impl Default for Seen {
     fn default() -> Self {
@@ -118,6 +120,7 @@ impl Default for Seen {
             ledgers: vec![("main", 0), ("shop", 2)],
             storage: storage(),
             migrations: vec![0],
+            away: Vec::new(),
         }
     }
 }
@@ -135,7 +138,10 @@ impl Seen {
         self.instances.iter().map(|name| (instance(name), agent(&format!("host-{name}")))).collect()
     }
     pub fn surveys(&self) -> Vec<HostSurvey> {
-        self.instances.iter().map(|name| self.survey(name)).collect()
+        let mut surveys: Vec<HostSurvey> = self.instances.iter().map(|name| self.survey(name)).collect();
+        let all = surveys.iter_mut().flat_map(|host| &mut host.instances);
+        all.filter(|survey| self.away.contains(&survey.instance.as_str())).for_each(|survey| down(survey, OLD));
+        surveys
     }
     fn survey(&self, name: &str) -> HostSurvey {
         let report = InstanceReport {
@@ -225,6 +231,11 @@ impl Seen {
         let ask = PlanAsk { target, ..ask };
         plan::make(&catalogue, &ask, &self.registered(), &surveys, now(0).wall).unwrap()
     }
+    /// A plan that brings whoever was away to [`NEW`], which the others run.
+    pub fn rejoin(&self) -> Plan {
+        let instances = self.away.iter().map(|name| instance(name)).collect();
+        self.plan_for(&PlanAsk { strategy: StrategyAsk::Rejoin, allowed: Some(version(NEW)), instances, ..ask() })
+    }
     /// A plan for members that SQLite would not allow, to test the barriers: what blocks is taken out.
     pub fn plan_without_blocks(&self) -> Plan {
         let mut plan = self.plan();
@@ -232,6 +243,15 @@ impl Seen {
         plan.observed.findings.retain(|finding| finding.level != finding::Level::Block);
         plan
     }
+}
+
+/// An instance whose host was off: down behind its fence, with what it had before.
+pub fn down(survey: &mut InstanceSurvey, on_disk: Version2) {
+    let report = &mut survey.report;
+    (report.run, report.running, report.fenced, report.fence) = (RunState::Stopped, None, true, 3);
+    report.on_disk = Some(version(on_disk));
+    let found = survey.inspection.as_mut().unwrap();
+    (found.running, found.on_disk) = (None, Some(version(on_disk)));
 }
 
 pub fn ask() -> PlanAsk {
@@ -244,6 +264,7 @@ pub fn ask() -> PlanAsk {
         limits: Limits { lanes: 2, ..Limits::default() },
         rehearse_only: false,
         declared: std::collections::BTreeSet::new(),
+        instances: std::collections::BTreeSet::new(),
     }
 }
 
@@ -274,11 +295,16 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
     match &order.work {
         Work::Inspect => {
             let storage = plan.binding.storage.clone();
-            let running = Some(plan.binding.from.clone());
+            let member = match &order.id.step.subject {
+                Subject::Instance(name) => plan.binding.members.get(name),
+                Subject::Ledger(_) | Subject::Storage => None,
+            };
+            let on_disk = Some(member.map_or(&plan.binding.from, |member| &member.version).clone());
+            let rejoins = plan.binding.strategy == Strategy::Rejoin;
             Evidence::Inspected(Inspection {
                 storage,
-                on_disk: running.clone(),
-                running,
+                running: on_disk.clone().filter(|_| !rejoins),
+                on_disk,
                 ..Seen::default().inspection()
             })
         }

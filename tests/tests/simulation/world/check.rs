@@ -2,6 +2,7 @@
 
 use super::Simulation;
 use crate::coordinator::{self, facts};
+use crate::plans::PlanKind;
 use crate::support::agent;
 use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::{Ending, Fact};
@@ -23,6 +24,11 @@ impl Simulation {
         let completed = ending == Some(Ending::Completed);
         let members = leader.upgrade.members();
         for (name, host) in self.hosts.iter().filter(|(_, host)| members.contains_key(&host.instance) && !host.dead) {
+            if self.kind == PlanKind::Rejoin && !completed {
+                let down = !host.running || host.by_hand;
+                assert!(down && !host.closed && host.fenced, "{name}: it stays down behind its fence");
+                continue;
+            }
             assert!(host.running && !host.fenced && !host.closed, "{name} does not serve clients");
             assert_eq!(host.new_binary, completed, "{name} runs the wrong release");
         }

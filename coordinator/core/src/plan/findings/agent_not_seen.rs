@@ -5,7 +5,9 @@ use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let seen: Vec<_> = case.instances().map(|(_, survey)| &survey.instance).collect();
-    let never = case.ask.declared.iter().filter(|name| !case.registered.contains_key(*name)).map(|name| {
+    // Who is missing is no member of a rejoin, nor in its way.
+    let declared = case.ask.declared.iter().filter(|_| !case.rejoins());
+    let never = declared.filter(|name| !case.registered.contains_key(*name)).map(|name| {
         finding(
             "agent-not-seen",
             Level::Block,

@@ -13,7 +13,12 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     for (_, survey) in case.instances() {
         match &survey.inspection {
             Err(why) => findings.push(about(&survey.instance, why.clone(), "mend its settings, then plan again")),
-            Ok(found) if found.running.is_none() => findings.push(about(
+            Ok(found) if case.rejoins() && case.version_of(survey).is_none() => findings.push(about(
+                &survey.instance,
+                "it does not answer, and its binary on disk does not tell its version".to_owned(),
+                "let the agent run the binary that the service starts",
+            )),
+            Ok(found) if found.running.is_none() && !case.rejoins() => findings.push(about(
                 &survey.instance,
                 format!("it does not answer ({}), so the version it runs cannot be told", survey.report.run),
                 "start it, or look at its log; an upgrade begins with an instance that works",

@@ -26,6 +26,7 @@ mod one_storage;
 mod page;
 mod path;
 mod registered_ledgers;
+mod rejoin;
 mod release;
 mod rolling;
 mod session_settings;
@@ -48,52 +49,96 @@ pub use page::{Page, index};
 struct Rule {
     /// Every code that it can say; each has a case of its own in `tests/findings.rs`.
     codes: &'static [&'static str],
+    of: Whose,
     check: fn(&Case<'_>) -> Vec<Finding>,
+}
+
+/// Of which plans a rule is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Of upgrades: it is about a path between releases, about what happens to the storage, or about all instances at once.
+    Upgrade,
+    /// Of whatever moves an instance: an upgrade looks at all of them, a rejoin at those that it brings in.
+    Moved,
+    /// Of a rejoin alone.
+    Rejoin,
+}
+impl Whose {
+    fn asked(self, rejoins: bool) -> bool {
+        match self {
+            Self::Upgrade => !rejoins,
+            Self::Moved => true,
+            Self::Rejoin => rejoins,
+        }
+    }
 }
 
 /// Every rule. The order is the order on screens within a level.
 const RULES: &[Rule] = &[
-    Rule { codes: &["agent-not-seen"], check: agent_not_seen::check },
-    Rule { codes: &["instance-unreadable"], check: instance_unreadable::check },
-    Rule { codes: &["observe-only"], check: observe_only::check },
-    Rule { codes: &["release-unusable", "releases-differ"], check: release::check },
-    Rule { codes: &["argument-unknown", "variable-ignored", "target-does-not-run"], check: arguments::check },
-    Rule { codes: &["target-not-newer", "path-not-in-table"], check: path::check },
-    Rule { codes: &["unknown-release"], check: unknown_release::check },
-    Rule { codes: &["target-without-storage-commands"], check: first_start::check },
-    Rule { codes: &["bad-release", "ran-on-bad-release"], check: bad_release::check },
-    Rule { codes: &["broken-upgrade"], check: broken_upgrade::check },
-    Rule { codes: &["several-writers"], check: single_writer::check },
-    Rule { codes: &["storage-newer", "target-knows-fewer-migrations"], check: storage_newer::check },
-    Rule { codes: &["rolling-refused"], check: rolling::check },
-    Rule { codes: &["several-storages"], check: one_storage::check },
-    Rule { codes: &["sqlite-shared"], check: shared_sqlite::check },
-    Rule { codes: &["mixed-versions"], check: mixed_versions::check },
-    Rule { codes: &["disk-and-running-differ"], check: disk_and_running_differ::check },
-    Rule { codes: &["drift"], check: drift::check },
-    Rule { codes: &["other-release-than-allowed"], check: not_allowed::check },
-    Rule { codes: &["storage-read-only", "storage-held-by-others"], check: storage_access::check },
+    Rule { codes: &["agent-not-seen"], of: Whose::Moved, check: agent_not_seen::check },
+    Rule { codes: &["instance-unreadable"], of: Whose::Moved, check: instance_unreadable::check },
+    Rule { codes: &["observe-only"], of: Whose::Moved, check: observe_only::check },
+    Rule { codes: &["release-unusable", "releases-differ"], of: Whose::Moved, check: release::check },
+    Rule {
+        codes: &["argument-unknown", "variable-ignored", "target-does-not-run"],
+        of: Whose::Moved,
+        check: arguments::check,
+    },
+    Rule { codes: &["target-not-newer", "path-not-in-table"], of: Whose::Upgrade, check: path::check },
+    Rule { codes: &["unknown-release"], of: Whose::Upgrade, check: unknown_release::check },
+    Rule { codes: &["target-without-storage-commands"], of: Whose::Upgrade, check: first_start::check },
+    Rule { codes: &["bad-release", "ran-on-bad-release"], of: Whose::Upgrade, check: bad_release::check },
+    Rule { codes: &["broken-upgrade"], of: Whose::Upgrade, check: broken_upgrade::check },
+    Rule { codes: &["several-writers"], of: Whose::Moved, check: single_writer::check },
+    Rule { codes: &["storage-newer", "target-knows-fewer-migrations"], of: Whose::Moved, check: storage_newer::check },
+    Rule { codes: &["rolling-refused"], of: Whose::Upgrade, check: rolling::check },
+    Rule { codes: &["several-storages"], of: Whose::Moved, check: one_storage::check },
+    Rule { codes: &["sqlite-shared"], of: Whose::Upgrade, check: shared_sqlite::check },
+    Rule { codes: &["mixed-versions"], of: Whose::Upgrade, check: mixed_versions::check },
+    Rule { codes: &["disk-and-running-differ"], of: Whose::Upgrade, check: disk_and_running_differ::check },
+    Rule { codes: &["drift"], of: Whose::Moved, check: drift::check },
+    Rule { codes: &["other-release-than-allowed"], of: Whose::Upgrade, check: not_allowed::check },
+    Rule { codes: &["storage-read-only", "storage-held-by-others"], of: Whose::Moved, check: storage_access::check },
     Rule {
         codes: &["missing-grant", "missing-tool", "storage-not-writable", "missing-extension"],
+        of: Whose::Upgrade,
         check: obstacles::check,
     },
-    Rule { codes: &["sessions-on-the-storage"], check: sessions::check },
-    Rule { codes: &["db-name-with-underscore"], check: db_name::check },
-    Rule { codes: &["file-skipped"], check: skipped::check },
-    Rule { codes: &["foreign-schema"], check: foreign_schema::check },
-    Rule { codes: &["ledger-only-registered"], check: registered_ledgers::check },
-    Rule { codes: &["bad-rows"], check: bad_rows::check },
-    Rule { codes: &["dependents-dropped", "dependents-stop-the-migration"], check: dependents::check },
-    Rule { codes: &["times-shifted", "transactions-only-in-log", "balances-disagree"], check: damage::check },
-    Rule { codes: &["storage-inconsistent"], check: inconsistent::check },
-    Rule { codes: &["account-metadata-without-posting", "sqlite-first-metadata"], check: losses::check },
-    Rule { codes: &["disk-space"], check: disk_space::check },
-    Rule { codes: &["process-manager-has-no-guard"], check: manager::check },
-    Rule { codes: &["started-by-others"], check: triggers::check },
-    Rule { codes: &["session-time-zone", "session-limits"], check: session_settings::check },
+    Rule { codes: &["sessions-on-the-storage"], of: Whose::Upgrade, check: sessions::check },
+    Rule { codes: &["db-name-with-underscore"], of: Whose::Upgrade, check: db_name::check },
+    Rule { codes: &["file-skipped"], of: Whose::Upgrade, check: skipped::check },
+    Rule { codes: &["foreign-schema"], of: Whose::Upgrade, check: foreign_schema::check },
+    Rule { codes: &["ledger-only-registered"], of: Whose::Upgrade, check: registered_ledgers::check },
+    Rule { codes: &["bad-rows"], of: Whose::Upgrade, check: bad_rows::check },
+    Rule {
+        codes: &["dependents-dropped", "dependents-stop-the-migration"],
+        of: Whose::Upgrade,
+        check: dependents::check,
+    },
+    Rule {
+        codes: &["times-shifted", "transactions-only-in-log", "balances-disagree"],
+        of: Whose::Upgrade,
+        check: damage::check,
+    },
+    Rule { codes: &["storage-inconsistent"], of: Whose::Upgrade, check: inconsistent::check },
+    Rule {
+        codes: &["account-metadata-without-posting", "sqlite-first-metadata"],
+        of: Whose::Upgrade,
+        check: losses::check,
+    },
+    Rule { codes: &["disk-space"], of: Whose::Upgrade, check: disk_space::check },
+    Rule { codes: &["process-manager-has-no-guard"], of: Whose::Moved, check: manager::check },
+    Rule { codes: &["started-by-others"], of: Whose::Moved, check: triggers::check },
+    Rule { codes: &["session-time-zone", "session-limits"], of: Whose::Upgrade, check: session_settings::check },
     Rule {
         codes: &["settings-file-differs", "settings-file-ignored", "settings-file-readable"],
+        of: Whose::Moved,
         check: settings_file::check,
+    },
+    Rule {
+        codes: &["rejoin-refused", "runs-beside-target", "others-not-seen"],
+        of: Whose::Rejoin,
+        check: rejoin::check,
     },
 ];
 
@@ -135,6 +180,7 @@ const PAGES: &[&[Page]] = &[
     triggers::PAGES,
     session_settings::PAGES,
     settings_file::PAGES,
+    rejoin::PAGES,
 ];
 
 /// A rule whose code has no page does not compile.
@@ -174,7 +220,8 @@ pub fn all(case: &Case<'_>) -> Vec<Finding> {
         );
         findings
     };
-    let mut findings: Vec<Finding> = RULES.iter().flat_map(noticed).collect();
+    let mut findings: Vec<Finding> =
+        RULES.iter().filter(|rule| rule.of.asked(case.rejoins())).flat_map(noticed).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
 }

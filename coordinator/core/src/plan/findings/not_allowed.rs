@@ -23,8 +23,12 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 FindingSubject::Instance(survey.instance.clone()),
                 Source::ThisHost,
                 format!("it {verb} {version}, and the deployment's latest upgrade left {allowed}"),
-                "stop it unless it is known that both releases can work on one storage, and find out since when it runs: what \
-                 clients wrote through it may be lost. This upgrade brings it to the target with all others",
+                format!(
+                    "stop it unless it is known that both releases can work on one storage, and find out since when it runs: what \
+                     clients wrote through it may be lost. `cutover rejoin {}` brings it alone to {allowed}; this upgrade brings it to \
+                     the target with all others",
+                    survey.instance
+                ),
             )
         })
         .collect()
@@ -41,6 +45,7 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
          1.7.8 beside 1.8 or later).",
     found: "The release that the deployment's latest upgrade left is known from its facts; it is compared with the version that \
          answers, or with the one that would start.",
-    remedy: "Keep it down: `cutover-agent local fence INSTANCE` on its host, then stop its unit. The next upgrade of the deployment, \
-         to whichever version, brings it to the target with all others. Look up what clients were answered by it meanwhile.",
+    remedy: "Keep it down: `cutover-agent local fence INSTANCE` on its host, then stop its unit. `cutover rejoin INSTANCE` brings it to \
+         the release that the others run, while they serve; or the next upgrade of the deployment, to whichever version, brings it to \
+         the target with all others. Look up what clients were answered by it meanwhile.",
 }];

@@ -19,7 +19,8 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             ));
         }
     }
-    let mut found = case.surveys.iter().filter_map(|host| host.target.as_ref().ok());
+    // What a rejoin brings in must be what the others got, as far as theirs still lies there.
+    let mut found = case.surveys.iter().chain(case.others).filter_map(|host| host.target.as_ref().ok());
     if let Some(first) = found.next()
         && found.any(|other| other != first)
     {

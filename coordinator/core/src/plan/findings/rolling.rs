@@ -7,7 +7,7 @@ use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     match case.ask.strategy {
-        StrategyAsk::Auto | StrategyAsk::Downtime => return Vec::new(),
+        StrategyAsk::Auto | StrategyAsk::Downtime | StrategyAsk::Rejoin => return Vec::new(),
         StrategyAsk::Rolling => {}
     }
     let mut findings: Vec<Finding> = Vec::new();

@@ -13,7 +13,7 @@ impl Rules for Drain {
         upgrade.instances()
     }
     fn work(&self, upgrade: &Upgrade, _: &Subject) -> Option<Work> {
-        Some(Work::Drain { patience: upgrade.plan.binding.limits.drain })
+        Some(Work::Drain { patience: upgrade.plan.binding.limits.drain, for_good: upgrade.rejoins() })
     }
     /// The ledger ends within 20 ms of a SIGTERM without waiting for requests in flight, with exit code 0: a clean exit
     /// alone is no proof. Connections that were still there when it was stopped mean that requests may have been cut.

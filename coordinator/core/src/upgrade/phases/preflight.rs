@@ -29,9 +29,14 @@ impl Rules for Preflight {
             };
         };
         let mut changes = Vec::new();
-        if found.running.as_ref() != Some(&member.version) {
-            let now = found.running.as_ref().map_or("nothing answers".to_owned(), ToString::to_string);
-            changes.push(format!("{name} ran {}, now {now}", member.version));
+        // What a rejoin brings in is down as a rule, and it does not matter whether somebody started it meanwhile.
+        let present = match upgrade.rejoins() {
+            true => found.running.as_ref().or(found.on_disk.as_ref()),
+            false => found.running.as_ref(),
+        };
+        if present != Some(&member.version) {
+            let now = present.map_or("nothing answers".to_owned(), ToString::to_string);
+            changes.push(format!("{name} had {}, now {now}", member.version));
         }
         if found.binary != Some(member.binary) {
             changes.push(format!("the binary of {name} is another one than when the plan was made"));

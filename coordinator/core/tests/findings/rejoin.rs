@@ -1,0 +1,82 @@
+//! Cases of a rejoin: `b` was away and is down behind its fence, `a` serves 1.4.6. `tests/rejoin.rs` has what else refuses one.
+
+use super::*;
+use cutover_vocabulary::instance::RunState;
+
+/// Nothing to notice.
+fn away() -> World {
+    let mut world = World::two().from(NEW);
+    for n in 0..2 {
+        world.instance(n).report.running = Some(version(NEW));
+        world.instance(n).report.on_disk = Some(version(NEW));
+    }
+    world.each_storage(|storage| storage.ledgers[0].migrations = Migrations(Some((0..=6).collect())));
+    world.each_storage(|storage| storage.ledgers[0].legacy_layout = false);
+    down(world.instance(1), OLD);
+    (world.ask.strategy, world.ask.allowed) = (StrategyAsk::Rejoin, Some(version(NEW)));
+    world.ask.instances = [instance("b")].into();
+    world
+}
+
+pub(super) fn cases() -> Vec<Made> {
+    let made =
+        |code, level, subject, seen, remedy, world| Made { code, level, subject, seen, remedy, also: &[], world };
+    let behind = |world: &mut World| {
+        world.each_storage(|storage| storage.ledgers[0].migrations = Migrations(Some((0..=4).collect())));
+    };
+    let runs = |world: &mut World| {
+        world.runs(1, OLD);
+        let report = &mut world.instance(1).report;
+        (report.run, report.running, report.fenced) = (RunState::Running { pid: 9 }, Some(version(OLD)), false);
+    };
+    vec![
+        made(
+            "rejoin-refused",
+            Level::Block,
+            of_ledger("main"),
+            "does not record migration 5, 6 of 1.4.6",
+            "cutover plan prod --to 1.4.6",
+            away().with(behind),
+        ),
+        made(
+            "rejoin-refused",
+            Level::Block,
+            of_deployment(),
+            "is to run 1.4.5, as its latest upgrade left it, and not 1.4.6",
+            "rejoin without naming a version",
+            away().with(|world| world.ask.allowed = Some(version((1, 4, 5)))),
+        ),
+        made(
+            "runs-beside-target",
+            Level::Approve,
+            about("b"),
+            "it runs 1.3.1 beside instances that run 1.4.6",
+            "stop it at once",
+            away().with(runs),
+        ),
+        made(
+            "others-not-seen",
+            Level::Approve,
+            about("a"),
+            "agent host-a did not answer for it",
+            "cutover member excuse prod a",
+            away().with(|world| drop(world.surveys.remove(0))),
+        ),
+    ]
+}
+
+#[test]
+fn nothing_is_noticed_of_an_instance_that_was_away_and_stayed_down() {
+    assert_eq!(away().findings(), []);
+}
+
+/// What is said of upgrades is about paths and migrations, and about everybody; a rejoin has none of these.
+#[test]
+fn what_only_an_upgrade_must_heed_does_not_keep_an_instance_away() {
+    let world = away().with(|world| {
+        world.ledger().bad_rows = vec![BadRow { what: "reference".to_owned(), text: "x".to_owned() }];
+        world.storage().needed_bytes = u64::MAX;
+        world.ask.declared = [instance("z")].into();
+    });
+    assert_eq!(world.findings(), []);
+}
