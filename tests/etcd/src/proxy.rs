@@ -1,0 +1,110 @@
+//! A connection to etcd that can be held: what a client sends is kept back, however the client ends, and arrives later.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+
+#[derive(Debug, Default)]
+struct State {
+    /// What clients send is kept back.
+    held: bool,
+    /// Nothing passes either way, and whoever connects waits for ever.
+    cut: bool,
+    /// How many bytes are kept back now.
+    kept: usize,
+    ended: bool,
+}
+
+/// Carries connections on to one address.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where to connect.
+    pub address: SocketAddr,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Proxy {
+    /// One in front of that address.
+    pub fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind(crate::free_address()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::<(Mutex<State>, Condvar)>::default();
+        let state = shared.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if state.0.lock().unwrap().ended {
+                    return;
+                }
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(upstream)) else { continue };
+                for socket in [&client, &server] {
+                    socket.set_nodelay(true).unwrap();
+                }
+                let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (to, back) = (state.clone(), state.clone());
+                std::thread::spawn(move || pump(client, server, &to, true));
+                std::thread::spawn(move || pump(server_too, client_too, &back, false));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on keeps back what clients send; answers to what was sent before still pass.
+    pub fn hold(&self) {
+        self.change(|state| state.held = true);
+    }
+    /// Lets it all arrive, also what was sent by clients that are gone.
+    pub fn release(&self) {
+        self.change(|state| state.held = false);
+    }
+    /// From now on nothing passes either way, as behind a firewall that drops packets.
+    pub fn cut(&self) {
+        self.change(|state| state.cut = true);
+    }
+    /// Lets everything pass again.
+    pub fn mend(&self) {
+        self.change(|state| state.cut = false);
+    }
+    /// How many bytes are kept back.
+    pub fn kept(&self) -> usize {
+        self.shared.0.lock().unwrap().kept
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.shared.0.lock().unwrap());
+        self.shared.1.notify_all();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.change(|state| *state = State { ended: true, ..State::default() });
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Carries one way. What is kept back is written before the end of its sender is passed on.
+fn pump(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar), from_client: bool) {
+    let mut piece = [0_u8; 64 * 1024];
+    while let Ok(n) = from.read(&mut piece) {
+        let mut state = shared.0.lock().unwrap();
+        let waits = |state: &State| (state.cut || (state.held && from_client)) && !state.ended;
+        if waits(&state) {
+            state.kept += n;
+            while waits(&state) {
+                state = shared.1.wait(state).unwrap();
+            }
+            state.kept -= n;
+        }
+        drop(state);
+        if n == 0 || to.write_all(&piece[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Read);
+    let _ = to.shutdown(Shutdown::Write);
+}
