@@ -62,6 +62,10 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Takes back what was announced: this coordinator ends, and one that is started again under its name need not wait for it.
+    /// Best effort, and bounded in time; it resigns before.
+    async fn depart(&self) {}
+
     /// The coordinators that are there, by name. Where none is announced, the leader alone.
     async fn coordinators(&self) -> Result<Vec<Present>, StoreError> {
         Ok(self.leader().await?.map(|leader| Present { name: leader.name, address: None }).into_iter().collect())

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 struct State {
@@ -57,7 +58,7 @@ impl Proxy {
     pub fn hold(&self) {
         self.change(|state| state.held = true);
     }
-    /// Lets it all arrive, also what was sent by clients that are gone.
+    /// Lets it all arrive, also what was sent by clients that are gone. A connection that was held carries nothing afterwards.
     pub fn release(&self) {
         self.change(|state| state.held = false);
     }
@@ -87,22 +88,38 @@ impl Drop for Proxy {
     }
 }
 
-/// Carries one way. What is kept back is written before the end of its sender is passed on.
+/// Carries one way. Of a connection that was held, what came within a moment is delivered, and nothing that came later: neither
+/// that the client gave up nor that it ended, so that etcd does what was asked.
 fn pump(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar), from_client: bool) {
+    const MOMENT: Duration = Duration::from_millis(300);
     let mut piece = [0_u8; 64 * 1024];
     while let Ok(n) = from.read(&mut piece) {
+        let mut bytes = piece[..n].to_vec();
         let mut state = shared.0.lock().unwrap();
         let waits = |state: &State| (state.cut || (state.held && from_client)) && !state.ended;
-        if waits(&state) {
-            state.kept += n;
-            while waits(&state) {
+        let held = state.held && from_client && !state.ended && n > 0;
+        if held {
+            drop(state);
+            from.set_read_timeout(Some(MOMENT)).unwrap();
+            while let Ok(n @ 1..) = from.read(&mut piece) {
+                bytes.extend_from_slice(&piece[..n]);
+            }
+            state = shared.0.lock().unwrap();
+        }
+        state.kept += bytes.len();
+        while waits(&state) {
+            state = shared.1.wait(state).unwrap();
+        }
+        state.kept -= bytes.len();
+        drop(state);
+        if n == 0 || to.write_all(&bytes).is_err() {
+            break;
+        }
+        if held {
+            let mut state = shared.0.lock().unwrap();
+            while !state.ended {
                 state = shared.1.wait(state).unwrap();
             }
-            state.kept -= n;
-        }
-        drop(state);
-        if n == 0 || to.write_all(&piece[..n]).is_err() {
-            break;
         }
     }
     let _ = from.shutdown(Shutdown::Read);

@@ -176,6 +176,10 @@ impl Store for EtcdStore {
         self.inner.announce(who, address).await
     }
 
+    async fn depart(&self) {
+        self.inner.depart().await;
+    }
+
     async fn coordinators(&self) -> Result<Vec<Present>, StoreError> {
         self.inner.read_coordinators().await
     }

@@ -31,6 +31,16 @@ impl Inner {
         self.put_member().await
     }
 
+    /// With the lease goes everything under it; nothing is announced again.
+    pub(super) async fn depart(&self) {
+        *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(lease) = self.session.present() {
+            let soon = self.endpoints.settings().lease;
+            let _ = tokio::time::timeout(soon, self.revoke(&lease)).await;
+            self.lease_is_gone(&lease);
+        }
+    }
+
     /// Announces again what the present lease does not carry.
     pub(super) async fn keep_announced(&self) -> Result<(), StoreError> {
         match self.put_member().await {
