@@ -83,7 +83,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.change(|state| *state = State { ended: true, ..State::default() });
+        self.change(|state| state.ended = true);
         let _ = TcpStream::connect(self.address);
     }
 }

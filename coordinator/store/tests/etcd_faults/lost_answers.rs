@@ -152,3 +152,30 @@ async fn voiding_one_write_costs_no_other_one() {
     assert_eq!(store.list("k/").await.unwrap().len(), written);
     assert_eq!(stored(&store).await.len(), facts);
 }
+
+/// What the handle knows itself was right when it sent: etcd's comparison alone is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_is_on_its_way_when_the_leadership_ends_is_refused_when_it_arrives() {
+    for elected in [true, false] {
+        let etcd = Etcd::start(1);
+        let proxy = Proxy::to(etcd.address(0));
+        let (store, other) = (handle(&[proxy.url()], EtcdSettings::LEASE), handle(&etcd.endpoints(), EtcdSettings::LEASE));
+        let epoch = leads(&store, "a").await;
+        proxy.hold();
+        let (id, batch) = (upgrade(), Writer::new(epoch).batch(1));
+        let ends = async {
+            while proxy.kept() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let mut client = etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap();
+            let leader = client.get("cutover/leader", None).await.unwrap();
+            client.lease_revoke(leader.kvs()[0].lease()).await.unwrap();
+            let next = if elected { leads(&other, "b").await } else { epoch };
+            proxy.release();
+            next
+        };
+        let (answer, next) = tokio::join!(store.append(epoch, &id, 0, &batch), ends);
+        assert!(matches!(answer, Appended::Fenced { by } if by == next), "elected {elected}: {answer:?}");
+        assert_eq!(other.head(&id).await.unwrap(), None);
+    }
+}
