@@ -30,7 +30,10 @@ impl StorePlace {
         let place = match store.strip_prefix("sqlite:") {
             Some(path) if path.starts_with('/') => Self::Sqlite(PathBuf::from(path)),
             Some(path) => {
-                return Err(("store", format!("sqlite:{path} does not name an absolute path: write it as sqlite:/path")));
+                return Err((
+                    "store",
+                    format!("sqlite:{path} does not name an absolute path: write it as sqlite:/path"),
+                ));
             }
             None if store == "memory" => Self::Memory,
             None => {
@@ -39,7 +42,9 @@ impl StorePlace {
             }
         };
         match etcd {
-            Some(_) => Err(("etcd", format!("facts are kept in {store:?}: write store = \"etcd\", or leave the table away"))),
+            Some(_) => {
+                Err(("etcd", format!("facts are kept in {store:?}: write store = \"etcd\", or leave the table away")))
+            }
             None => Ok(place),
         }
     }
@@ -96,12 +101,9 @@ impl Default for EtcdTable {
 impl EtcdTable {
     fn settings(self) -> Result<EtcdSettings, String> {
         let Self { endpoints, prefix, lease_seconds, user, password_file, certificate, key, authority } = self;
-        for (name, path) in [
-            ("password_file", &password_file),
-            ("certificate", &certificate),
-            ("key", &key),
-            ("authority", &authority),
-        ] {
+        for (name, path) in
+            [("password_file", &password_file), ("certificate", &certificate), ("key", &key), ("authority", &authority)]
+        {
             absolute(name, path.as_deref())?;
         }
         let tls = scheme(&endpoints)?;
@@ -121,8 +123,10 @@ impl EtcdTable {
             }
             (false, None) if identity.is_none() => None,
             (false, _) => {
-                return Err("certificates are for endpoints that begin with https://: write them so, or leave the files away"
-                    .to_owned());
+                return Err(
+                    "certificates are for endpoints that begin with https://: write them so, or leave the files away"
+                        .to_owned(),
+                );
             }
         };
         let user = match (user, password_file) {

@@ -20,7 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let appends: usize = arguments.next().map_or(Ok(500), |text| text.parse())?;
     if place.starts_with("http") {
         let endpoints = place.split(',').map(str::to_owned);
-        let store = EtcdStore::open(EtcdSettings { prefix: "cutover-bench/".to_owned(), ..EtcdSettings::new(endpoints) })?;
+        let store =
+            EtcdStore::open(EtcdSettings { prefix: "cutover-bench/".to_owned(), ..EtcdSettings::new(endpoints) })?;
         return measure(&store, appends).await;
     }
     let folder = tempfile::tempdir_in(place)?;

@@ -41,7 +41,9 @@ pub(super) async fn dial(url: &str, settings: &EtcdSettings) -> Result<Client, C
     let connecting = Client::from_channel(Channel::Tonic(endpoint.connect_lazy()), Some(options));
     match tokio::time::timeout(settings.read_within(), connecting).await {
         Ok(connected) => connected.map_err(CannotDial::Etcd),
-        Err(_elapsed) => Err(CannotDial::Etcd(tonic::Status::deadline_exceeded("no answer to user and password").into())),
+        Err(_elapsed) => {
+            Err(CannotDial::Etcd(tonic::Status::deadline_exceeded("no answer to user and password").into()))
+        }
     }
 }
 

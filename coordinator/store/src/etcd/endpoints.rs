@@ -122,7 +122,9 @@ impl Endpoints {
         }
         // With TLS 1.3 a server refuses a client's certificate after the client takes the connection for made.
         if self.settings.tls.is_some() {
-            why.push_str("; a member closes the connection like that where it does not accept our certificate, or wants one");
+            why.push_str(
+                "; a member closes the connection like that where it does not accept our certificate, or wants one",
+            );
         }
         Err(StoreError::EtcdUnreachable { doing, endpoints: self.settings.endpoints.join(","), why })
     }

@@ -41,9 +41,7 @@ pub(super) enum Written {
     /// It was done.
     Done,
     /// It was not: the epoch does not lead.
-    Fenced {
-        by: Epoch,
-    },
+    Fenced { by: Epoch },
     /// It was not: the leadership holds, so one of the write's own comparisons does not. What its own looks found.
     Differs(Vec<TxnOpResponse>),
 }
@@ -125,10 +123,7 @@ impl Inner {
 
     /// That this leadership is the present one.
     fn leads(&self, held: &Arc<Held>) -> Vec<Compare> {
-        vec![
-            Compare::mod_revision(self.keys.leader(), CompareOp::Equal, held.revision),
-            self.base_is(held.base),
-        ]
+        vec![Compare::mod_revision(self.keys.leader(), CompareOp::Equal, held.revision), self.base_is(held.base)]
     }
 
     pub(super) fn base_is(&self, base: u64) -> Compare {

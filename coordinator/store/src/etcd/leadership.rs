@@ -56,6 +56,7 @@ pub(super) struct Standing {
     /// The revision of `elected`; zero before the first election.
     elected: i64,
     base: u64,
+    /// The revision of `fence`, where it was looked at.
     pub(super) fence: i64,
 }
 
@@ -67,7 +68,15 @@ impl Standing {
             TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
         });
         let mut next = || keys.next().flatten();
-        let (leader, elected, base, fence) = (next(), next(), next(), next());
+        Self::new(next(), next(), next(), next())
+    }
+
+    pub(super) fn new(
+        leader: Option<KeyValue>,
+        elected: Option<KeyValue>,
+        base: Option<KeyValue>,
+        fence: Option<KeyValue>,
+    ) -> Result<Self, StoreError> {
         let number = |key: &KeyValue| key.value_str().ok().and_then(|text| text.parse().ok());
         let base = match &base {
             None => 0,
@@ -95,17 +104,11 @@ impl Standing {
 }
 
 impl Inner {
-    /// What [`Standing::read`] reads.
+    /// What [`Standing::read`] reads of a transaction that did not write.
     pub(super) fn standing_looks(&self) -> Vec<TxnOp> {
         [self.keys.leader(), self.keys.elected(), self.keys.base(), self.keys.fence()]
             .map(|key| TxnOp::get(key, Some(GetOptions::new())))
             .into()
-    }
-
-    pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
-        let look = Txn::new().and_then(self.standing_looks());
-        let found = self.transact("read who leads", Repeat::Harmless, look).await?;
-        Standing::read(found.op_responses())
     }
 
     pub(super) fn held(&self) -> Option<Arc<Held>> {
@@ -136,9 +139,7 @@ impl Inner {
             let unchanged = match &standing.leader {
                 // Under a lease of ours that ended a moment ago: it is removed with it.
                 Some(leader) if leader.lease() != lease.id => continue,
-                Some(leader) => {
-                    Compare::mod_revision(self.keys.leader(), CompareOp::Equal, leader.mod_revision())
-                }
+                Some(leader) => Compare::mod_revision(self.keys.leader(), CompareOp::Equal, leader.mod_revision()),
                 None => Compare::version(self.keys.leader(), CompareOp::Equal, 0),
             };
             let claim = serde_json::json!(Claim { name: who.to_string() }).to_string();

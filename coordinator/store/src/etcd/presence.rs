@@ -107,8 +107,7 @@ impl Inner {
             };
             let name = String::from_utf8_lossy(key.key().get(members.len()..).unwrap_or_default()).into_owned();
             let name = CoordinatorName::new(name).map_err(|error| damaged(error.to_string()))?;
-            let Member { address } =
-                serde_json::from_slice(key.value()).map_err(|error| damaged(error.to_string()))?;
+            let Member { address } = serde_json::from_slice(key.value()).map_err(|error| damaged(error.to_string()))?;
             present.push(Present { name, address: Some(address) });
         }
         Ok(present)
@@ -120,5 +119,8 @@ fn address_in(answers: Vec<TxnOpResponse>) -> String {
         TxnOpResponse::Get(found) => found.kvs().first().map(|key| key.value().to_vec()),
         TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
     });
-    found.and_then(|value| serde_json::from_slice::<Member>(&value).ok()).map(|member| member.address).unwrap_or_default()
+    found
+        .and_then(|value| serde_json::from_slice::<Member>(&value).ok())
+        .map(|member| member.address)
+        .unwrap_or_default()
 }

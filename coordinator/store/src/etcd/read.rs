@@ -2,12 +2,12 @@
 
 use super::Inner;
 use super::endpoints::{EtcdRefusal, Repeat};
-use super::fence::revision;
 use super::keys::behind;
+use super::leadership::Standing;
 use crate::page::{self, End};
 use crate::{Key, Nonce, Revision, StoreError, Stored, UpgradeHead};
 use cutover_vocabulary::{Digest, UpgradeId};
-use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,31 +45,53 @@ fn damaged(what: String, why: impl ToString) -> StoreError {
     StoreError::Damaged { what: format!("{what} in etcd"), why: why.to_string() }
 }
 
-/// The answer of a look for one key.
+/// What the only look of a write's transaction found.
 pub(super) fn single(answers: Vec<TxnOpResponse>) -> Option<KeyValue> {
-    ranges(answers).into_iter().next()?.0.into_iter().next()
+    answers.into_iter().find_map(|answer| match answer {
+        TxnOpResponse::Get(mut found) => found.take_kvs().into_iter().next(),
+        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
+    })
 }
 
-/// The keys of each look of a transaction, and whether there are more.
-fn ranges(answers: Vec<TxnOpResponse>) -> Vec<(Vec<KeyValue>, bool)> {
-    let range = |answer| match answer {
-        TxnOpResponse::Get(mut found) => {
-            let more = found.more();
-            (found.take_kvs(), more)
-        }
-        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => (Vec::new(), false),
-    };
-    answers.into_iter().map(range).collect()
+/// At which revision a look was made.
+fn seen_at(found: &GetResponse) -> i64 {
+    found.header().map_or(0, etcd_client::ResponseHeader::revision)
 }
 
 impl Inner {
-    async fn look(&self, doing: &'static str, looks: Vec<TxnOp>) -> Result<Vec<(Vec<KeyValue>, bool)>, StoreError> {
-        Ok(ranges(self.transact(doing, Repeat::Harmless, Txn::new().and_then(looks)).await?.op_responses()))
+    /// One look. Never as a transaction: etcd refuses those where its quota is reached, also ones that only read.
+    async fn look(&self, doing: &'static str, key: Vec<u8>, options: GetOptions) -> Result<GetResponse, StoreError> {
+        let look = |client: etcd_client::Client| {
+            let (key, options) = (key.clone(), options.clone());
+            async move { super::kv(&client).get(key, Some(options)).await }
+        };
+        self.endpoints.call(doing, Repeat::Harmless, look).await
+    }
+
+    /// One key, and the revision at which it was looked at.
+    async fn one_at(&self, doing: &'static str, key: String, at: i64) -> Result<(Option<KeyValue>, i64), StoreError> {
+        let mut found = self.look(doing, key.into_bytes(), GetOptions::new().with_revision(at)).await?;
+        let at = seen_at(&found);
+        Ok((found.take_kvs().into_iter().next(), at))
     }
 
     async fn one(&self, doing: &'static str, key: String) -> Result<Option<KeyValue>, StoreError> {
-        let found = self.look(doing, vec![TxnOp::get(key, Some(GetOptions::new()))]).await?;
-        Ok(found.into_iter().next().and_then(|(keys, _)| keys.into_iter().next()))
+        Ok(self.one_at(doing, key, 0).await?.0)
+    }
+
+    /// Who leads, read at one revision.
+    pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
+        const DOING: &str = "read who leads";
+        loop {
+            let (leader, at) = self.one_at(DOING, self.keys.leader(), 0).await?;
+            let (elected, base) =
+                tokio::join!(self.one_at(DOING, self.keys.elected(), at), self.one_at(DOING, self.keys.base(), at));
+            match (elected, base) {
+                (Ok((elected, _)), Ok((base, _))) => return Standing::new(leader, elected, base, None),
+                (Err(error), _) | (_, Err(error)) if !is_compacted(&error) => return Err(error),
+                (_, _) => {}
+            }
+        }
     }
 
     /// Every key from `from` on that begins with `prefix`, page by page, all at one revision. Where compaction takes that revision
@@ -84,21 +106,16 @@ impl Inner {
             let mut all: Vec<KeyValue> = Vec::new();
             let (mut next, mut at) = (from.as_bytes().to_vec(), 0);
             loop {
-                let options =
-                    GetOptions::new().with_range(behind(prefix)).with_limit(PAGE).with_revision(at).with_sort(
-                        SortTarget::Key,
-                        SortOrder::Ascend,
-                    );
-                let look = Txn::new().and_then([TxnOp::get(next, Some(options))]);
-                let answer = match self.transact(doing, Repeat::Harmless, look).await {
-                    Err(StoreError::EtcdRefused { kind: EtcdRefusal::Compacted, .. }) => continue 'anew,
-                    answer => answer?,
+                let options = ascending(prefix).with_limit(PAGE).with_revision(at);
+                let mut page = match self.look(doing, next, options).await {
+                    Err(error) if is_compacted(&error) => continue 'anew,
+                    page => page?,
                 };
                 if at == 0 {
-                    at = revision(&answer);
+                    at = seen_at(&page);
                 }
-                let Some((keys, more)) = ranges(answer.op_responses()).into_iter().next() else { return Ok(all) };
-                all.extend(keys);
+                let more = page.more();
+                all.extend(page.take_kvs());
                 match all.last() {
                     Some(last) if more => {
                         next = last.key().to_vec();
@@ -119,8 +136,8 @@ impl Inner {
         seq.map(Some).ok_or_else(|| damaged(format!("batch {nonce} of upgrade {upgrade}"), "it names no number"))
     }
 
-    /// Head, batches and the last batch's number in one transaction, so that an append in between cannot look like damage. A page
-    /// ends with the batches of one answer, if not before.
+    /// Head and batches at one revision, so that an append in between cannot look like damage. A page ends with the batches of one
+    /// answer, if not before.
     pub(super) async fn read_page(
         &self,
         upgrade: &UpgradeId,
@@ -128,41 +145,34 @@ impl Inner {
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
         let batches = self.keys.batches(upgrade);
-        let range = || GetOptions::new().with_range(behind(&batches));
         // A batch has at least one fact, and the fact before the page is needed for its hash.
         let most = i64::try_from(limit.saturating_add(1)).unwrap_or(PAGE).min(PAGE);
         let from = self.keys.batch(upgrade, after_seq.max(1));
-        let looks = vec![
-            TxnOp::get(self.keys.head(upgrade), Some(GetOptions::new())),
-            TxnOp::get(from, Some(range().with_limit(most).with_sort(SortTarget::Key, SortOrder::Ascend))),
-            TxnOp::get(
-                batches.clone(),
-                Some(range().with_limit(1).with_keys_only().with_sort(SortTarget::Key, SortOrder::Descend)),
-            ),
-        ];
-        let mut found = self.look("read facts", looks).await?.into_iter();
-        let mut next = || found.next().unwrap_or_default();
-        let (head, (page, more), last) = (next().0, next(), next().0);
-        let Some(head) = head.first() else { return Ok(Vec::new()) };
-        let Head { seq, hash } = Head::read(upgrade, head.value())?;
-        let number = |batch: &KeyValue| {
-            let digits = batch.key().get(batches.len()..).and_then(|digits| std::str::from_utf8(digits).ok());
-            digits
-                .and_then(|digits| digits.parse::<u64>().ok())
-                .ok_or_else(|| damaged(format!("a batch of upgrade {upgrade}"), "its key ends with no number"))
+        let (Head { seq, hash }, mut page) = loop {
+            let (head, at) = self.one_at("read facts", self.keys.head(upgrade), 0).await?;
+            let Some(head) = head else { return Ok(Vec::new()) };
+            let options = ascending(&batches).with_limit(most).with_revision(at);
+            match self.look("read facts", from.clone().into_bytes(), options).await {
+                Err(error) if is_compacted(&error) => {}
+                page => break (Head::read(upgrade, head.value())?, page?),
+            }
         };
-        let present = last.first().map(number).transpose()?.unwrap_or(0);
+        let more = page.more();
         let mut texts = BTreeMap::new();
-        let mut covered = after_seq;
-        for batch in &page {
-            let last = number(batch)?;
-            covered = covered.max(last);
+        // The last fact of the batches that were read; without more of them, the last there is.
+        let mut present = 0;
+        for batch in page.take_kvs() {
+            let digits = batch.key().get(batches.len()..).and_then(|digits| std::str::from_utf8(digits).ok());
+            let last = digits
+                .and_then(|digits| digits.parse::<u64>().ok())
+                .ok_or_else(|| damaged(format!("a batch of upgrade {upgrade}"), "its key ends with no number"))?;
+            present = last;
             // From the end on, as only the last fact's number is in the key.
             for (text, seq) in batch.value().rsplit(|byte| *byte == b'\n').zip((1..=last).rev()) {
                 texts.insert(seq, text.to_vec());
             }
         }
-        let limit = match usize::try_from(covered - after_seq) {
+        let limit = match usize::try_from(present.saturating_sub(after_seq)) {
             Ok(covered) if more => limit.min(covered),
             Ok(_) | Err(_) => limit,
         };
@@ -208,16 +218,10 @@ impl Inner {
     }
 
     pub(super) async fn read_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let pieces = self.keys.pieces(digest);
-        let sorted = GetOptions::new().with_range(behind(&pieces)).with_sort(SortTarget::Key, SortOrder::Ascend);
-        let looks = vec![
-            TxnOp::get(self.keys.chunk(digest), Some(GetOptions::new())),
-            TxnOp::get(pieces, Some(sorted.with_limit(PAGE))),
-        ];
-        let mut found = self.look("read a chunk", looks).await?.into_iter();
-        let mut next = || found.next().unwrap_or_default().0;
-        let (index, pieces) = (next(), next());
-        let Some(index) = index.first() else { return Ok(None) };
+        // The index was written last, and nothing of a chunk is ever changed.
+        let Some(index) = self.one("read a chunk", self.keys.chunk(digest)).await? else { return Ok(None) };
+        let below = self.keys.pieces(digest);
+        let pieces = self.range("read a chunk", &below, &below).await?;
         let name = || format!("chunk {digest}");
         let Index { bytes: size, pieces: count } =
             serde_json::from_slice(index.value()).map_err(|error| damaged(name(), error))?;
@@ -231,4 +235,13 @@ impl Inner {
 
 fn version(document: &KeyValue) -> Revision {
     Revision(u64::try_from(document.version()).unwrap_or(0))
+}
+
+/// Everything that begins with `prefix`, by key.
+fn ascending(prefix: &str) -> GetOptions {
+    GetOptions::new().with_range(behind(prefix)).with_sort(SortTarget::Key, SortOrder::Ascend)
+}
+
+fn is_compacted(error: &StoreError) -> bool {
+    matches!(error, StoreError::EtcdRefused { kind: EtcdRefusal::Compacted, .. })
 }

@@ -68,7 +68,9 @@ async fn a_user_with_its_password_works_below_the_prefix_and_others_are_told_why
 async fn a_restarted_etcd_that_forgot_the_token_is_shown_the_password_again() {
     let mut etcd = Etcd::start(1);
     let folder = tempfile::tempdir().unwrap();
-    for command in [&["user", "add", "root:secret"] as &[&str], &["user", "grant-role", "root", "root"], &["auth", "enable"]] {
+    for command in
+        [&["user", "add", "root:secret"] as &[&str], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
+    {
         etcd.ctl(0, command);
     }
     let user = Some(("root".to_owned(), password(folder.path(), "password", "secret", 0o600)));

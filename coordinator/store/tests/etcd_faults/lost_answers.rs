@@ -7,8 +7,7 @@ use cutover_test_etcd::proxy::Proxy;
 
 /// How far etcd's log goes: a write adds to it whether or not its comparisons hold, a look does not.
 fn log_index(etcd: &Etcd) -> u64 {
-    let status: serde_json::Value =
-        serde_json::from_str(&etcd.ctl(0, &["endpoint", "status", "-w", "json"])).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&etcd.ctl(0, &["endpoint", "status", "-w", "json"])).unwrap();
     status[0]["Status"]["raftAppliedIndex"].as_u64().unwrap()
 }
 
@@ -159,7 +158,8 @@ async fn an_append_that_is_on_its_way_when_the_leadership_ends_is_refused_when_i
     for elected in [true, false] {
         let etcd = Etcd::start(1);
         let proxy = Proxy::to(etcd.address(0));
-        let (store, other) = (handle(&[proxy.url()], EtcdSettings::LEASE), handle(&etcd.endpoints(), EtcdSettings::LEASE));
+        let (store, other) =
+            (handle(&[proxy.url()], EtcdSettings::LEASE), handle(&etcd.endpoints(), EtcdSettings::LEASE));
         let epoch = leads(&store, "a").await;
         proxy.hold();
         let (id, batch) = (upgrade(), Writer::new(epoch).batch(1));

@@ -12,7 +12,8 @@ fn key(text: &str) -> Key {
 
 /// The size of every value below the prefix.
 async fn sizes(etcd: &Etcd) -> Vec<usize> {
-    let mut client = Client::connect(etcd.endpoints(), None).await.unwrap().kv_client().max_decoding_message_size(64 << 20);
+    let mut client =
+        Client::connect(etcd.endpoints(), None).await.unwrap().kv_client().max_decoding_message_size(64 << 20);
     let (mut sizes, mut from) = (Vec::new(), b"cutover/".to_vec());
     loop {
         let page = GetOptions::new().with_range("cutover0").with_limit(50);
