@@ -1,5 +1,5 @@
 //! The etcd store keeps every promise, on a real etcd.
-#![expect(clippy::unwrap_used, reason = "a test: what is not as expected panics")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not as expected panics")]
 
 use cutover_store::conformance::Fixture;
 use cutover_store::{EtcdSettings, EtcdStore, Store};

@@ -171,12 +171,20 @@ const NO_LEASE: &str = "requested lease not found";
 const COMPACTED: &str = "required revision has been compacted";
 
 fn meaning(error: &etcd_client::Error) -> Meaning {
-    let etcd_client::Error::GRpcStatus(status) = error else {
-        return match error {
-            etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => Meaning::Unclear,
-            // Everything else is found by the client before it sends, or is an answer.
-            _other => Meaning::Refused,
-        };
+    let status = match error {
+        etcd_client::Error::GRpcStatus(status) => status,
+        etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => return Meaning::Unclear,
+        // Found by the client before it sends, or an answer.
+        etcd_client::Error::InvalidArgs(_)
+        | etcd_client::Error::InvalidUri(_)
+        | etcd_client::Error::WatchError(_)
+        | etcd_client::Error::Utf8Error(_)
+        | etcd_client::Error::LeaseKeepAliveError(_)
+        | etcd_client::Error::ElectError(_)
+        | etcd_client::Error::InvalidMetadataValue(_)
+        | etcd_client::Error::EndpointError(_)
+        | etcd_client::Error::EndpointsNotManaged
+        | etcd_client::Error::Internal(_) => return Meaning::Refused,
     };
     if never_connected(status) || status.message().contains(NO_LEADER) {
         return Meaning::NotDone;
@@ -239,12 +247,8 @@ pub enum EtcdRefusal {
 
 /// The client's errors have no source, so what lies in them is told in one text.
 fn describe(error: &etcd_client::Error) -> String {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => {
-            let first = std::error::Error::source(status);
-            let causes = first.map(|first| format!(": {}", super::chain(first))).unwrap_or_default();
-            format!("{}{causes}", status.message())
-        }
-        other => other.to_string(),
-    }
+    let etcd_client::Error::GRpcStatus(status) = error else { return error.to_string() };
+    let first = std::error::Error::source(status);
+    let causes = first.map(|first| format!(": {}", super::chain(first))).unwrap_or_default();
+    format!("{}{causes}", status.message())
 }

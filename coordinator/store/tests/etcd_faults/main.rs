@@ -1,5 +1,11 @@
 //! What can happen to an etcd and to a coordinator's way to it, with real processes.
-#![expect(clippy::unwrap_used, reason = "a test: what is not as expected panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test: what is not as expected panics; a child says what it did"
+)]
 
 mod access;
 mod away;
