@@ -105,6 +105,10 @@ impl Endpoints {
                     Err(_elapsed) => tonic::Status::deadline_exceeded(format!("no answer within {within:?}")).into(),
                 };
                 why = format!("{url}: {}", describe(&error));
+                if STALE.iter().any(|stale| why.contains(stale)) {
+                    self.rotate(at, Some(number)).await;
+                    continue;
+                }
                 match (meaning(&error), repeat) {
                     (Meaning::Refused, _) => return Err(refused(doing, url, &error)),
                     (Meaning::Unclear, Repeat::Harmful) => {
@@ -169,6 +173,11 @@ const NO_LEADER: &str = "etcdserver: no leader";
 const NO_LEASE: &str = "requested lease not found";
 /// What it answers to a read at a revision that is gone (rpctypes.ErrGRPCCompacted).
 const COMPACTED: &str = "required revision has been compacted";
+
+/// What it answers, before it does anything, to a token that is not valid any more, or of before users or roles were changed, and
+/// to a password that is not the right one any more (rpctypes.ErrGRPCInvalidAuthToken, ErrGRPCAuthOldRevision,
+/// ErrGRPCAuthFailed). A new client reads the password anew.
+const STALE: [&str; 3] = ["invalid auth token", "auth store is old", "authentication failed"];
 
 fn meaning(error: &etcd_client::Error) -> Meaning {
     let status = match error {

@@ -85,6 +85,34 @@ async fn a_restarted_etcd_that_forgot_the_token_is_shown_the_password_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_changed_in_etcd_and_in_its_file_needs_no_restart() {
+    let etcd = Etcd::start(1);
+    let folder = tempfile::tempdir().unwrap();
+    for command in
+        [&["user", "add", "root:first"] as &[&str], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
+    {
+        etcd.ctl(0, command);
+    }
+    let file = password(folder.path(), "password", "first", 0o600);
+    let user = Some(("root".to_owned(), file.clone()));
+    let store = EtcdStore::open(EtcdSettings { user, ..EtcdSettings::new(etcd.endpoints()) }).unwrap();
+    let epoch = leads(&store, "a").await;
+    let mut writer = Writer::new(epoch);
+    writer.append(&store, &upgrade(), 1).await;
+    let mut client = etcd_client::Client::connect(
+        etcd.endpoints(),
+        Some(etcd_client::ConnectOptions::new().with_user("root", "first")),
+    )
+    .await
+    .unwrap();
+    client.user_change_password("root", "second").await.unwrap();
+    password(folder.path(), "password", "second", 0o600);
+    writer.append(&store, &upgrade(), 1).await;
+    assert!(store.may_lead(epoch));
+    assert_eq!(stored(&store).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_both_sides_show_certificates_and_whoever_does_not_is_told_why() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (pki::Authority::default(), pki::Authority::new("another"));
