@@ -57,7 +57,11 @@ fn a_file_of_all_the_examples_is_settings() {
         settings.unwrap_or_else(|error| panic!("{error}\n{agent}"));
     }
     std::fs::write(at("company.toml"), "[[bad_release]]\nversions = \"=1.12.0\"\nreason = \"audit\"\n").unwrap();
+    // The table for etcd goes with that store alone.
+    let sqlite = "store = \"sqlite:/var/lib/cutover/store.db\"";
     let coordinator = file_of_examples(ProgramWord::Coordinator, &[]);
+    assert!(coordinator.contains(sqlite));
+    let coordinator = coordinator.replace(sqlite, "store = \"etcd\"");
     let settings = cutover_coordinator::Settings::parse(&coordinator, &at("coordinator.toml"));
     settings.unwrap_or_else(|error| panic!("{error}\n{coordinator}"));
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often a follower tries.
+/// How often a follower tries, where the store does not tell it sooner that nobody leads.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often a leader that has nothing to write asks whether it still leads.
 const LOOK: Duration = Duration::from_secs(2);
@@ -40,8 +40,23 @@ impl Shared {
     }
 }
 
-/// Runs until shutdown.
-pub(crate) async fn run(shared: &Shared, means: &Means, shutdown: &CancellationToken) {
+/// Runs until shutdown; beside it says that this coordinator is there, and reached at `address`.
+pub(crate) async fn run(shared: &Shared, means: &Means, address: &str, shutdown: &CancellationToken) {
+    tokio::join!(announce(shared, address), elections(shared, means, shutdown));
+}
+
+/// The store tries on where it was in vain, so it is said once.
+async fn announce(shared: &Shared, address: &str) {
+    match shared.store.announce(&shared.name, address).await {
+        Ok(()) => {}
+        Err(error @ StoreError::NameTaken { .. }) => {
+            warn!(coordinator = %shared.name, %error, "this coordinator is not shown to the others yet");
+        }
+        Err(error) => warn!(error = &error as &dyn std::error::Error, "could not announce this coordinator; tries on"),
+    }
+}
+
+async fn elections(shared: &Shared, means: &Means, shutdown: &CancellationToken) {
     let mut following = false;
     while !shutdown.is_cancelled() {
         match means.store.lead(&shared.name).await {
@@ -60,6 +75,7 @@ pub(crate) async fn run(shared: &Shared, means: &Means, shutdown: &CancellationT
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
+            () = means.store.leadership_changed() => {}
             () = tokio::time::sleep(TRY_AGAIN) => {}
         }
     }
@@ -69,14 +85,22 @@ pub(crate) async fn run(shared: &Shared, means: &Means, shutdown: &CancellationT
 async fn lead(shared: &Shared, leadership: Arc<Leadership>, shutdown: &CancellationToken) {
     let epoch = leadership.epoch;
     info!(epoch = epoch.0, coordinator = %shared.name, "leads");
-    match leadership.open().await {
-        Ok(()) => {
+    let opened = tokio::select! {
+        opened = leadership.open() => Some(opened),
+        () = leadership.store.lost(epoch) => None,
+    };
+    match opened {
+        None => leadership.lost("the store could not be held while the upgrades were loaded"),
+        Some(Ok(())) => {
             shared.leading.send_replace(Some(leadership.clone()));
             let mut look = tokio::time::interval(LOOK);
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = leadership.ended.cancelled() => break,
+                    () = leadership.store.lost(epoch) => {
+                        leadership.lost("the lease in the store ends soon or is gone, or another was elected");
+                    }
                     _ = look.tick() => if !leadership.still_leads().await {
                         leadership.lost("the store says that this coordinator does not lead");
                     },
@@ -84,7 +108,7 @@ async fn lead(shared: &Shared, leadership: Arc<Leadership>, shutdown: &Cancellat
             }
             shared.leading.send_replace(None);
         }
-        Err(refused) => warn!(epoch = epoch.0, %refused, "could not load what is to be led; tries again"),
+        Some(Err(refused)) => warn!(epoch = epoch.0, %refused, "could not load what is to be led; tries again"),
     }
     leadership.ended.cancel();
     leadership.tasks.tracker.close();

@@ -8,8 +8,8 @@ use crate::metrics;
 use crate::services;
 use crate::settings::{Settings, StorePlace};
 use crate::sever::Severable;
-use cutover_proto::transport::Listening;
-use cutover_store::{MemoryStore, SqliteStore, Store, StoreError};
+use cutover_proto::transport::{Endpoint, Listening};
+use cutover_store::{EtcdStore, MemoryStore, SqliteStore, Store, StoreError};
 use cutover_vocabulary::Epoch;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,6 +68,7 @@ pub struct Parts {
 pub async fn open_store(place: &StorePlace) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match place {
         StorePlace::Sqlite(path) => Arc::new(SqliteStore::open(path).await?),
+        StorePlace::Etcd(settings) => Arc::new(EtcdStore::open(settings.clone())?),
         StorePlace::Memory => Arc::new(MemoryStore::new()),
     })
 }
@@ -79,6 +80,7 @@ pub async fn open_store(place: &StorePlace) -> Result<Arc<dyn Store>, StoreError
 pub async fn raise_epochs(place: &StorePlace, floor: Epoch) -> Result<(), StoreError> {
     match place {
         StorePlace::Sqlite(path) => SqliteStore::open(path).await?.raise_epochs(floor).await,
+        StorePlace::Etcd(settings) => EtcdStore::open(settings.clone())?.raise_epochs(floor).await,
         StorePlace::Memory => Ok(()),
     }
 }
@@ -100,6 +102,7 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     let Parts { settings, store, listening, shutdown, clock, faults } = parts;
     let kill = CancellationToken::new();
     let _everything_ends_with_this_future = kill.clone().drop_guard();
+    let address = reached_at(listening.endpoints());
     let endpoint = listening.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let metrics = metrics::listen(settings.metrics).await?;
     let (leading, _) = watch::channel(None);
@@ -118,11 +121,18 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
         served = &mut server => served,
         () = metrics::serve(metrics, &shared) => Ok(()),
         () = services::report_health(&shared, &health) => Ok(()),
-        () = election::run(&shared, &means, &shutdown) => {
+        () = election::run(&shared, &means, &address, &shutdown) => {
+            shared.store.depart().await;
             last_calls.cancel();
             // Calls that do not end by then are cut off with their connections.
             tokio::time::timeout(LAST_ANSWERS, &mut server).await.unwrap_or(Ok(()))
         }
     };
     served.map_err(|source| CannotRun::Serve { endpoint, source })
+}
+
+/// Where the other coordinators say that this one is reached: on the network, if it listens there.
+fn reached_at(endpoints: &[Endpoint]) -> String {
+    let remote = endpoints.iter().find(|endpoint| matches!(endpoint, Endpoint::Tls(_)));
+    remote.or(endpoints.first()).map(ToString::to_string).unwrap_or_default()
 }

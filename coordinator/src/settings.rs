@@ -1,20 +1,31 @@
 //! The coordinator's settings file.
 //!
 //! TOML; an unknown key is refused and named with the nearest right one, because a key that is silently ignored is found
-//! out during an upgrade. No setting of the coordinator is a secret.
+//! out during an upgrade. No setting of the coordinator is a secret: the password for etcd lies in a file of its own.
+//!
+//! - `keys`: the file as it is written, and its schema.
+//! - `rules`: from the file to [`Settings`].
+//! - `store`: where facts are kept, with the table `[etcd]`.
+//! - `tls`: certificates.
 
-use cutover_core::catalogue::{Catalogue, CatalogueError};
+mod error;
+mod keys;
+mod rules;
+mod store;
+mod tls;
+
+pub use error::SettingsError;
+pub use keys::schema;
+pub use store::StorePlace;
+
+use cutover_core::catalogue::Catalogue;
 use cutover_proto::transport::{Endpoint, TlsFiles};
 use cutover_store::CoordinatorName;
 use cutover_vocabulary::plan::Limits;
 use cutover_vocabulary::{Elapsed, OperatorName};
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// Settings of one coordinator.
@@ -56,224 +67,13 @@ pub struct HookCommand {
     pub args: Vec<String>,
 }
 
-/// Where facts are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StorePlace {
-    /// One file on this machine, `sqlite:/path`.
-    Sqlite(PathBuf),
-    /// In this process, `memory`; gone when it ends. For tests.
-    Memory,
-}
-impl FromStr for StorePlace {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("sqlite:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Sqlite(PathBuf::from(path))),
-            Some(path) => Err(format!("sqlite:{path} does not name an absolute path: write it as sqlite:/path")),
-            None if text == "memory" => Ok(Self::Memory),
-            None => Err(format!("{text:?} is no store: write it as sqlite:/path, or memory for tests")),
-        }
-    }
-}
-
-/// The file as it is written. The doc comments here are the reference of the settings: `cutover explain coordinator` and
-/// `docs/settings.md` are made of them, and an example that is no settings fails a test.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct File {
-    /// The coordinator's name, unique among the coordinators of a fleet.
-    #[schemars(example = &"c1")]
-    name: String,
-    /// Where it listens: `unix:/path`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`) `https://ADDRESS:PORT`, which
-    /// others on the network may reach. One address may be written without brackets. Several are a Unix socket for the
-    /// operators of this host and a port for agents.
-    #[schemars(with = "Vec<String>", example = ["unix:/run/cutover/coordinator.sock", "https://0.0.0.0:7443"])]
-    listen: Listen,
-    /// Where facts are kept: `sqlite:/path`, one file on a local disk; or `memory`, which is gone when the coordinator ends,
-    /// for tests.
-    #[schemars(example = "sqlite:/var/lib/cutover/store.db")]
-    store: String,
-    /// Where `GET /metrics` is answered to Prometheus; nowhere by default. Plain HTTP without a password: whoever reaches the
-    /// address reads names of deployments, upgrades and agents, and how they are.
-    #[schemars(example = &"127.0.0.1:9464")]
-    metrics: Option<String>,
-    /// A program with its arguments that is run when an upgrade is held, when clients are let in on its target, and when it
-    /// ends; none by default. It runs beside the upgrade, for at most a minute, and nothing waits for it; each event is told at
-    /// least once. `docs/watching.md` has what it is told.
-    #[schemars(example = ["/usr/local/bin/page-somebody", "--team", "ledger"])]
-    hook: Option<Vec<String>>,
-    /// How long things may take, and how many at once. Part of every plan: an upgrade keeps what it was planned with.
-    #[serde(default)]
-    limits: LimitsSettings,
-    /// How long agents have to answer a survey. A look at a storage reads every ledger once.
-    #[serde(default = "default_survey")]
-    #[schemars(example = 300)]
-    survey_seconds: u64,
-    /// A file of the company's own that adds to the catalogue of releases; one without its folder lies beside the settings.
-    #[schemars(extend("format" = "path"), example = "company.toml")]
-    catalogue: Option<PathBuf>,
-    /// Certificates, for addresses that begin with `https://`. TLS 1.3; whoever calls shows a certificate of `authority` too. All
-    /// three files are in PEM form and read anew for every connection: a new certificate needs no restart. An agent must have its
-    /// own name among the subject alternative names (DNS or URI) of its certificate.
-    #[serde(default)]
-    #[schemars(with = "TlsSettings")]
-    tls: Option<TlsSettings>,
-}
-
-/// One address, or several.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Listen {
-    One(String),
-    Several(Vec<String>),
-}
-impl Listen {
-    fn endpoints(self) -> Result<Vec<Endpoint>, String> {
-        let texts = match self {
-            Self::One(text) => vec![text],
-            Self::Several(texts) if texts.is_empty() => {
-                return Err("it names no address: write it as \"unix:/path\", or as a list of such texts".to_owned());
-            }
-            Self::Several(texts) => texts,
-        };
-        texts.iter().map(|text| text.parse().map_err(|error| format!("{error}"))).collect()
-    }
-}
-
-/// The table `tls`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct TlsSettings {
-    /// The coordinator's certificate, behind it those of authorities between it and the root. Its names are what agents call the
-    /// coordinator by: DNS names, or addresses in numbers.
-    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/cert.pem")]
-    certificate: PathBuf,
-    /// Its private key. Refused where anybody but its owner may read it.
-    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/key.pem")]
-    key: PathBuf,
-    /// The authorities that sign the certificates of agents and operators.
-    #[schemars(extend("format" = "absolute path"), example = "/etc/cutover/tls/authority.pem")]
-    authority: PathBuf,
-    /// Names in the certificates of those who may call as operators over TLS; what they decide is stored under that name. None by
-    /// default: over TLS only agents are let in, and operators use the Unix socket.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>", example = ["ops.example.com"])]
-    operators: Vec<OperatorName>,
-}
-
-/// The table `limits`: what is left away keeps its default.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct LimitsSettings {
-    /// For connections to become idle and for a clean stop, each.
-    #[schemars(example = 60)]
-    drain_seconds: u64,
-    /// For any order but a migration.
-    #[schemars(example = 1200)]
-    step_seconds: u64,
-    /// For one ledger's migration.
-    #[schemars(example = 7200)]
-    migration_seconds: u64,
-    /// An agent that was not heard for this long is lost, and the upgrade holds.
-    #[schemars(example = 60)]
-    agent_lost_seconds: u64,
-    /// Attempts at a step that fails in a way that may pass by itself.
-    #[schemars(example = 5)]
-    attempts: u16,
-    /// How many ledgers are worked on side by side, on PostgreSQL. A migration keeps one core busy, now the ledger's and now
-    /// the server's.
-    #[schemars(example = 2)]
-    lanes: u16,
-    /// Rolling: how many instances move together, once the canary has.
-    #[schemars(example = 5)]
-    wave: u16,
-    /// Rolling: how long old and new instances are watched after each wave.
-    #[schemars(example = 60)]
-    bake_seconds: u64,
-}
-impl Default for LimitsSettings {
-    fn default() -> Self {
-        let Limits { drain, step, migration, agent_lost, attempts, lanes, wave, bake } = Limits::default();
-        Self {
-            drain_seconds: drain.as_millis() / 1000,
-            step_seconds: step.as_millis() / 1000,
-            migration_seconds: migration.as_millis() / 1000,
-            agent_lost_seconds: agent_lost.as_millis() / 1000,
-            attempts,
-            lanes,
-            wave,
-            bake_seconds: bake.as_millis() / 1000,
-        }
-    }
-}
-
-/// What the file may say, as JSON Schema: every key with its type, default, meaning (`description`) and an example. Made of
-/// the very structs that read the file.
-pub fn schema() -> serde_json::Value {
-    SchemaSettings::default()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<File>()
-        .to_value()
-}
-
-fn default_survey() -> u64 {
-    120
-}
-
-/// Settings that cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("cannot read the settings {}: {source}; name the right file with --settings", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file says something that is not settings.
-    #[error("{} line {line}: {what}", path.display())]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// Where.
-        line: usize,
-        /// What is wrong, and what to do.
-        what: String,
-    },
-    /// The company's own file of the catalogue cannot be read.
-    #[error("cannot read the catalogue {}, which {} names: {source}", path.display(), settings.display())]
-    NoCatalogue {
-        /// Which file.
-        path: PathBuf,
-        /// Which settings name it.
-        settings: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// What is known of releases cannot be used.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// A value breaks a rule.
-    #[error("{}: {key}: {why}", path.display())]
-    Rule {
-        /// Which file.
-        path: PathBuf,
-        /// Which key.
-        key: &'static str,
-        /// Which rule, and what to write instead.
-        why: String,
-    },
-}
-
 impl Settings {
     /// Settings with default limits; for single-node mode, which needs no file.
     ///
     /// # Errors
     /// [`SettingsError::Catalogue`], where the program itself is damaged.
     pub fn new(name: CoordinatorName, listen: Endpoint, store: StorePlace) -> Result<Self, SettingsError> {
-        let survey = Elapsed::from_secs(default_survey());
+        let survey = Elapsed::from_secs(keys::default_survey());
         let catalogue = Arc::new(cutover_core::catalogue::shipped()?);
         Ok(Self {
             name,
@@ -295,137 +95,12 @@ impl Settings {
             .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
-
-    /// [`Settings::load`] without the file: `path` is named in errors, and a catalogue that is named without its folder lies
-    /// beside it.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
-        let file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
-        let rule = |key, why: String| SettingsError::Rule { path: path.to_owned(), key, why };
-        let LimitsSettings {
-            drain_seconds,
-            step_seconds,
-            migration_seconds,
-            agent_lost_seconds,
-            attempts,
-            lanes,
-            wave,
-            bake_seconds,
-        } = file.limits;
-        for (key, value) in [
-            ("limits.drain_seconds", drain_seconds),
-            ("limits.step_seconds", step_seconds),
-            ("limits.migration_seconds", migration_seconds),
-            ("limits.agent_lost_seconds", agent_lost_seconds),
-            ("limits.attempts", u64::from(attempts)),
-            ("limits.lanes", u64::from(lanes)),
-            ("limits.wave", u64::from(wave)),
-            ("limits.bake_seconds", bake_seconds),
-            ("survey_seconds", file.survey_seconds),
-        ] {
-            if value == 0 {
-                return Err(rule(key, "it must be at least 1; leave it away for its default".to_owned()));
-            }
-        }
-        let listen = file.listen.endpoints().map_err(|why| rule("listen", why))?;
-        let (tls, operators) = file.tls.map(TlsSettings::files).transpose().map_err(|why| rule("tls", why))?.unzip();
-        let reachable = listen.iter().find(|endpoint| matches!(endpoint, Endpoint::Tls(_)));
-        match (reachable, &tls) {
-            (Some(endpoint), None) => {
-                let why =
-                    format!("{endpoint} needs certificates: add the table [tls] with certificate, key and authority");
-                return Err(rule("listen", why));
-            }
-            (None, Some(_)) => {
-                let why = "no address of `listen` begins with https://: add one, or leave the table away".to_owned();
-                return Err(rule("tls", why));
-            }
-            (Some(_), Some(_)) | (None, None) => {}
-        }
-        Ok(Self {
-            name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
-            listen,
-            tls,
-            operators: operators.unwrap_or_default(),
-            store: file.store.parse().map_err(|error| rule("store", error))?,
-            metrics: file.metrics.as_deref().map(address).transpose().map_err(|error| rule("metrics", error))?,
-            hook: file.hook.map(hook).transpose().map_err(|error| rule("hook", error))?,
-            limits: Limits {
-                drain: Elapsed::from_secs(drain_seconds),
-                step: Elapsed::from_secs(step_seconds),
-                migration: Elapsed::from_secs(migration_seconds),
-                agent_lost: Elapsed::from_secs(agent_lost_seconds),
-                attempts,
-                lanes,
-                wave,
-                bake: Elapsed::from_secs(bake_seconds),
-            },
-            survey: Elapsed::from_secs(file.survey_seconds),
-            catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
-        })
-    }
-}
-
-impl TlsSettings {
-    fn files(self) -> Result<(TlsFiles, BTreeSet<OperatorName>), String> {
-        let Self { certificate, key, authority, operators } = self;
-        for (name, path) in [("certificate", &certificate), ("key", &key), ("authority", &authority)] {
-            if !path.is_absolute() {
-                return Err(format!("{name} = {:?} must be an absolute path", path.display().to_string()));
-            }
-        }
-        Ok((TlsFiles { certificate, key, authority }, operators.into_iter().collect()))
-    }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let why = |_| format!("{text:?} is no address in numbers with a port: write it as 127.0.0.1:9464");
-    text.parse().map_err(why)
-}
-
-fn hook(words: Vec<String>) -> Result<HookCommand, String> {
-    let mut words = words.into_iter();
-    match words.next().map(PathBuf::from) {
-        Some(program) if program.is_absolute() => Ok(HookCommand { program, args: words.collect() }),
-        Some(program) => {
-            Err(format!("{} is no path from the root: write it as [\"/path/program\", \"arg\"]", program.display()))
-        }
-        None => Err("it names no program: write it as [\"/path/program\", \"arg\"], or leave it away".to_owned()),
-    }
-}
-
-/// What ships with this program, with what the company's own file adds.
-fn catalogue(company: Option<&Path>, settings: &Path) -> Result<Catalogue, SettingsError> {
-    let shipped = cutover_core::catalogue::shipped()?;
-    let Some(file) = company else { return Ok(shipped) };
-    let path = settings.parent().map_or_else(|| file.to_owned(), |folder| folder.join(file));
-    let text = std::fs::read_to_string(&path).map_err(|source| SettingsError::NoCatalogue {
-        path: path.clone(),
-        settings: settings.to_owned(),
-        source,
-    })?;
-    Ok(shipped.with_company(&text, &path.display().to_string())?)
-}
-
-/// Adds the nearest right key to what serde says of an unknown one: ``unknown field `nam`, expected one of `name`, …``.
-fn explain(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
-    let offset = error.span().map_or(0, |span| span.start).min(text.len());
-    let line = text.get(..offset).unwrap_or("").matches('\n').count() + 1;
-    let said = error.message();
-    let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
-    let what = match quoted.split_first() {
-        Some((unknown, known)) if said.starts_with("unknown field") => {
-            let nearest = known.iter().min_by_key(|key| strsim::damerau_levenshtein(unknown, key));
-            let nearest = nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
-            format!("there is no setting `{unknown}` here{nearest}")
-        }
-        Some(_) | None => said.to_owned(),
-    };
-    SettingsError::Invalid { path: path.to_owned(), line, what }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cutover_store::EtcdSettings;
 
     const SMALLEST: &str = "name = \"c-1\"\nlisten = \"unix:/run/c.sock\"\nstore = \"sqlite:/var/lib/c.db\"\n";
 
@@ -465,7 +140,7 @@ mod tests {
 
     /// The keys that the parser knows at a place, by its own word: ``unknown field `zz`, expected one of `name`, …``.
     fn known(text: &str) -> Vec<String> {
-        let error = toml::from_str::<File>(text).err().unwrap();
+        let error = toml::from_str::<keys::File>(text).err().unwrap();
         let mut known: Vec<String> = error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
         known.sort();
         known
@@ -480,6 +155,7 @@ mod tests {
         assert_eq!(described(&schema), known("zz = 1"));
         assert_eq!(described(&schema["properties"]["limits"]), known("[limits]\nzz = 1"));
         assert_eq!(described(&schema["properties"]["tls"]), known("[tls]\nzz = 1"));
+        assert_eq!(described(&schema["properties"]["etcd"]), known("[etcd]\nzz = 1"));
         assert!(known("zz = 1").contains(&"catalogue".to_owned()));
     }
 
@@ -512,10 +188,49 @@ mod tests {
 
     #[test]
     fn a_store_that_is_none_says_what_to_write() {
-        for store in ["etcd", "sqlite:c.db", ""] {
+        for store in ["etc", "sqlite:c.db", ""] {
             let error = parse(&SMALLEST.replace("sqlite:/var/lib/c.db", store)).unwrap_err();
             assert!(error.contains("sqlite:/path"), "{error}");
         }
+    }
+
+    #[test]
+    fn etcd_needs_its_table_and_the_table_etcd() {
+        let etcd = |table: &str| parse(&format!("{}[etcd]\n{table}", SMALLEST.replace("sqlite:/var/lib/c.db", "etcd")));
+        let settings = etcd("endpoints = [\"http://127.0.0.1:2379\"]\n").unwrap();
+        let expected = EtcdSettings::new(["http://127.0.0.1:2379".to_owned()]);
+        assert_eq!(settings.store, StorePlace::Etcd(expected));
+        let all = "endpoints = [\"https://a:2379\", \"https://b:2379\"]\nprefix = \"eu\"\nlease_seconds = 10\nuser = \"c\"\n\
+                   password_file = \"/p\"\ncertificate = \"/c\"\nkey = \"/k\"\nauthority = \"/a\"\n";
+        let StorePlace::Etcd(settings) = etcd(all).unwrap().store else { panic!("no etcd") };
+        assert_eq!((settings.prefix.as_str(), settings.lease.as_secs()), ("eu/", 10));
+        assert_eq!(settings.user, Some(("c".to_owned(), "/p".into())));
+        let without = |key: &str| all.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
+        let changed = |from: &str, to: &str| all.replace(from, to);
+        for (table, says) in [
+            (without("endpoints"), "names none"),
+            (changed("https://a:2379", "a:2379"), "https://HOST:2379"),
+            (changed("https://a:2379", "https://a"), "https://HOST:2379"),
+            (changed("https://a:2379", "https://a:2379/x"), "https://HOST:2379"),
+            (changed("https://a:2379", "http://a:2379"), "must begin alike"),
+            (changed("https", "http"), "begin with https://"),
+            (without("authority"), "add authority"),
+            (without("key"), "add key"),
+            (without("certificate"), "add certificate"),
+            (without("user"), "add user"),
+            (without("password_file"), "add password_file"),
+            (changed("\"/k\"", "\"k\""), "must be an absolute path"),
+            (changed("= 10", "= 1"), "from 2 to 60"),
+            (changed("\"eu\"", "\"/\""), "prefix is empty"),
+            (changed("\"eu\"", "\"e u\""), "no space"),
+        ] {
+            let error = etcd(&table).unwrap_err();
+            assert!(error.contains("etcd") && error.contains(says), "{says}: {error}");
+        }
+        let alone = parse(&SMALLEST.replace("sqlite:/var/lib/c.db", "etcd")).unwrap_err();
+        assert!(alone.contains("add the table [etcd]"), "{alone}");
+        let both = parse(&format!("{SMALLEST}[etcd]\nendpoints = [\"http://127.0.0.1:2379\"]\n")).unwrap_err();
+        assert!(both.contains("leave the table away"), "{both}");
     }
 
     #[test]

@@ -75,6 +75,11 @@ async fn killed_at_each(site: fn() -> Site, of: fn(&Point) -> bool, stride: usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_after_an_append_to_etcd_the_next_coordinator_ends_the_same_with_the_same_orders() {
+    killed_at_each(Site::etcd, appends, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_after_any_append_the_next_coordinator_ends_the_same_with_the_same_orders() {
     killed_at_each(Site::memory, appends, 1).await;
 }

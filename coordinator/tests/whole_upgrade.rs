@@ -48,6 +48,11 @@ async fn a_whole_upgrade_runs_from_plan_to_completed_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_upgrade_runs_from_plan_to_completed_on_etcd() {
+    runs_from_plan_to_completed(Site::etcd(), Manners::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_twice_or_out_of_order_happens_once() {
     let manners = Manners { twice: true, backwards: true, ..Manners::default() };
     runs_from_plan_to_completed(Site::memory(), manners).await;

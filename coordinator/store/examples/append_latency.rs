@@ -1,9 +1,10 @@
 //! How long one durable append takes: `cargo run --release -p cutover-store --features conformance --example
-//! append_latency -- [FOLDER] [APPENDS]`. FOLDER decides which disk is measured; a tmpfs measures nothing.
+//! append_latency -- [WHERE] [APPENDS]`. WHERE is a folder, whose disk is measured under SQLite (a tmpfs measures nothing), or
+//! URLs of an etcd joined by commas, which get keys below `cutover-bench/`.
 #![expect(clippy::print_stdout, reason = "printing figures is its purpose")]
 
 use cutover_store::conformance::facts::{Writer, committed};
-use cutover_store::{CoordinatorName, SqliteStore, Store};
+use cutover_store::{CoordinatorName, EtcdSettings, EtcdStore, SqliteStore, Store};
 use cutover_vocabulary::UpgradeId;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,26 @@ fn now() -> Instant {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| ".".to_owned());
+    let place = arguments.next().unwrap_or_else(|| ".".to_owned());
     let appends: usize = arguments.next().map_or(Ok(500), |text| text.parse())?;
-    let folder = tempfile::tempdir_in(folder)?;
+    if place.starts_with("http") {
+        let endpoints = place.split(',').map(str::to_owned);
+        let store =
+            EtcdStore::open(EtcdSettings { prefix: "cutover-bench/".to_owned(), ..EtcdSettings::new(endpoints) })?;
+        return measure(&store, appends).await;
+    }
+    let folder = tempfile::tempdir_in(place)?;
     let store = SqliteStore::open(folder.path().join("store.db")).await?;
+    measure(&store, appends).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn measure(store: &dyn Store, appends: usize) -> Result<(), Box<dyn std::error::Error>> {
     let epoch = store.lead(&CoordinatorName::new("bench")?).await?.ok_or("another process leads")?;
     for size in [1, 10, 100] {
-        let upgrade = UpgradeId::new(format!("of-{size}"))?;
+        // An etcd that was measured before holds the upgrades of other epochs.
+        let upgrade = UpgradeId::new(format!("of-{size}-{epoch}"))?;
         let mut writer = Writer::new(epoch);
         let mut took: Vec<Duration> = Vec::with_capacity(appends);
         for _append in 0..appends.max(1) {
@@ -40,6 +54,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             at(100)
         );
     }
-    store.close().await;
+    store.resign(epoch).await?;
     Ok(())
 }

@@ -33,6 +33,44 @@ pub trait Store: Send + Sync + 'static {
     /// Who was elected last and has not resigned; it may be dead by now. For people and for redirecting them.
     async fn leader(&self) -> Result<Option<Leader>, StoreError>;
 
+    /// Whether this handle may rely on leading with `epoch` now; no I/O. Once false for an epoch, it stays false. Where it is
+    /// false, writes under that epoch are refused. A store whose leadership ends with the handle alone says yes: its fence
+    /// decides at each write.
+    fn may_lead(&self, epoch: Epoch) -> bool {
+        let _ = epoch;
+        true
+    }
+
+    /// Completes as soon as [`Store::may_lead`] is false: the lease was not renewed in time, with a margin before another can be
+    /// elected; it is gone; another leads. Never, where there is no lease.
+    async fn lost(&self, epoch: Epoch) {
+        let _ = epoch;
+        std::future::pending().await
+    }
+
+    /// Completes when nobody leads any more since this handle tried to, so that trying again is worth it. A hint: whoever
+    /// follows tries now and then without it. Never, where the store does not tell.
+    async fn leadership_changed(&self) {
+        std::future::pending().await
+    }
+
+    /// Says that this coordinator is there, and where it is reached, for as long as the handle lives. Another coordinator of the
+    /// same name that is there is not replaced: [`StoreError::NameTaken`], and it is tried again until the name is free. Nothing
+    /// to do where one machine has the store to itself.
+    async fn announce(&self, who: &CoordinatorName, address: &str) -> Result<(), StoreError> {
+        let _ = (who, address);
+        Ok(())
+    }
+
+    /// Takes back what was announced: this coordinator ends, and one that is started again under its name need not wait for it.
+    /// Best effort, and bounded in time; it resigns before.
+    async fn depart(&self) {}
+
+    /// The coordinators that are there, by name. Where none is announced, the leader alone.
+    async fn coordinators(&self) -> Result<Vec<Present>, StoreError> {
+        Ok(self.leader().await?.map(|leader| Present { name: leader.name, address: None }).into_iter().collect())
+    }
+
     /// Appends a batch after `expected_seq` (0 for a new upgrade): all of it or nothing, and only while `epoch` leads.
     ///
     /// The batch must continue the stored chain without a gap: sequence numbers from `expected_seq + 1`, and each
@@ -171,6 +209,15 @@ pub struct UpgradeHead {
     /// SHA-256 of its last fact's stored text: the next fact's `prev`. It is not always [`Recorded::hash`] of the loaded
     /// fact: one that was written by another version of Cutover may serialise differently today.
     pub hash: Digest,
+}
+
+/// A coordinator that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Its name.
+    pub name: CoordinatorName,
+    /// Where it is reached, as it announced it.
+    pub address: Option<String>,
 }
 
 /// Who was elected.

@@ -55,6 +55,75 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// None of etcd's endpoints could be asked.
+    #[error(
+        "could not {doing}: no endpoint of etcd answered ({why}); look at `etcdctl --endpoints={endpoints} endpoint health`: \
+         more than half of its members must run and be reached from here"
+    )]
+    EtcdUnreachable {
+        /// What was tried.
+        doing: &'static str,
+        /// All of them.
+        endpoints: String,
+        /// What happened at the last one.
+        why: String,
+    },
+    /// A write was sent, and no answer came.
+    #[error("etcd at {endpoint} did not say whether it could {doing}: {why}")]
+    EtcdLost {
+        /// What was tried.
+        doing: &'static str,
+        /// Which endpoint.
+        endpoint: String,
+        /// What came instead.
+        why: String,
+    },
+    /// Etcd answered that it will not.
+    #[error(
+        "could not {doing}: etcd at {endpoint} refused it: {why}; the table [etcd] of the settings has user and certificates, \
+         and the user needs a role that may read and write below the prefix"
+    )]
+    EtcdRefused {
+        /// What was tried.
+        doing: &'static str,
+        /// Which endpoint.
+        endpoint: String,
+        /// What this store may do about it by itself.
+        kind: crate::etcd::EtcdRefusal,
+        /// What etcd said.
+        why: String,
+    },
+    /// Etcd's database has reached its quota.
+    #[error(
+        "could not {doing}: etcd's database has reached its quota (alarm NOSPACE), and it takes no writes until somebody makes \
+         room; with `etcdctl --endpoints={endpoint}`: `endpoint status -w json` tells the revision, `compact REVISION`, `defrag` \
+         for each member, then `alarm disarm`; reading goes on, and nothing of this write was kept"
+    )]
+    EtcdFull {
+        /// What was tried.
+        doing: &'static str,
+        /// Which endpoint.
+        endpoint: String,
+    },
+    /// Something that the table `[etcd]` names is not as it must be.
+    #[error("cannot use {what}, which the table [etcd] of the settings names: {why}")]
+    EtcdFile {
+        /// A file or an address.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another coordinator is there under that name.
+    #[error(
+        "another coordinator is there that is named {name}, at {address:?}: give each coordinator a name of its own; if it was \
+         this one before it was started again, the name is free when its lease has ended"
+    )]
+    NameTaken {
+        /// Which name.
+        name: crate::CoordinatorName,
+        /// Where the other one is reached.
+        address: String,
+    },
     /// The caller does not lead.
     #[error("not stored: epoch {epoch} does not lead, the latest leadership is epoch {by}")]
     Fenced {
@@ -93,9 +162,14 @@ impl StoreError {
             | Self::NotOurs { .. }
             | Self::Fenced { .. }
             | Self::TooLarge { .. }
-            | Self::Malformed(_) => true,
+            | Self::Malformed(_)
+            | Self::EtcdUnreachable { .. }
+            | Self::EtcdRefused { .. }
+            | Self::EtcdFull { .. }
+            | Self::EtcdFile { .. }
+            | Self::NameTaken { .. } => true,
             Self::Injected { fault } => *fault == crate::memory::AppendFault::Fails,
-            Self::File { .. } | Self::Database { .. } | Self::Damaged { .. } => false,
+            Self::File { .. } | Self::Database { .. } | Self::EtcdLost { .. } | Self::Damaged { .. } => false,
         }
     }
 }

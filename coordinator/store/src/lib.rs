@@ -7,12 +7,14 @@
 //! - [`contract`]: the trait and the words of its answers. Start here.
 //! - [`memory`]: for tests and simulations, with faults on demand.
 //! - [`sqlite`]: one file on one machine.
+//! - [`etcd`]: an etcd cluster, for several coordinators.
 //! - `conformance` (feature of the same name): what every implementation promises, one named function a promise.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod contract;
 pub mod error;
+pub mod etcd;
 pub mod memory;
 pub mod names;
 mod page;
@@ -20,9 +22,11 @@ mod seal;
 pub mod sqlite;
 
 pub use contract::{
-    Appended, Batch, Leader, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, Put, Store, Stored, UpgradeHead,
+    Appended, Batch, Leader, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, Present, Put, Store, Stored,
+    UpgradeHead,
 };
 pub use error::{Malformed, StoreError};
+pub use etcd::{EtcdSettings, EtcdStore};
 pub use memory::MemoryStore;
 pub use names::{CoordinatorName, InvalidKey, Key, Nonce, Revision};
 pub use sqlite::SqliteStore;

@@ -8,7 +8,8 @@ use cutover_proto::transport::{Endpoint, connect_lazy, listen};
 use cutover_proto::v1 as pb;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_proto::{Code, Refused};
-use cutover_store::{CoordinatorName, MemoryStore, SqliteStore, Store};
+use cutover_store::{CoordinatorName, EtcdSettings, EtcdStore, MemoryStore, SqliteStore, Store};
+use cutover_test_etcd::Etcd;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::plan::Limits;
 use cutover_vocabulary::status::{State, Status as UpgradeStatus};
@@ -66,6 +67,7 @@ pub async fn persist<T, F: Future<Output = Result<Response<T>, Status>>>(call: i
 pub enum Backend {
     Memory(MemoryStore),
     Sqlite(PathBuf),
+    Etcd(Arc<Etcd>),
     Other(Arc<dyn Store>),
 }
 
@@ -114,11 +116,17 @@ impl Site {
         site.backend = Backend::Sqlite(site.dir.path().join("c.db"));
         site
     }
+    pub fn etcd() -> Self {
+        let mut site = Self::memory();
+        site.backend = Backend::Etcd(Arc::new(Etcd::start(1)));
+        site
+    }
     pub async fn store(&self) -> Arc<dyn Store> {
         match &self.backend {
             Backend::Memory(store) => Arc::new(store.another_handle()),
             Backend::Other(store) => store.clone(),
             Backend::Sqlite(path) => Arc::new(SqliteStore::open(path).await.unwrap()),
+            Backend::Etcd(etcd) => Arc::new(EtcdStore::open(EtcdSettings::new(etcd.endpoints())).unwrap()),
         }
     }
     pub async fn coordinator(&self) -> Coordinator {

@@ -1,0 +1,84 @@
+//! Two coordinators on one etcd: one leads, and stops by itself before the other one does.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+
+mod support;
+
+use cutover_coordinator::faults::NoFaults;
+use cutover_proto::transport::{Endpoint, connect_lazy};
+use cutover_proto::v1::upgrades_client::UpgradesClient;
+use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_store::{EtcdSettings, EtcdStore};
+use cutover_test_etcd::Etcd;
+use cutover_test_etcd::proxy::Proxy;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::{Backend, Coordinator, Site, until};
+
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A coordinator that reaches etcd at one address, and where it listens.
+async fn coordinator(name: &str, etcd: &str) -> (Site, Endpoint, Coordinator) {
+    let mut site = Site::memory();
+    let settings = EtcdSettings { lease: LEASE, ..EtcdSettings::new([etcd.to_owned()]) };
+    site.backend = Backend::Other(Arc::new(EtcdStore::open(settings).unwrap()));
+    let endpoint = site.endpoint.clone();
+    let running = site.coordinator_at(name, &endpoint, Arc::new(NoFaults)).await;
+    (site, endpoint, running)
+}
+
+/// Whether it answers as the leader does.
+async fn leads(endpoint: &Endpoint) -> bool {
+    let asked = pb::GetUpgradeRequest { upgrade: "none".to_owned() };
+    let refused = UpgradesClient::new(connect_lazy(endpoint)).get(asked).await.unwrap_err();
+    match Refused::of(&refused).map(|refused| refused.code) {
+        Some(Code::NoSuchUpgrade) => true,
+        Some(Code::NotLeader) => false,
+        // The store cannot be asked; it does not say that it leads.
+        Some(Code::StoreUnavailable) => false,
+        other => panic!("{other:?}: {refused}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "which of two moments was first")]
+async fn moment(what: &str, endpoint: &Endpoint, leading: bool) -> Instant {
+    until(what, || async { (leads(endpoint).await == leading).then_some(()) }).await;
+    Instant::now()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_from_etcd_stops_leading_before_the_other_one_begins() {
+    let etcd = Etcd::start(1);
+    let proxy = Proxy::to(etcd.address(0));
+    let (first_site, first, first_runs) = coordinator("c-1", &proxy.url()).await;
+    moment("c-1 leads", &first, true).await;
+    let (_second_site, second, second_runs) = coordinator("c-2", &etcd.endpoint(0)).await;
+    moment("c-2 follows", &second, false).await;
+    proxy.cut();
+    let (ended, began) = tokio::join!(moment("c-1 stops", &first, false), moment("c-2 leads", &second, true));
+    assert!(ended < began, "two led for {:?}", ended - began);
+    proxy.mend();
+    second_runs.stop().await;
+    // In order, the lease of nobody is waited for.
+    moment("c-1 leads again", &first, true).await;
+    first_runs.stop().await;
+    drop(first_site);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coordinators_see_each_other_until_they_end() {
+    let etcd = Etcd::start(1);
+    let (first_site, first, first_runs) = coordinator("c-1", &etcd.endpoint(0)).await;
+    let (second_site, second, second_runs) = coordinator("c-2", &etcd.endpoint(0)).await;
+    let store = first_site.store().await;
+    let there = || async {
+        let there = store.coordinators().await.unwrap();
+        there.into_iter().map(|one| (one.name.to_string(), one.address.unwrap())).collect::<Vec<_>>()
+    };
+    let expected = [("c-1".to_owned(), first.to_string()), ("c-2".to_owned(), second.to_string())];
+    until("both are there", || async { (there().await == expected).then_some(()) }).await;
+    second_runs.stop().await;
+    assert_eq!(there().await, expected[..1]);
+    first_runs.stop().await;
+    assert_eq!(there().await, []);
+    drop(second_site);
+}
