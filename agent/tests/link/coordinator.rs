@@ -104,6 +104,12 @@ impl Linked {
         }
     }
 
+    /// The agent gives the link up.
+    pub(crate) async fn ends(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.heard.message().await {} };
+        tokio::time::timeout(DEADLINE, end).await.expect("in time");
+    }
+
     /// The next report.
     pub(crate) async fn report(&mut self) -> Vec<InstanceReport> {
         loop {

@@ -7,6 +7,7 @@ mod attach;
 mod outbox;
 mod own;
 mod register;
+mod standby;
 
 pub(crate) use attach::Attach;
 pub(crate) use outbox::{Next, Outbox};
