@@ -400,11 +400,9 @@ fn ticks(every: std::time::Duration) -> Interval {
 fn entries(actions: &[Action]) -> Vec<cutover_desk::Entry> {
     let journal = |action: &Action| match action {
         Action::Journal(entry) => Some(entry.clone()),
-        Action::Begin { .. }
-        | Action::Stop(_)
-        | Action::Send(_)
-        | Action::SendBack(_)
-        | Action::TurnAway { .. } => None,
+        Action::Begin { .. } | Action::Stop(_) | Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } => {
+            None
+        }
     };
     actions.iter().filter_map(journal).collect()
 }

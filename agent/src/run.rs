@@ -164,14 +164,8 @@ impl Agent {
         let changed = Arc::new(Notify::new());
         let (inbox, told) = mpsc::channel(INBOX);
         let (seen, reports) = watch::channel(Vec::new());
-        let links = Links {
-            tls: self.tls,
-            identity,
-            pace: self.pace,
-            desk: inbox,
-            perform: Arc::clone(&perform),
-            reports,
-        };
+        let links =
+            Links { tls: self.tls, identity, pace: self.pace, desk: inbox, perform: Arc::clone(&perform), reports };
         let reporting = report(&perform, seen, &changed, self.pace.report);
         let desk = DeskTask::new(desk, journal, Arc::clone(&perform), self.pace, Arc::clone(&changed));
         // One task for all: a panic in any of them ends the agent, whose service manager starts it anew. Work is

@@ -390,7 +390,9 @@ impl TryFrom<OneOrSeveral> for Coordinators {
             endpoints.push(endpoint);
         }
         if endpoints.is_empty() {
-            return Err("coordinator names no address: write it as \"unix:/path\", or as a list of such texts".to_owned());
+            return Err(
+                "coordinator names no address: write it as \"unix:/path\", or as a list of such texts".to_owned()
+            );
         }
         Ok(Self(endpoints))
     }

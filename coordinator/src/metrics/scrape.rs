@@ -88,7 +88,8 @@ impl Page {
         let epoch = leadership.map_or(0, |leadership| leadership.epoch.0);
         self.gauge("epoch", "Number of this coordinator's leadership; 0 while it does not lead")
             .set(&none, epoch as f64);
-        let followed = self.gauge("follows", "1 of the leader that this coordinator follows; missing while it leads or nobody does");
+        let followed = self
+            .gauge("follows", "1 of the leader that this coordinator follows; missing while it leads or nobody does");
         if let (None, Some(leader)) = (leadership, follows) {
             followed.yes(&vec![("leader", leader.name.to_string())], true);
         }

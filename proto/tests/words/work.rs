@@ -228,7 +228,16 @@ fn host_survey() -> impl Strategy<Value = HostSurvey> {
 }
 
 pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let hello = (agent(), text(), text(), text(), epoch(), vec((order_id(), digest()), 0..3), vec(report(), 0..3), any::<bool>())
+    let hello = (
+        agent(),
+        text(),
+        text(),
+        text(),
+        epoch(),
+        vec((order_id(), digest()), 0..3),
+        vec(report(), 0..3),
+        any::<bool>(),
+    )
         .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by)| Hello {
             agent,
             incarnation,
