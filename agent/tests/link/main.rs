@@ -4,11 +4,13 @@
 
 mod coordinator;
 mod host;
+mod several;
 
 use coordinator::{Coordinator, Linked};
 use cutover_agent::journal::Journal;
 use cutover_agent::run::{Agent, Pace, journal_file};
 use cutover_desk::Host;
+use cutover_proto::transport::Endpoint;
 use cutover_proto::v1::{self, coordinator_message};
 use cutover_vocabulary::fact::Settlement;
 use cutover_vocabulary::link::{AgentMessage, Refusal, Say};
@@ -36,6 +38,10 @@ impl Bench {
     }
 
     fn start(&self) -> Running {
+        self.start_with(vec![self.coordinator.endpoint.clone()])
+    }
+
+    fn start_with(&self, coordinators: Vec<Endpoint>) -> Running {
         let agent = Agent {
             host: Host {
                 agent: "agent-1".parse().unwrap(),
@@ -45,7 +51,7 @@ impl Bench {
                     .collect(),
             },
             journal: journal_file(self.folder.path()),
-            coordinators: vec![self.coordinator.endpoint.clone()],
+            coordinators,
             tls: None,
             machine: "machine-1".to_owned(),
             boot: "boot-1".to_owned(),
