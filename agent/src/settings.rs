@@ -34,7 +34,8 @@ pub struct Settings {
     pub name: AgentName,
     /// Where the coordinators listen: `unix:/path/to/socket`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`)
     /// `https://HOST:PORT`, where `HOST` is a name or an address that the coordinator's certificate has. One address may be
-    /// written without brackets. The agent is linked to each of them at any time, whoever leads.
+    /// written without brackets. The agent is linked to each of them at any time, whoever leads; so name each coordinator by one
+    /// address alone.
     #[schemars(with = "Vec<String>", example = ["https://c1.example.com:7443", "https://c2.example.com:7443"])]
     pub coordinator: Coordinators,
     /// The agent's own directory: journal, work, releases, fences, recovery points. Created with mode 0700, and refused

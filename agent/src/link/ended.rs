@@ -1,9 +1,9 @@
 //! Why a link ended.
 
 use super::attach::ATTACH_WITHIN;
-use cutover_proto::Refused;
 use cutover_proto::malformed::Malformed;
 use cutover_proto::transport::{CannotConnect, Endpoint};
+use cutover_proto::{Code, Refused};
 use std::sync::Arc;
 
 /// Why a link ended.
@@ -32,16 +32,19 @@ pub(super) enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the connection is as good as before: what ended was said over it, and it was not the transport that said so.
+    /// Whether the next link goes over the same connection: who leads has changed, or may have, and nothing else is the matter.
+    /// After any other refusal a new connection is made, which shows what the certificates' files say by then.
     pub(super) fn line_holds(&self) -> bool {
         match self {
-            Self::Refused { status, .. } | Self::Broke { status, .. } => Refused::of(status).is_some(),
-            Self::Ended { .. }
-            | Self::Leads { .. }
+            Self::Refused { status, .. } | Self::Broke { status, .. } => {
+                Refused::of(status).is_some_and(|refused| refused.code == Code::NotLeader)
+            }
+            Self::Ended { .. } | Self::Leads { .. } => true,
+            Self::Connect(_)
+            | Self::Silent { .. }
             | Self::Malformed { .. }
             | Self::OutOfTurn { .. }
-            | Self::Cut { .. } => true,
-            Self::Connect(_) | Self::Silent { .. } => false,
+            | Self::Cut { .. } => false,
         }
     }
 }

@@ -74,7 +74,8 @@ impl Link {
                 () = shutdown.cancelled() => return,
                 ended = self.attach(&mut stood) => ended,
             };
-            if stood {
+            // One that ends a link without a word has another of this agent: it is named twice, by two addresses.
+            if stood && !matches!(ended, LinkError::Ended { .. }) {
                 pauses = self.pauses();
                 said.clear();
             }

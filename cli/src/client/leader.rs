@@ -61,19 +61,17 @@ enum Missed {
 }
 impl Missed {
     fn of(status: Status) -> Self {
+        // What a transport says of a connection that broke.
+        let broke = [tonic::Code::Unavailable, tonic::Code::Unknown, tonic::Code::Cancelled, tonic::Code::Internal];
         match Refused::of(&status) {
-            Some(refused) => match refused.code {
-                Code::NotLeader => Self::NotHere { elsewhere: refused.metadata.contains_key("leader"), status },
-                // One that has lost its store has lost its lead, or is about to.
-                Code::StoreUnavailable => Self::NotHere { elsewhere: true, status },
-                _ => Self::Final(status),
-            },
-            None => match status.code() {
-                tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Internal => {
-                    Self::Lost(status)
-                }
-                _ => Self::Final(status),
-            },
+            Some(refused) if refused.code == Code::NotLeader => {
+                Self::NotHere { elsewhere: refused.metadata.contains_key("leader"), status }
+            }
+            // One that has lost its store has lost its lead, or is about to.
+            Some(refused) if refused.code == Code::StoreUnavailable => Self::NotHere { elsewhere: true, status },
+            Some(_) => Self::Final(status),
+            None if broke.contains(&status.code()) => Self::Lost(status),
+            None => Self::Final(status),
         }
     }
 }

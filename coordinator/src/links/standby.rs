@@ -33,7 +33,7 @@ pub(super) async fn stand_by(
     info!(machine = hello.machine, "an agent stands by");
     let (mut leading, mut leader) = (shared.leading.subscribe(), shared.follows.subscribe());
     loop {
-        if leading.borrow_and_update().is_some() {
+        if leading.borrow_and_update().as_ref().is_some_and(|leadership| !leadership.ended.is_cancelled()) {
             let _ = outgoing.send(Ok(Heard::Follower(Standby::Leading).into())).await;
             return Ok(());
         }
