@@ -17,7 +17,7 @@ use cutover_proto::v1::agent_message::Say;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_proto::{Code, Refused};
-use cutover_store::CoordinatorName;
+use cutover_store::{CoordinatorName, Store as _};
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::instance::RunState;
 use cutover_vocabulary::link::AgentMessage;
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::host::{self, Seen};
-use support::{Client, Coordinator, FakeAgent, Manners, Site, persist, until};
+use support::{Backend, Client, Coordinator, FakeAgent, Manners, Site, persist, until};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -219,6 +219,27 @@ async fn an_agent_whose_name_is_not_in_its_certificate_is_refused_and_both_names
     let mut link = Link::of(place.channel(&["x", "host-a"]).await, hello("host-a", "m1", &["a"])).await;
     link.next().await.unwrap();
     place.there(1).await;
+    place.coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_follows_lets_an_agent_stand_by_under_its_own_name_alone() {
+    let place = Place::new(&[]).await;
+    let Backend::Memory(store) = &place.site.backend else { unreachable!() };
+    let ghost = store.another_handle();
+    store.depose();
+    ghost.lead(&CoordinatorName::new("ghost").unwrap()).await.unwrap().expect("it is free");
+    until("it to follow", || async {
+        let leader = place.local().get_leader(pb::GetLeaderRequest {}).await.ok()?.into_inner();
+        (!leader.leading).then_some(())
+    })
+    .await;
+    let stands_by = |agent: &str| pb::Hello { stands_by: true, ..hello(agent, "m1", &["a"]) };
+    let refused = Link::of(place.channel(&["host-b"]).await, stands_by("host-a")).await.end().await;
+    assert_eq!(refused.code, Code::NotCertified, "{refused}");
+    let mut link = Link::of(place.channel(&["host-a"]).await, stands_by("host-a")).await;
+    let heard = link.next().await.unwrap().say;
+    assert!(matches!(heard, Some(pb::coordinator_message::Say::Following(_))), "{heard:?}");
     place.coordinator.stop().await;
 }
 

@@ -33,7 +33,10 @@ impl Coordinator {
         let service = AgentLinkServer::new(Service { linked });
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
-        let listening = listening.inspect(move |_| _ = counted.fetch_add(1, Ordering::SeqCst));
+        let listening = listening.map(move |connection| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            connection
+        });
         let server = tokio::spawn(async move {
             builder().add_service(service).serve_with_incoming(listening).await.unwrap();
         });
