@@ -75,7 +75,6 @@ pub enum Event {
 
 /// What is to be done, strictly in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "lives for one turn of the desk; a box would only cost")]
 pub enum Action {
     /// Make this durable (fsync) before any action that follows.
     Journal(Entry),

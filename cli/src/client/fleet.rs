@@ -13,7 +13,7 @@ impl Client {
     /// [`Trouble`].
     pub async fn leader(&self) -> Result<v1::Leader, Trouble> {
         let call = |to: Line| async move { to.fleet().get_leader(v1::GetLeaderRequest {}).await };
-        Ok(self.coordinators.ask("asking who leads", call).await?)
+        self.coordinators.ask("asking who leads", call).await
     }
 
     /// Every deployment.
