@@ -23,7 +23,7 @@ use proxy::Proxy;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::{Backend, Coordinator, Site, StopAt, until};
 
 /// Three coordinators behind proxies, the first of which leads.
@@ -88,7 +88,7 @@ fn cutover(coordinators: &str, args: &[&str]) -> Command {
 }
 
 async fn output(mut command: Command) -> (Output, Duration) {
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     (output, began.elapsed())
 }
