@@ -1,5 +1,5 @@
 //! The desk's task: the one owner of all orders of this host. It makes durable what the pure desk decides, begins and
-//! stops work, and hands messages to the link.
+//! stops work, and hands messages to the leader's link.
 //!
 //! When the agent shuts down, nothing is asked to stop: long work runs in processes of its own that outlive the agent,
 //! and after the next start each order without an outcome is begun again, looks first and adopts. So a shutdown is the
@@ -9,33 +9,56 @@ use crate::journal::{Appended, Journal, JournalError};
 use crate::perform::Perform;
 use crate::run::Pace;
 use cutover_desk::{Action, Desk, Event, Greeting};
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Refusal, Say};
+use cutover_proto::transport::Endpoint;
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::{Failure, Order, OrderId, Outcome};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
-/// What the link tells the desk.
+/// What the links tell the desk.
 pub(crate) enum ToDesk {
-    /// A link stands; nothing was sent over it yet.
-    LinkUp { greeting: Box<Greeting>, link: LinkEnd },
-    /// The link that was up last is gone.
-    LinkDown,
-    /// The coordinator spoke.
-    Heard(CoordinatorMessage),
+    /// A link is about to be made: what is its first message?
+    Greet { greeting: Box<Greeting>, answer: oneshot::Sender<Hello> },
+    /// A link is gone. Most are of no account here: those to coordinators that follow.
+    LinkDown(LinkEnd),
+    /// A coordinator spoke that leads, or thinks so.
+    Heard { message: CoordinatorMessage, link: LinkEnd },
 }
 
 /// The desk's end of a link.
+#[derive(Debug, Clone)]
 pub(crate) struct LinkEnd {
     /// Messages to the coordinator, in order.
     pub(crate) out: mpsc::Sender<AgentMessage>,
     /// Ends the link; the next one begins with everything that is not acknowledged.
     pub(crate) cut: CancellationToken,
+    /// Of which coordinator; for the log.
+    pub(crate) endpoint: Arc<Endpoint>,
+}
+impl LinkEnd {
+    fn is(&self, other: &Self) -> bool {
+        self.out.same_channel(&other.out)
+    }
+}
+
+/// An event, and the link that it came over.
+struct Told {
+    event: Event,
+    over: Option<LinkEnd>,
+}
+impl Told {
+    fn here(event: Event) -> Self {
+        Self { event, over: None }
+    }
+    fn heard_over(&self, link: &LinkEnd) -> bool {
+        self.over.as_ref().is_some_and(|over| over.is(link))
+    }
 }
 
 /// How many messages may wait for a coordinator that does not read, beside those that a new link begins with. Beyond
@@ -56,11 +79,12 @@ pub(crate) struct DeskTask {
     work: JoinSet<Outcome>,
     orders: HashMap<Id, OrderId>,
     stops: BTreeMap<OrderId, CancellationToken>,
+    /// The link to the leader: the one that was welcomed last under the highest epoch.
     link: Option<LinkEnd>,
     unsent: VecDeque<AgentMessage>,
     /// Events that could not be made durable, oldest first, tried again at every tick. An outcome in here is not lost
     /// in a crash either: its order is then begun again, and the work finds what was done.
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<Told>,
     /// The journal could not be written when it was last tried; said once, not at every tick.
     starved: bool,
 }
@@ -102,7 +126,7 @@ impl DeskTask {
         while let Appended::Overtaken(found) = self.journal.append(&entries).await? {
             self.take_in(found);
         }
-        self.carry_out(restored);
+        self.carry_out(restored, None);
         let mut look = ticks(self.pace.look);
         let mut remind = ticks(self.pace.remind);
         loop {
@@ -121,7 +145,7 @@ impl DeskTask {
                 _ = look.tick() => self.look_again().await,
                 _ = remind.tick() => {
                     if self.unsent.is_empty() && self.desk.owes_answers() {
-                        self.tell(Event::Remind).await;
+                        self.tell(Told::here(Event::Remind)).await;
                     }
                 }
             }
@@ -130,19 +154,22 @@ impl DeskTask {
 
     async fn told(&mut self, told: ToDesk) {
         match told {
-            ToDesk::LinkUp { greeting, link } => {
-                self.unsent.clear();
-                self.link = Some(link);
-                self.tell(Event::LinkUp(*greeting)).await;
+            ToDesk::Greet { greeting, answer } => {
+                // Where the link is gone meanwhile nobody needs it.
+                let _ = answer.send(self.desk.hello(*greeting));
             }
-            ToDesk::LinkDown => {
-                self.link = None;
-                self.unsent.clear();
+            ToDesk::LinkDown(gone) => {
                 // What was heard over it is said again on the next one, if it still holds.
-                self.waiting.retain(|event| !matches!(event, Event::Heard(_)));
-                self.tell(Event::LinkDown).await;
+                self.waiting.retain(|told| !told.heard_over(&gone));
+                if self.link.as_ref().is_none_or(|link| link.is(&gone)) {
+                    self.link = None;
+                    self.unsent.clear();
+                    self.tell(Told::here(Event::LinkDown)).await;
+                }
             }
-            ToDesk::Heard(message) => self.tell_in_turn(Event::Heard(message)).await,
+            ToDesk::Heard { message, link } => {
+                self.tell_in_turn(Told { event: Event::Heard(message), over: Some(link) }).await;
+            }
         }
     }
 
@@ -159,24 +186,24 @@ impl DeskTask {
             Outcome::Failed(failure) => warn!(kind = ?failure.kind, "order failed: {failure}"),
         });
         self.changed.notify_one();
-        self.tell_in_turn(Event::Finished { order, outcome }).await;
+        self.tell_in_turn(Told::here(Event::Finished { order, outcome })).await;
     }
 
     /// Tells the desk, behind what already waits for the disk: a revoke must not overtake its order.
-    async fn tell_in_turn(&mut self, event: Event) {
+    async fn tell_in_turn(&mut self, told: Told) {
         if self.waiting.is_empty() {
-            self.tell(event).await;
+            self.tell(told).await;
         } else {
-            self.wait(event);
+            self.wait(told);
         }
     }
 
     /// Tells the desk; true unless the event waits for the disk now.
-    async fn tell(&mut self, event: Event) -> bool {
+    async fn tell(&mut self, told: Told) -> bool {
         loop {
             // A draft: what cannot be made durable has not happened.
             let mut draft = self.desk.clone();
-            let actions = draft.handle(event.clone());
+            let actions = draft.handle(told.event.clone());
             let entries = entries(&actions);
             match self.journal.append(&entries).await {
                 Ok(Appended::Durable) => {
@@ -185,7 +212,8 @@ impl DeskTask {
                         self.starved = false;
                     }
                     self.desk = draft;
-                    self.carry_out(actions);
+                    self.take_up(&told, &actions);
+                    self.carry_out(actions, told.over.as_ref());
                     return true;
                 }
                 Ok(Appended::Overtaken(found)) => self.take_in(found),
@@ -193,28 +221,42 @@ impl DeskTask {
                     if !std::mem::replace(&mut self.starved, true) {
                         error!("{error}");
                     }
-                    self.excuse(&event, &error);
-                    self.wait(event);
+                    self.excuse(&told, &error);
+                    self.wait(told);
                     return false;
                 }
             }
         }
     }
 
-    fn wait(&mut self, event: Event) {
-        self.waiting.push_back(event);
-        let heard = self.waiting.iter().filter(|event| matches!(event, Event::Heard(_))).count();
+    fn wait(&mut self, told: Told) {
+        let over = told.over.clone();
+        self.waiting.push_back(told);
+        let Some(over) = over else { return };
+        let heard = self.waiting.iter().filter(|told| told.heard_over(&over)).count();
         if heard > WAITING {
-            self.cut("too many messages wait for room on the disk");
+            warn!(endpoint = %over.endpoint, "the link is cut: too many messages wait for room on the disk");
+            over.cut.cancel();
+        }
+    }
+
+    /// A leader's welcome makes its link the one that is spoken over. The former leader's link is left as it is: what still
+    /// comes over it is refused there, which tells that coordinator that it leads no more.
+    fn take_up(&mut self, told: &Told, actions: &[Action]) {
+        let welcome = matches!(&told.event, Event::Heard(CoordinatorMessage { say: Say::Welcome, .. }));
+        let turned_away = actions.iter().any(|action| matches!(action, Action::TurnAway { .. }));
+        if welcome && !turned_away {
+            self.unsent.clear();
+            self.link.clone_from(&told.over);
         }
     }
 
     /// Lets whoever gave an order know why nothing happens. The order is not turned down: it is begun as soon as it can
     /// be written down.
-    fn excuse(&mut self, event: &Event, error: &JournalError) {
-        if let Event::Heard(CoordinatorMessage { say: Say::Do(order), .. }) = event {
+    fn excuse(&mut self, told: &Told, error: &JournalError) {
+        if let Event::Heard(CoordinatorMessage { say: Say::Do(order), .. }) = &told.event {
             let why = Refusal::Conflicts(format!("a journal that cannot be written ({error})"));
-            self.send(AgentMessage::Refused { order: order.id.clone(), why });
+            self.send_back(told.over.as_ref(), AgentMessage::Refused { order: order.id.clone(), why });
         }
     }
 
@@ -224,10 +266,10 @@ impl DeskTask {
             Ok(found) => self.take_in(found),
             Err(error) => error!("{error}"),
         }
-        while let Some(event) = self.waiting.pop_front() {
+        while let Some(told) = self.waiting.pop_front() {
             // `tell` puts it behind the others; it belongs in front of them.
             let behind = std::mem::take(&mut self.waiting);
-            let durable = self.tell(event).await;
+            let durable = self.tell(told).await;
             self.waiting.extend(behind);
             if !durable {
                 return;
@@ -245,12 +287,12 @@ impl DeskTask {
                 "another process of this host wrote into the journal"
             );
             let actions = self.desk.handle(Event::FoundInJournal(entry));
-            self.carry_out(actions);
+            self.carry_out(actions, None);
         }
     }
 
-    /// Carries out actions whose entries are durable.
-    fn carry_out(&mut self, actions: Vec<Action>) {
+    /// Carries out actions whose entries are durable. `over` is the link on which came what they are about.
+    fn carry_out(&mut self, actions: Vec<Action>, over: Option<&LinkEnd>) {
         for action in actions {
             match action {
                 Action::Journal(_) => {}
@@ -262,6 +304,16 @@ impl DeskTask {
                     }
                 }
                 Action::Send(message) => self.send(message),
+                Action::SendBack(message) => self.send_back(over, message),
+                Action::TurnAway { welcomed, known } => {
+                    if let Some(link) = over {
+                        warn!(
+                            endpoint = %link.endpoint, epoch = welcomed.0, known = known.0,
+                            "the link is cut: its coordinator leads under an older epoch than is known here"
+                        );
+                        link.cut.cancel();
+                    }
+                }
             }
         }
     }
@@ -294,9 +346,7 @@ impl DeskTask {
         if link.cut.is_cancelled() {
             return;
         }
-        if let AgentMessage::Refused { order, why } = &message {
-            self.span(order).in_scope(|| warn!("order refused: {why}"));
-        }
+        self.log_refusal(&message);
         self.unsent.push_back(message);
         // What a new link begins with is as much as there is.
         let bound = UNSENT.max(self.desk.in_hand().len() * 2);
@@ -305,9 +355,27 @@ impl DeskTask {
         }
     }
 
+    /// Answers over the link that something came over. What the leader is told keeps its order.
+    fn send_back(&mut self, over: Option<&LinkEnd>, message: AgentMessage) {
+        match over {
+            Some(over) if self.link.as_ref().is_none_or(|link| !link.is(over)) => {
+                self.log_refusal(&message);
+                // Whoever does not read its answers is told again when it says the same again.
+                let _ = over.out.try_send(message);
+            }
+            Some(_) | None => self.send(message),
+        }
+    }
+
+    fn log_refusal(&self, message: &AgentMessage) {
+        if let AgentMessage::Refused { order, why } = message {
+            self.span(order).in_scope(|| warn!("order refused: {why}"));
+        }
+    }
+
     fn cut(&mut self, why: &str) {
         if let Some(link) = self.link.take() {
-            warn!("the link is cut: {why}");
+            warn!(endpoint = %link.endpoint, "the link is cut: {why}");
             link.cut.cancel();
         }
         self.unsent.clear();
@@ -332,7 +400,9 @@ fn ticks(every: std::time::Duration) -> Interval {
 fn entries(actions: &[Action]) -> Vec<cutover_desk::Entry> {
     let journal = |action: &Action| match action {
         Action::Journal(entry) => Some(entry.clone()),
-        Action::Begin { .. } | Action::Stop(_) | Action::Send(_) => None,
+        Action::Begin { .. } | Action::Stop(_) | Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } => {
+            None
+        }
     };
     actions.iter().filter_map(journal).collect()
 }

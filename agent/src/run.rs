@@ -1,8 +1,8 @@
-//! The agent as a whole: journal, desk, link, reports. What `cutover-agent run` and the all-in-one program call.
+//! The agent as a whole: journal, desk, links, reports. What `cutover-agent run` and the all-in-one program call.
 
 use crate::desk::DeskTask;
 use crate::journal::{FILE, Journal, JournalError};
-use crate::link::{Identity, Link};
+use crate::link::{Identity, Links};
 use crate::perform::Perform;
 use crate::settings::{Settings, SettingsError};
 use crate::worker::Program;
@@ -30,7 +30,7 @@ pub struct Pace {
     pub remind: Duration,
     /// Before the first attempt to attach again.
     pub shortest_pause: Duration,
-    /// Between any two attempts to attach.
+    /// At most, between two attempts to attach.
     pub longest_pause: Duration,
     /// Whether those pauses are spread, so that a fleet does not come back in one moment.
     pub jitter: bool,
@@ -64,8 +64,8 @@ pub struct Agent {
     pub host: Host,
     /// Its journal's file.
     pub journal: PathBuf,
-    /// Where the coordinator listens.
-    pub coordinator: Endpoint,
+    /// Where the coordinators listen. It is linked to each of them; one of them leads.
+    pub coordinators: Vec<Endpoint>,
     /// Its certificates; needed for an address under TLS.
     pub tls: Option<Tls>,
     /// Machine id of the host.
@@ -88,7 +88,7 @@ pub async fn run(
     let agent = Agent {
         host: Host { agent: settings.name.clone(), instances },
         journal: journal_file(&settings.state),
-        coordinator: settings.coordinator.0.clone(),
+        coordinators: settings.coordinator.0.clone(),
         tls: settings.tls(),
         machine: machine::machine_id(),
         boot: machine::boot_id(),
@@ -164,23 +164,16 @@ impl Agent {
         let changed = Arc::new(Notify::new());
         let (inbox, told) = mpsc::channel(INBOX);
         let (seen, reports) = watch::channel(Vec::new());
-        let link = Link {
-            endpoint: self.coordinator,
-            tls: self.tls,
-            identity,
-            pace: self.pace,
-            desk: inbox,
-            perform: Arc::clone(&perform),
-            reports,
-        };
+        let links =
+            Links { tls: self.tls, identity, pace: self.pace, desk: inbox, perform: Arc::clone(&perform), reports };
         let reporting = report(&perform, seen, &changed, self.pace.report);
         let desk = DeskTask::new(desk, journal, Arc::clone(&perform), self.pace, Arc::clone(&changed));
-        // One task for the three: a panic in any of them ends the agent, whose service manager starts it anew. Work is
+        // One task for all: a panic in any of them ends the agent, whose service manager starts it anew. Work is
         // in tasks and processes of its own.
         tokio::select! {
             biased;
             result = desk.run(restored, told, shutdown.clone()) => result,
-            () = link.run(shutdown.clone()) => Ok(()),
+            () = links.run(self.coordinators, shutdown.clone()) => Ok(()),
             () = reporting => Ok(()),
         }
     }
@@ -199,7 +192,7 @@ async fn report(
             // The link waits for the first look; it must not wait for ever.
             None => seen.send_replace(seen.borrow().clone()),
         };
-        // Desk, link and reports are one task: one that hangs takes this with it.
+        // Desk, links and reports are one task: one that hangs takes this with it.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         tokio::select! {
             () = tokio::time::sleep(every) => {}

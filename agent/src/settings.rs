@@ -32,10 +32,12 @@ pub struct Settings {
     /// The agent's name, unique in the fleet.
     #[schemars(with = "String", example = "host-a")]
     pub name: AgentName,
-    /// Where the coordinator listens: `unix:/path/to/socket`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`)
-    /// `https://HOST:PORT`, where `HOST` is a name or an address that the coordinator's certificate has.
-    #[schemars(with = "String", example = "unix:/run/cutover/coordinator.sock")]
-    pub coordinator: Coordinator,
+    /// Where the coordinators listen: `unix:/path/to/socket`, `http://127.0.0.1:PORT`, or with certificates (`[tls]`)
+    /// `https://HOST:PORT`, where `HOST` is a name or an address that the coordinator's certificate has. One address may be
+    /// written without brackets. The agent is linked to each of them at any time, whoever leads; so name each coordinator by one
+    /// address alone.
+    #[schemars(with = "Vec<String>", example = ["https://c1.example.com:7443", "https://c2.example.com:7443"])]
+    pub coordinator: Coordinators,
     /// The agent's own directory: journal, work, releases, fences, recovery points. Created with mode 0700, and refused
     /// when others may enter it.
     #[schemars(extend("format" = PATH), example = "/var/lib/cutover-agent")]
@@ -100,10 +102,18 @@ pub fn schema() -> serde_json::Value {
 /// How the schema calls what [`Settings::load`] refuses where it does not begin with a slash.
 const PATH: &str = "absolute path";
 
-/// Where the coordinator listens.
+/// Where the coordinators listen: at least one address, none of them twice.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Coordinator(pub Endpoint);
+#[serde(try_from = "OneOrSeveral")]
+pub struct Coordinators(pub Vec<Endpoint>);
+
+/// One address, or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an address, or a list of addresses")]
+enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
+}
 
 /// What this agent shows to the coordinator, and whom it believes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -394,12 +404,29 @@ impl InstanceSettings {
     }
 }
 
-impl TryFrom<String> for Coordinator {
+impl TryFrom<OneOrSeveral> for Coordinators {
     type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|error: InvalidEndpoint| format!("coordinator = {text:?} is no address: {}", error.why))
+    fn try_from(written: OneOrSeveral) -> Result<Self, String> {
+        let texts = match written {
+            OneOrSeveral::One(text) => vec![text],
+            OneOrSeveral::Several(texts) => texts,
+        };
+        let mut endpoints = Vec::new();
+        for text in &texts {
+            let endpoint = text
+                .parse()
+                .map_err(|error: InvalidEndpoint| format!("coordinator = {text:?} is no address: {}", error.why))?;
+            if endpoints.contains(&endpoint) {
+                return Err(format!("coordinator names {text} twice: name each coordinator once"));
+            }
+            endpoints.push(endpoint);
+        }
+        if endpoints.is_empty() {
+            return Err(
+                "coordinator names no address: write it as \"unix:/path\", or as a list of such texts".to_owned()
+            );
+        }
+        Ok(Self(endpoints))
     }
 }
 

@@ -34,9 +34,17 @@ upgrade. When something waits for you: `cutover status`.";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "For every command")]
 pub struct Global {
-    /// Where the coordinator listens: unix:/path, http://127.0.0.1:PORT, or with certificates https://HOST:PORT.
-    #[arg(long, global = true, value_name = "ENDPOINT", env = "CUTOVER_COORDINATOR", default_value = DEFAULT_COORDINATOR)]
-    pub coordinator: Endpoint,
+    /// Where the coordinator listens: unix:/path, http://127.0.0.1:PORT, or with certificates https://HOST:PORT. Several have
+    /// commas between them, or one flag each: what is asked goes to the one that leads.
+    #[arg(
+        long,
+        global = true,
+        value_name = "ENDPOINT",
+        env = "CUTOVER_COORDINATOR",
+        default_value = DEFAULT_COORDINATOR,
+        value_delimiter = ','
+    )]
+    pub coordinator: Vec<Endpoint>,
     /// Your certificate (PEM), for https://. One of its names must be listed in the coordinator's settings.
     #[arg(long, global = true, value_name = "FILE", env = "CUTOVER_TLS_CERTIFICATE")]
     pub tls_certificate: Option<PathBuf>,

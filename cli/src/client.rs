@@ -1,27 +1,28 @@
 //! The API as the commands use it: calls in the words of the vocabulary, refusals as [`Trouble`].
 
 mod fleet;
+mod leader;
+
+pub use leader::named;
 
 use crate::trouble::Trouble;
 use cutover_proto::convert::fact::Event;
 use cutover_proto::refused::Refused;
-use cutover_proto::transport::{self, CannotConnect, Endpoint, Tls};
+use cutover_proto::transport::{Endpoint, Tls};
 use cutover_proto::v1;
-use cutover_proto::v1::fleet_client::FleetClient;
-use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::name::shown;
 use cutover_vocabulary::plan::{Approval, Plan, PlanDigest, PreparationId, Strategy};
 use cutover_vocabulary::status::{Status, WhatIf};
 use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, OperatorName, Recorded, UpgradeId, Version};
+use leader::{Coordinators, Line};
 use std::collections::BTreeMap;
-use tonic::transport::Channel;
+use std::sync::Arc;
 
-/// A connection to a coordinator, and who speaks.
+/// Connections to coordinators, and who speaks.
 #[derive(Debug, Clone)]
 pub struct Client {
-    upgrades: UpgradesClient<Channel>,
-    fleet: FleetClient<Channel>,
+    coordinators: Arc<Coordinators>,
     operator: OperatorName,
 }
 
@@ -118,29 +119,13 @@ fn strategy(strategy: Option<Strategy>) -> v1::Strategy {
 }
 
 impl Client {
-    /// Connects; fails when nobody answers there. An address under TLS needs certificates.
+    /// Connects to the coordinators at these addresses; fails when nobody answers at any. One under TLS needs certificates.
     ///
     /// # Errors
     /// [`Trouble::Unreachable`].
-    pub async fn connect(endpoint: &Endpoint, tls: Option<&Tls>, operator: OperatorName) -> Result<Self, Trouble> {
-        let channel = match transport::connect_with(endpoint, tls).await {
-            Ok(channel) => channel,
-            Err(error @ CannotConnect::NoCertificates(_)) => {
-                return Err(Trouble::usage(error.to_string()).next(
-                    "--tls-certificate, --tls-key and --tls-authority, or CUTOVER_TLS_CERTIFICATE, CUTOVER_TLS_KEY and \
-                     CUTOVER_TLS_AUTHORITY",
-                ));
-            }
-            Err(error @ (CannotConnect::Nobody { .. } | CannotConnect::Tls(_))) => {
-                return Err(Trouble::Unreachable { endpoint: endpoint.to_string(), source: Box::new(error) });
-            }
-        };
-        let limit = transport::MAX_MESSAGE_BYTES;
-        Ok(Self {
-            upgrades: UpgradesClient::new(channel.clone()).max_decoding_message_size(limit),
-            fleet: FleetClient::new(channel).max_decoding_message_size(limit),
-            operator,
-        })
+    pub async fn connect(endpoints: &[Endpoint], tls: Option<&Tls>, operator: OperatorName) -> Result<Self, Trouble> {
+        let coordinators = Arc::new(Coordinators::connect(endpoints, tls).await?);
+        Ok(Self { coordinators, operator })
     }
 
     fn operator(&self) -> String {
@@ -186,8 +171,14 @@ impl Client {
             rehearse_only: how.rehearse_only,
             instances: instances.iter().map(|instance| instance.as_str().to_owned()).collect(),
         };
-        let answer = self.upgrades.clone().make_plan(request).await.map_err(|status| refused(&doing, &status))?;
-        read(&doing, answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().make_plan(request).await }
+            })
+            .await?;
+        read(&doing, answer)
     }
 
     /// A plan by its digest's first digits.
@@ -197,8 +188,14 @@ impl Client {
     pub async fn get_plan(&self, digest: &str) -> Result<Plan, Trouble> {
         let doing = format!("looking up plan {digest}");
         let request = v1::GetPlanRequest { digest: digest.to_owned() };
-        let answer = self.upgrades.clone().get_plan(request).await.map_err(|status| refused(&doing, &status))?;
-        read(&doing, answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().get_plan(request).await }
+            })
+            .await?;
+        read(&doing, answer)
     }
 
     /// Agrees to everything in a plan that needs it.
@@ -221,8 +218,14 @@ impl Client {
             all: true,
             answers: cutover_proto::spoken(answers.clone()),
         };
-        let answer = self.upgrades.clone().approve(request).await.map_err(|status| refused(&doing, &status))?;
-        read(&doing, answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().approve(request).await }
+            })
+            .await?;
+        read(&doing, answer)
     }
 
     /// Starts a plan.
@@ -232,8 +235,14 @@ impl Client {
     pub async fn start(&self, plan: PlanDigest) -> Result<UpgradeId, Trouble> {
         let doing = format!("starting plan {}", plan.0.short());
         let request = v1::StartRequest { plan: plan.to_string(), request_id: request_id(), operator: self.operator() };
-        let answer = self.upgrades.clone().start(request).await.map_err(|status| refused(&doing, &status))?;
-        cutover_proto::malformed::text("upgrade", &answer.into_inner().upgrade)
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().start(request).await }
+            })
+            .await?;
+        cutover_proto::malformed::text("upgrade", &answer.upgrade)
             .map_err(|source| Trouble::Malformed { doing, source })
     }
 
@@ -244,8 +253,14 @@ impl Client {
     pub async fn status(&self, upgrade: &UpgradeId) -> Result<Status, Trouble> {
         let doing = format!("looking up upgrade {upgrade}");
         let request = v1::GetUpgradeRequest { upgrade: upgrade.as_str().to_owned() };
-        let answer = self.upgrades.clone().get(request).await.map_err(|status| refused(&doing, &status))?;
-        read(&doing, answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().get(request).await }
+            })
+            .await?;
+        read(&doing, answer)
     }
 
     /// All upgrades, the newest first.
@@ -254,9 +269,14 @@ impl Client {
     /// [`Trouble`].
     pub async fn list(&self) -> Result<Vec<v1::UpgradeSummary>, Trouble> {
         let request = v1::ListUpgradesRequest { deployment: None, limit: 0 };
-        let answer =
-            self.upgrades.clone().list(request).await.map_err(|status| refused("listing upgrades", &status))?;
-        Ok(answer.into_inner().upgrades)
+        let answer = self
+            .coordinators
+            .ask("listing upgrades", |to| {
+                let request = request.clone();
+                async move { to.upgrades().list(request).await }
+            })
+            .await?;
+        Ok(answer.upgrades)
     }
 
     /// Follows an upgrade: every fact after `after`.
@@ -266,8 +286,14 @@ impl Client {
     pub async fn watch(&self, upgrade: &UpgradeId, after: u64) -> Result<Events, Trouble> {
         let doing = format!("following upgrade {upgrade}");
         let request = v1::WatchRequest { upgrade: upgrade.as_str().to_owned(), after_seq: after };
-        let answer = self.upgrades.clone().watch(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(Events { stream: answer.into_inner(), doing })
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().watch(request).await }
+            })
+            .await?;
+        Ok(Events { stream: answer, doing })
     }
 
     /// Every fact of an upgrade after `after`, a page at a time until there is no more.
@@ -279,8 +305,14 @@ impl Client {
         let mut facts = Vec::new();
         loop {
             let request = v1::ListFactsRequest { upgrade: upgrade.as_str().to_owned(), after_seq: after, limit: 0 };
-            let answer = self.upgrades.clone().list_facts(request).await.map_err(|status| refused(&doing, &status))?;
-            let page = answer.into_inner();
+            let answer = self
+                .coordinators
+                .ask(&doing, |to| {
+                    let request = request.clone();
+                    async move { to.upgrades().list_facts(request).await }
+                })
+                .await?;
+            let page = answer;
             for fact in page.facts {
                 after = after.max(fact.seq);
                 facts.push(read(&doing, fact)?);
@@ -311,8 +343,14 @@ impl Client {
             request_id: request_id(),
             operator: self.operator(),
         };
-        let answer = self.upgrades.clone().decide(request).await.map_err(|status| refused(&doing, &status))?;
-        read(&doing, answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.upgrades().decide(request).await }
+            })
+            .await?;
+        read(&doing, answer)
     }
 
     /// Goes back, or says what that would mean.
@@ -329,12 +367,20 @@ impl Client {
             // No coordinator takes it yet: once clients were let in, going back is refused.
             accept_lost_writes: false,
         };
-        let mut upgrades = self.upgrades.clone();
-        let (doing, answer) = match ask.back {
-            Back::Abort => (format!("aborting {upgrade}"), upgrades.abort(request).await),
-            Back::Rollback => (format!("rolling back {upgrade}"), upgrades.rollback(request).await),
+        let doing = match ask.back {
+            Back::Abort => format!("aborting {upgrade}"),
+            Back::Rollback => format!("rolling back {upgrade}"),
         };
-        let wire = answer.map_err(|status| refused(&doing, &status))?.into_inner();
+        let call = |to: Line| {
+            let request = request.clone();
+            async move {
+                match ask.back {
+                    Back::Abort => to.upgrades().abort(request).await,
+                    Back::Rollback => to.upgrades().rollback(request).await,
+                }
+            }
+        };
+        let wire = self.coordinators.ask(&doing, call).await?;
         let (lost_writes, begun) = (wire.lost_writes.clone(), wire.begun);
         Ok(Answer { what: what_if(&doing, wire)?, lost_writes, begun })
     }
@@ -350,13 +396,22 @@ impl Client {
             request_id: request_id(),
             operator: self.operator(),
         };
-        let mut upgrades = self.upgrades.clone();
-        let (doing, answer) = match steer {
-            Steer::Pause => (format!("pausing {upgrade}"), upgrades.pause(request).await),
-            Steer::Resume => (format!("resuming {upgrade}"), upgrades.resume(request).await),
-            Steer::Close => (format!("closing {upgrade}"), upgrades.close(request).await),
+        let doing = match steer {
+            Steer::Pause => format!("pausing {upgrade}"),
+            Steer::Resume => format!("resuming {upgrade}"),
+            Steer::Close => format!("closing {upgrade}"),
         };
-        read(&doing, answer.map_err(|status| refused(&doing, &status))?.into_inner())
+        let call = |to: Line| {
+            let request = request.clone();
+            async move {
+                match steer {
+                    Steer::Pause => to.upgrades().pause(request).await,
+                    Steer::Resume => to.upgrades().resume(request).await,
+                    Steer::Close => to.upgrades().close(request).await,
+                }
+            }
+        };
+        read(&doing, self.coordinators.ask(&doing, call).await?)
     }
 }
 

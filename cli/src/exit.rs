@@ -119,6 +119,7 @@ Exit status:
             }
             Trouble::Usage { .. } => Self::Usage,
             Trouble::Unreachable { .. }
+            | Trouble::Leaderless { .. }
             | Trouble::Malformed { .. }
             | Trouble::Broken { .. }
             | Trouble::Failed { .. } => Self::Error,

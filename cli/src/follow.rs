@@ -15,7 +15,7 @@ use cutover_vocabulary::{Recorded, UpgradeId};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
-/// How often a lost connection is made anew before giving up.
+/// How often in a row a lost connection is made anew before giving up.
 const RECONNECTS: u32 = 10;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -94,7 +94,12 @@ pub async fn follow(client: &Client, upgrade: &UpgradeId, after: u64, screen: Sc
     let mut lost = 0;
     let bars = Bars::new(screen);
     loop {
-        match once(client, upgrade, &mut seen, screen, &bars).await {
+        let before = seen;
+        let ended = once(client, upgrade, &mut seen, screen, &bars).await;
+        if seen > before {
+            lost = 0;
+        }
+        match ended {
             Ok(status) => {
                 bars.finish();
                 return Ok(status);
@@ -116,7 +121,10 @@ fn passing(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Broken { .. } | Trouble::Unreachable { .. } => true,
         Trouble::Refused { code, .. } => matches!(code.as_str(), "NOT_LEADER" | "STORE_UNAVAILABLE"),
-        Trouble::Malformed { .. } | Trouble::Usage { .. } | Trouble::Failed { .. } => false,
+        // It was looked for long enough.
+        Trouble::Leaderless { .. } | Trouble::Malformed { .. } | Trouble::Usage { .. } | Trouble::Failed { .. } => {
+            false
+        }
     }
 }
 

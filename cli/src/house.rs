@@ -41,7 +41,7 @@ impl House {
     /// [`Trouble`] when there are no settings, or a file or the address cannot be used.
     pub async fn start(settings: Vec<AgentSettings>, store: &Path, limits: &str) -> Result<Self, Trouble> {
         let first = settings.first().ok_or_else(|| Trouble::usage("there is no agent to start"))?;
-        let endpoint = first.coordinator.0.clone();
+        let endpoint = first.coordinator.0[0].clone();
         let shutdown = CancellationToken::new();
         for settings in &settings {
             settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
@@ -65,7 +65,7 @@ impl House {
     /// # Errors
     /// [`Trouble`] when one of the two ended, or when it takes too long.
     pub async fn client(&self, operator: &OperatorName, instances: &[InstanceName]) -> Result<Client, Trouble> {
-        let client = Client::connect(&self.endpoint, None, operator.clone()).await?;
+        let client = Client::connect(std::slice::from_ref(&self.endpoint), None, operator.clone()).await?;
         let attached = async {
             loop {
                 if self.coordinator.is_finished() || self.agents.iter().any(JoinHandle::is_finished) {

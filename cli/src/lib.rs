@@ -52,7 +52,7 @@ pub struct Context {
 impl Context {
     /// Of a command line.
     pub fn new(global: Global, screen: Screen) -> Self {
-        let endpoint = global.coordinator.to_string();
+        let endpoint = client::named(&global.coordinator);
         let next =
             Next::of(&called_with(&global), (endpoint != args::DEFAULT_COORDINATOR).then_some(endpoint.as_str()));
         Self { global, screen, next }
@@ -66,15 +66,16 @@ impl Context {
         self.global.operator.clone().map_or_else(user, Ok)
     }
 
-    /// Connects to the coordinator.
+    /// Connects to the coordinators.
     ///
     /// # Errors
     /// [`Trouble::Unreachable`]; [`Trouble::Usage`] when it cannot be told who asks.
     pub async fn client(&self) -> Result<Client, Trouble> {
         let tls = self.global.tls()?.map(Tls::new);
-        let operator = match (&self.global.operator, &self.global.coordinator, &tls) {
-            (None, Endpoint::Tls(_), Some(tls)) => certified(tls).await?,
-            (None | Some(_), Endpoint::Tls(_) | Endpoint::Unix(_) | Endpoint::Loopback(_), _) => self.operator()?,
+        let remote = self.global.coordinator.iter().any(|endpoint| matches!(endpoint, Endpoint::Tls(_)));
+        let operator = match (&self.global.operator, remote, &tls) {
+            (None, true, Some(tls)) => certified(tls).await?,
+            (None | Some(_), true | false, _) => self.operator()?,
         };
         Client::connect(&self.global.coordinator, tls.as_ref(), operator).await
     }

@@ -22,6 +22,18 @@ pub enum Trouble {
         #[source]
         source: Cause,
     },
+    /// No coordinator that was asked leads, for longer than an election takes.
+    #[error("{doing} found no coordinator that leads. {said}")]
+    #[diagnostic(help(
+        "an election takes seconds: the coordinators' logs say why there is none; where one leads that was not asked, name it \
+         with --coordinator too. Nothing is lost: what was done already is not done twice"
+    ))]
+    Leaderless {
+        /// What was asked for.
+        doing: String,
+        /// Who was asked, and what each said.
+        said: String,
+    },
     /// The coordinator answered no.
     #[error("{doing} was refused ({code}): {message}")]
     Refused {
@@ -100,7 +112,10 @@ impl Trouble {
             Self::Usage { what, .. } => Self::Usage { what, next: hint },
             Self::Failed { what, source, .. } => Self::Failed { what, source, next: hint },
             Self::Refused { doing, code, message, .. } => Self::Refused { doing, code, message, remedy: hint },
-            other @ (Self::Unreachable { .. } | Self::Malformed { .. } | Self::Broken { .. }) => other,
+            other @ (Self::Unreachable { .. }
+            | Self::Leaderless { .. }
+            | Self::Malformed { .. }
+            | Self::Broken { .. }) => other,
         }
     }
 
@@ -114,6 +129,7 @@ impl Trouble {
         }
         let code = match self {
             Self::Refused { code, .. } => Some(code.as_str()),
+            Self::Leaderless { .. } => Some(cutover_proto::Code::NotLeader.word()),
             Self::Unreachable { .. }
             | Self::Malformed { .. }
             | Self::Usage { .. }

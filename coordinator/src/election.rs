@@ -22,6 +22,10 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     /// The present leadership, if it is this coordinator's.
     pub(crate) leading: watch::Sender<Option<Arc<Leadership>>>,
+    /// Whom this coordinator follows, as it saw last; none while it leads or nobody does.
+    pub(crate) follows: watch::Sender<Option<Leader>>,
+    /// Cancelled when this coordinator stops or is dropped.
+    pub(crate) over: CancellationToken,
 }
 
 impl Shared {
@@ -33,6 +37,19 @@ impl Shared {
         }
         let leader = self.leader().await.ok().flatten().filter(|leader| leader.name != self.name);
         Err(Refused::not_leader(leader.as_ref().map(|leader| leader.name.as_str())))
+    }
+
+    /// Looks whom this coordinator follows, and tells who listens where that changed.
+    async fn look_whom_it_follows(&self) -> Option<Leader> {
+        // Where the store does not say, what it said last is the best guess.
+        let Ok(leader) = self.leader().await else { return self.follows.borrow().clone() };
+        let leader = leader.filter(|leader| leader.name != self.name);
+        self.follows.send_if_modified(|known| {
+            let changed = *known != leader;
+            known.clone_from(&leader);
+            changed
+        });
+        leader
     }
 
     pub(crate) async fn leader(&self) -> Result<Option<Leader>, StoreError> {
@@ -62,15 +79,16 @@ async fn elections(shared: &Shared, means: &Means, shutdown: &CancellationToken)
         match means.store.lead(&shared.name).await {
             Ok(Some(epoch)) => {
                 following = false;
+                shared.follows.send_replace(None);
                 lead(shared, Arc::new(Leadership::new(means, epoch)), shutdown).await;
             }
-            Ok(None) if !following => {
-                following = true;
-                let leader = shared.leader().await.ok().flatten();
+            Ok(None) => {
+                let leader = shared.look_whom_it_follows().await;
                 let leader = leader.map_or_else(|| "another coordinator".to_owned(), |leader| leader.name.to_string());
-                info!(leader, "follows; tries to lead as soon as the leader is gone");
+                if !std::mem::replace(&mut following, true) {
+                    info!(leader, "follows; tries to lead as soon as the leader is gone");
+                }
             }
-            Ok(None) => {}
             Err(error) => warn!(error = &error as &dyn std::error::Error, "could not try to lead; trying on"),
         }
         tokio::select! {

@@ -106,7 +106,10 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     let endpoint = listening.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let metrics = metrics::listen(settings.metrics).await?;
     let (leading, _) = watch::channel(None);
-    let shared = Arc::new(Shared { name: settings.name.clone(), store: store.clone(), leading });
+    let (follows, _) = watch::channel(None);
+    let over = kill.child_token();
+    let (name, open) = (settings.name.clone(), over.clone());
+    let shared = Arc::new(Shared { name, store: store.clone(), leading, follows, over: open });
     let operators = Arc::new(settings.operators.clone());
     let means = Means { store, settings: Arc::new(settings), clock, faults, kill: kill.clone() };
     let severable = move |connection: std::io::Result<_>| {
@@ -122,6 +125,7 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
         () = metrics::serve(metrics, &shared) => Ok(()),
         () = services::report_health(&shared, &health) => Ok(()),
         () = election::run(&shared, &means, &address, &shutdown) => {
+            over.cancel();
             shared.store.depart().await;
             last_calls.cancel();
             // Calls that do not end by then are cut off with their connections.

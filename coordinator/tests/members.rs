@@ -208,6 +208,7 @@ async fn greets_from(machine: &str, site: &Site, instances: &[(&str, &str)]) -> 
         epoch: Epoch::default(),
         in_hand: Vec::new(),
         instances: instances.iter().map(report).collect(),
+        stands_by: false,
     };
     let (say, said) = tokio::sync::mpsc::channel::<pb::AgentMessage>(1);
     say.send(AgentMessage::Hello(hello).into()).await.unwrap();

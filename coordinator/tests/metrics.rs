@@ -122,7 +122,9 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
     assert_eq!(scrape.one("cutover_upgrade_facts_total"), held.seq as f64);
     let page = include_str!("../../docs/watching.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name);
-    let documented: BTreeSet<&str> = rows.filter(|name| name.starts_with("cutover_")).collect();
+    // A leader follows nobody.
+    let of_a_leader = |name: &&str| name.starts_with("cutover_") && *name != "cutover_follows";
+    let documented: BTreeSet<&str> = rows.filter(of_a_leader).collect();
     assert_eq!(scrape.0.keys().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(), documented);
     let shut_out = scrape.one("cutover_upgrade_downtime_seconds");
     assert!(shut_out >= scrape.one("cutover_upgrade_held_seconds"), "{shut_out}");
@@ -200,14 +202,21 @@ async fn a_coordinator_that_follows_says_so_and_nothing_of_upgrades() {
     let other = cutover_proto::transport::Endpoint::Unix(site.dir.path().join("other.sock"));
     let follower = site.coordinator_at("c-2", &other, std::sync::Arc::new(cutover_coordinator::faults::NoFaults)).await;
     until("the address to be open", || async { TcpStream::connect(address).await.ok() }).await;
-    let scrape = Scrape::of(address).await;
+    let scrape = until("it to know whom it follows", || async {
+        let scrape = Scrape::of(address).await;
+        (scrape.label_values("leader") == ["c-1"].into()).then_some(scrape)
+    })
+    .await;
+    assert_eq!(scrape.one("cutover_follows"), 1.0);
     assert_eq!((scrape.one("cutover_leads"), scrape.one("cutover_epoch")), (0.0, 0.0));
     assert!(scrape.label_values("upgrade").is_empty() && scrape.label_values("agent").is_empty());
     site.client().reaches(&upgrade, State::Completed).await;
     leader.stop().await;
     until("the follower to lead", || async {
         let scrape = Scrape::of(address).await;
-        (scrape.label_values("upgrade") == [upgrade.as_str()].into() && scrape.one("cutover_leads") == 1.0)
+        (scrape.label_values("upgrade") == [upgrade.as_str()].into()
+            && scrape.label_values("leader").is_empty()
+            && scrape.one("cutover_leads") == 1.0)
             .then_some(())
     })
     .await;

@@ -17,7 +17,7 @@ use cutover_proto::v1::agent_message::Say;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_proto::{Code, Refused};
-use cutover_store::CoordinatorName;
+use cutover_store::{CoordinatorName, Store as _};
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::instance::RunState;
 use cutover_vocabulary::link::AgentMessage;
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::host::{self, Seen};
-use support::{Client, Coordinator, FakeAgent, Manners, Site, persist, until};
+use support::{Backend, Client, Coordinator, FakeAgent, Manners, Site, persist, until};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -223,6 +223,27 @@ async fn an_agent_whose_name_is_not_in_its_certificate_is_refused_and_both_names
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_follows_lets_an_agent_stand_by_under_its_own_name_alone() {
+    let place = Place::new(&[]).await;
+    let Backend::Memory(store) = &place.site.backend else { unreachable!() };
+    let ghost = store.another_handle();
+    store.depose();
+    ghost.lead(&CoordinatorName::new("ghost").unwrap()).await.unwrap().expect("it is free");
+    until("it to follow", || async {
+        let leader = place.local().get_leader(pb::GetLeaderRequest {}).await.ok()?.into_inner();
+        (!leader.leading).then_some(())
+    })
+    .await;
+    let stands_by = |agent: &str| pb::Hello { stands_by: true, ..hello(agent, "m1", &["a"]) };
+    let refused = Link::of(place.channel(&["host-b"]).await, stands_by("host-a")).await.end().await;
+    assert_eq!(refused.code, Code::NotCertified, "{refused}");
+    let mut link = Link::of(place.channel(&["host-a"]).await, stands_by("host-a")).await;
+    let heard = link.next().await.unwrap().say;
+    assert!(matches!(heard, Some(pb::coordinator_message::Say::Following(_))), "{heard:?}");
+    place.coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_listed_as_an_operator_can_neither_look_nor_steer_and_the_socket_still_can() {
     for operators in [&[][..], &["boss"]] {
         let place = Place::new(operators).await;
@@ -319,6 +340,7 @@ async fn an_agent_that_answers_an_order_of_another_is_shut_out_and_the_order_sta
         epoch: Default::default(),
         in_hand: Vec::new(),
         instances: Vec::new(),
+        stands_by: false,
     }))
     .await;
     // The second hello ends the link, so what was before it was heard: nothing of it was acknowledged.

@@ -48,7 +48,8 @@ arrives! {
     every_instance_report_arrives: pb::InstanceReport = words::report;
     every_order_id_arrives_whatever_its_ledger_is_called: pb::OrderId = words::order_id;
     every_message_of_an_agent_arrives: pb::AgentMessage = words::agent_message;
-    every_message_of_a_coordinator_arrives: pb::CoordinatorMessage = words::coordinator_message;
+    every_message_of_a_leader_arrives: pb::CoordinatorMessage = words::coordinator_message;
+    every_message_of_any_coordinator_arrives: pb::CoordinatorMessage = words::heard;
     every_fact_arrives_as_it_is_stored: pb::StoredFact = words::recorded;
 }
 

@@ -77,15 +77,6 @@ impl Desk {
                     self.answer(&mut actions, &order);
                 }
             }
-            Event::LinkUp(greeting) => {
-                self.linked = true;
-                let hello = self.hello(greeting);
-                self.send(&mut actions, AgentMessage::Hello(hello));
-                for (upgrade, note) in &self.taken_over {
-                    self.send(&mut actions, taken_over(upgrade, note));
-                }
-                self.answer_all(&mut actions);
-            }
             Event::LinkDown => self.linked = false,
             Event::Remind => self.answer_all(&mut actions),
             Event::TakenOver { upgrade, note } => {
@@ -138,7 +129,8 @@ impl Desk {
         self.orders.iter().any(|(id, known)| !known.settled() && known.answer(id).is_some())
     }
 
-    fn hello(&self, greeting: Greeting) -> Hello {
+    /// The first message of a link, to whichever coordinator: only its answer tells whether it leads.
+    pub fn hello(&self, greeting: Greeting) -> Hello {
         let Greeting { incarnation, machine, boot, instances } = greeting;
         Hello {
             agent: self.host.agent.clone(),
@@ -148,7 +140,18 @@ impl Desk {
             epoch: self.epoch,
             in_hand: self.in_hand(),
             instances,
+            stands_by: true,
         }
+    }
+
+    /// The link on which the present leader's welcome came is the one that is spoken over from now on; it begins with all that
+    /// is not acknowledged, since nothing that was said on another one need have arrived, or been stored by whoever heard it.
+    pub(crate) fn welcomed(&mut self, actions: &mut Vec<Action>) {
+        self.linked = true;
+        for (upgrade, note) in &self.taken_over {
+            self.send(actions, taken_over(upgrade, note));
+        }
+        self.answer_all(actions);
     }
 
     /// Says again what came of every order that is not acknowledged.
@@ -170,7 +173,7 @@ impl Desk {
         self.send(actions, AgentMessage::Refused { order, why });
     }
 
-    /// Without a link nothing is said; the next one begins with everything that is not acknowledged.
+    /// Without a leader's link nothing is said; the next one begins with everything that is not acknowledged.
     pub(crate) fn send(&self, actions: &mut Vec<Action>, message: AgentMessage) {
         if self.linked {
             actions.push(Action::Send(message));

@@ -4,7 +4,7 @@ use crate::conflict::conflict;
 use crate::desk::{Desk, taken_over};
 use crate::known::{Known, Revoke};
 use crate::{Action, Entry};
-use cutover_vocabulary::link::{CoordinatorMessage, Refusal, Say};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Refusal, Say};
 use cutover_vocabulary::{Epoch, Order, OrderId, Subject};
 
 impl Desk {
@@ -13,14 +13,12 @@ impl Desk {
         if epoch < self.epoch {
             return self.heard_old(epoch, &say, actions);
         }
-        let news = epoch > self.epoch;
-        if news {
+        if epoch > self.epoch {
             self.record(actions, Entry::Epoch(epoch));
         }
         match say {
-            // A new leader on a standing link: its predecessor may not have stored what it heard.
-            Say::Welcome if news => self.answer_all(actions),
-            Say::Welcome | Say::Survey { .. } | Say::Permits(_) => {}
+            Say::Welcome => self.welcomed(actions),
+            Say::Survey { .. } | Say::Permits(_) => {}
             Say::Do(order) => self.asked(order, actions),
             Say::Revoke(id) => self.revoked(id, actions),
             Say::Acknowledge(id) => self.acknowledged(id, actions),
@@ -30,12 +28,14 @@ impl Desk {
     /// A fenced leader is told so where it asks for something new. Of an order that is known here nothing is said to it:
     /// a refusal means "never begun" to whoever reads it.
     fn heard_old(&self, sent: Epoch, say: &Say, actions: &mut Vec<Action>) {
+        let known = self.epoch;
         match say {
             Say::Do(order) if !self.orders.contains_key(&order.id) => {
-                self.refuse(actions, order.id.clone(), Refusal::OldEpoch { sent, known: self.epoch });
+                let why = Refusal::OldEpoch { sent, known };
+                actions.push(Action::SendBack(AgentMessage::Refused { order: order.id.clone(), why }));
             }
-            Say::Do(_) | Say::Welcome | Say::Revoke(_) | Say::Acknowledge(_) | Say::Survey { .. } | Say::Permits(_) => {
-            }
+            Say::Welcome => actions.push(Action::TurnAway { welcomed: sent, known }),
+            Say::Do(_) | Say::Revoke(_) | Say::Acknowledge(_) | Say::Survey { .. } | Say::Permits(_) => {}
         }
     }
 

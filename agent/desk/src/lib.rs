@@ -17,7 +17,7 @@ pub use fold::KEPT_UPGRADES;
 
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage};
-use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Order, OrderId, Outcome, UpgradeId};
+use cutover_vocabulary::{AgentName, DeploymentName, Epoch, InstanceName, Order, OrderId, Outcome, UpgradeId};
 use std::collections::BTreeMap;
 
 /// Whose desk it is: what may be addressed to it.
@@ -29,7 +29,7 @@ pub struct Host {
     pub instances: BTreeMap<InstanceName, DeploymentName>,
 }
 
-/// What the first message of a link says beside what the desk knows.
+/// What the first message of a link says beside what the desk knows; see [`Desk::hello`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// Made with the agent's journal.
@@ -46,7 +46,10 @@ pub struct Greeting {
 #[expect(clippy::large_enum_variant, reason = "handled one at a time, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A coordinator spoke. Surveys pass the desk by; of such a message only the epoch counts here.
+    /// A coordinator spoke, over whichever link. From a welcome on, its link is the one that is spoken over, unless a higher
+    /// epoch is known. Surveys pass the desk by; of such a message only the epoch counts here.
+    ///
+    /// Coordinators that follow are not the desk's business: links to them come and go without it.
     Heard(CoordinatorMessage),
     /// The work of an order that was begun has ended.
     Finished {
@@ -55,9 +58,7 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
-    /// A link to a coordinator stands; nothing was sent over it yet.
-    LinkUp(Greeting),
-    /// The link is gone. What was sent over it may or may not have arrived.
+    /// The link that was welcomed last is gone. What was sent over it may or may not have arrived.
     LinkDown,
     /// Time to repeat what is not acknowledged: whoever heard it may not have been able to store it.
     Remind,
@@ -74,7 +75,6 @@ pub enum Event {
 
 /// What is to be done, strictly in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "lives for one turn of the desk; a box would only cost")]
 pub enum Action {
     /// Make this durable (fsync) before any action that follows.
     Journal(Entry),
@@ -88,6 +88,17 @@ pub enum Action {
     },
     /// Ask the order's work to end as soon as it safely can. It still answers with an outcome.
     Stop(OrderId),
-    /// Send this over the link. Where that fails nothing is lost: what matters is sent again until acknowledged.
+    /// Send this over the link that was welcomed last. Where that fails nothing is lost: what matters is sent again until
+    /// acknowledged.
     Send(AgentMessage),
+    /// Send this over the link on which came what is answered, and over no other: it is for a leader of the past, and the present
+    /// one would take it for an answer to itself.
+    SendBack(AgentMessage),
+    /// End the link on which this welcome came: its coordinator leads under an older epoch than is known.
+    TurnAway {
+        /// The epoch of that welcome.
+        welcomed: Epoch,
+        /// The highest epoch that is known.
+        known: Epoch,
+    },
 }

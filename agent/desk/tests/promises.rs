@@ -43,7 +43,9 @@ fn a_higher_epoch_is_journalled_even_from_a_welcome() {
 fn a_fenced_leader_gets_no_order_begun() {
     let order = inspect("u1");
     let mut desk = after([heard(7, Say::Welcome)]);
-    assert_eq!(desk.handle(please(&order)), [refused(&order, Refusal::OldEpoch { sent: Epoch(1), known: Epoch(7) })]);
+    let why = Refusal::OldEpoch { sent: Epoch(1), known: Epoch(7) };
+    let back = Action::SendBack(AgentMessage::Refused { order: order.id.clone(), why });
+    assert_eq!(desk.handle(please(&order)), [back]);
 }
 
 #[test]
@@ -114,7 +116,8 @@ fn a_revoke_of_an_unknown_order_leaves_a_tombstone_that_refuses_it_for_good() {
     let refusal = [refused(&order, Refusal::RevokedBefore)];
     assert_eq!(desk.handle(please(&order)), refusal);
     let (mut restarted, _) = Desk::restore(host(), [Entry::Epoch(Epoch(1))].into_iter().chain(entries(&actions)));
-    restarted.handle(link_up());
+    let up = link_up(&restarted);
+    restarted.handle(up);
     assert_eq!(restarted.handle(please(&order)), refusal);
 }
 
@@ -160,11 +163,30 @@ fn a_link_begins_with_a_hello_that_names_what_is_in_hand_then_everything_unackno
     let (running, ended) = (inspect("u1"), inspect("u2"));
     let mut desk = after([please(&running), please(&ended), Event::LinkDown]);
     assert_eq!(desk.handle(finished(&ended, done())).len(), 1, "without a link it is journalled, not sent");
-    let actions = desk.handle(link_up());
-    let [Action::Send(AgentMessage::Hello(hello)), rest @ ..] = &actions[..] else { panic!("{actions:?}") };
+    let hello = desk.hello(greeting());
     assert_eq!(hello.in_hand, [(running.id.clone(), running.content()), (ended.id.clone(), ended.content())]);
     assert_eq!(hello.epoch, Epoch(1));
-    assert_eq!(rest, [outcome(&ended, done())]);
+    let up = link_up(&desk);
+    assert_eq!(desk.handle(up), [outcome(&ended, done())]);
+}
+
+#[test]
+fn a_link_that_is_welcomed_under_an_older_epoch_is_turned_away_and_what_came_of_orders_is_said_on_the_leaders_link() {
+    let order = inspect("u1");
+    let mut desk = after([please(&order), heard(7, Say::Welcome)]);
+    let away = Action::TurnAway { welcomed: Epoch(6), known: Epoch(7) };
+    assert_eq!(desk.handle(heard(6, Say::Welcome)), [away]);
+    assert_eq!(desk.handle(finished(&order, done()))[1], outcome(&order, done()), "its own link stands");
+    let mut unlinked = after([heard(7, Say::Welcome), Event::LinkDown]);
+    unlinked.handle(heard(6, Say::Welcome));
+    assert_eq!(unlinked.handle(heard(7, Say::Revoke(order.id.clone()))).len(), 1, "without it nothing is said at all");
+}
+
+#[test]
+fn the_leader_hears_everything_unacknowledged_at_each_of_its_welcomes() {
+    let order = inspect("u1");
+    let mut desk = after([please(&order), finished(&order, done())]);
+    assert_eq!(desk.handle(heard(1, Say::Welcome)), [outcome(&order, done())]);
 }
 
 #[test]
@@ -205,7 +227,8 @@ fn a_takeover_refuses_every_further_order_and_leaves_the_running_one_to_finish()
         "the person decides what becomes of what runs"
     );
     assert_eq!(desk.handle(finished(&running, done()))[1], outcome(&running, done()));
-    assert!(desk.handle(link_up()).contains(&said), "said again on every link");
+    let up = link_up(&desk);
+    assert!(desk.handle(up).contains(&said), "said again on every link");
     assert_eq!(desk.handle(please(&inspect("u2"))).len(), 2, "another upgrade goes on");
 }
 
@@ -243,7 +266,8 @@ fn old_upgrades_are_forgotten_but_for_their_ids_and_their_orders_are_refused() {
     assert_eq!(journal.last(), Some(&Entry::Forgotten(upgrade("u0"))));
     journal.retain(|entry| entry.upgrade() != Some(&upgrade("u0")) || matches!(entry, Entry::Forgotten(_)));
     let (mut restarted, _) = Desk::restore(host(), journal);
-    restarted.handle(link_up());
+    let up = link_up(&restarted);
+    restarted.handle(up);
     assert_eq!(restarted, desk, "what may be removed from the journal is not missed");
     for event in [please(&inspect("u0")), revoke(&inspect("u0"))] {
         let actions = desk.handle(event);

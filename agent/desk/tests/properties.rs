@@ -122,6 +122,11 @@ impl World {
                     assert!(self.journal.contains(&Entry::Revoked(id)), "stopped before the revoke was journalled");
                 }
                 Action::Send(message) => self.sent(message),
+                Action::SendBack(message) => assert!(
+                    matches!(message, AgentMessage::Refused { why: Refusal::OldEpoch { .. }, .. }),
+                    "a leader of the past is told that alone: {message:?}"
+                ),
+                Action::TurnAway { welcomed, known } => assert!(welcomed < known),
             }
         }
     }
@@ -210,7 +215,7 @@ impl World {
                 return;
             }
             Happening::Welcome { epoch } => heard(epoch, Say::Welcome),
-            Happening::LinkUp => link_up(),
+            Happening::LinkUp => link_up(&self.desk),
             Happening::LinkDown => Event::LinkDown,
             Happening::Remind => Event::Remind,
             Happening::TakeOver { upgrade } => taken_over(["u0", "u1"][upgrade]),
@@ -236,13 +241,18 @@ proptest! {
         for id in std::mem::take(&mut world.running) {
             world.tell(Event::Finished { order: id, outcome: done() }, None);
         }
-        let actions = world.tell(link_up(), None);
+        let actions = world.tell(link_up(&world.desk), None);
         for order in pool() {
             let answered = actions.iter().any(|action| match action {
                 Action::Send(AgentMessage::Outcome { order: id, .. } | AgentMessage::Revoked { order: id, .. }) => {
                     *id == order.id
                 }
-                Action::Send(_) | Action::Begin { .. } | Action::Stop(_) | Action::Journal(_) => false,
+                Action::Send(_)
+                | Action::SendBack(_)
+                | Action::TurnAway { .. }
+                | Action::Begin { .. }
+                | Action::Stop(_)
+                | Action::Journal(_) => false,
             });
             let owed = world.accepted(&order.id) || world.tombstone(&order.id).is_some();
             let stored = world.journal.contains(&Entry::Acknowledged(order.id.clone()));

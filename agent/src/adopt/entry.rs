@@ -33,12 +33,16 @@ impl Entry {
 }
 
 /// A settings file that names no instance yet.
-pub(super) fn new_file(agent: &AgentName, coordinator: &str, state: &Path) -> String {
+pub(super) fn new_file(agent: &AgentName, coordinators: &str, state: &Path) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
+    let coordinators = match coordinators.split(',').collect::<Vec<_>>()[..] {
+        [one] => quoted(one),
+        ref several => several.iter().copied().collect::<toml_edit::Array>().to_string(),
+    };
     format!(
         "# Settings of Cutover's agent on this host; `cutover explain agent` has every key.\nname = {}\ncoordinator = {}\nstate = {}\n",
         quoted(agent.as_str()),
-        quoted(coordinator),
+        coordinators,
         quoted(&state.to_string_lossy())
     )
 }
@@ -156,5 +160,8 @@ mod tests {
         let observed = Entry { observe_only: true, ..entry("numary.service") };
         let settings = Settings::parse(&with(&text, &[observed]).unwrap(), Path::new("agent.toml")).unwrap();
         assert!(settings.instances[0].observe_only);
+        let text =
+            new_file(&"h1".parse().unwrap(), "unix:/run/c.sock,https://c2:7443", Path::new("/var/lib/cutover-agent"));
+        assert!(text.contains("coordinator = ["), "{text}");
     }
 }

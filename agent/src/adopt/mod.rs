@@ -40,7 +40,7 @@ pub struct AdoptArguments {
     /// The agent's name, for a settings file that is not there yet.
     #[arg(long)]
     pub agent_name: Option<AgentName>,
-    /// Where the coordinator listens, for a settings file that is not there yet.
+    /// Where the coordinators listen, with commas between them, for a settings file that is not there yet.
     #[arg(long)]
     pub coordinator: Option<String>,
     /// The agent's own directory, for a settings file that is not there yet.

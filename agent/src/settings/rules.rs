@@ -30,13 +30,15 @@ impl Settings {
                 absolute(&format!("tls: {name}"), path)?;
             }
         }
-        match (&self.coordinator.0, &self.tls) {
-            (endpoint @ Endpoint::Tls(_), None) => {
-                return Err(format!(
-                    "coordinator = \"{endpoint}\" is spoken to under TLS: add the table [tls] with certificate, key and authority"
-                ));
+        for endpoint in &self.coordinator.0 {
+            match (endpoint, &self.tls) {
+                (Endpoint::Tls(_), None) => {
+                    return Err(format!(
+                        "coordinator = \"{endpoint}\" is spoken to under TLS: add the table [tls] with certificate, key and authority"
+                    ));
+                }
+                (Endpoint::Tls(_), Some(_)) | (Endpoint::Unix(_) | Endpoint::Loopback(_), _) => {}
             }
-            (Endpoint::Tls(_), Some(_)) | (Endpoint::Unix(_) | Endpoint::Loopback(_), _) => {}
         }
         let mut seen = BTreeMap::new();
         for instance in &self.instances {

@@ -1,6 +1,7 @@
 //! What is asked of a fleet: who leads, who is there, who must be.
 
-use super::{Client, refused, request_id};
+use super::leader::Line;
+use super::{Client, request_id};
 use crate::trouble::Trouble;
 use cutover_proto::v1;
 use cutover_vocabulary::{DeploymentName, InstanceName};
@@ -11,8 +12,8 @@ impl Client {
     /// # Errors
     /// [`Trouble`].
     pub async fn leader(&self) -> Result<v1::Leader, Trouble> {
-        let answer = self.fleet.clone().get_leader(v1::GetLeaderRequest {}).await;
-        Ok(answer.map_err(|status| refused("asking who leads", &status))?.into_inner())
+        let call = |to: Line| async move { to.fleet().get_leader(v1::GetLeaderRequest {}).await };
+        self.coordinators.ask("asking who leads", call).await
     }
 
     /// Every deployment.
@@ -20,8 +21,8 @@ impl Client {
     /// # Errors
     /// [`Trouble`].
     pub async fn deployments(&self) -> Result<Vec<v1::Deployment>, Trouble> {
-        let answer = self.fleet.clone().list_deployments(v1::ListDeploymentsRequest {}).await;
-        Ok(answer.map_err(|status| refused("listing deployments", &status))?.into_inner().deployments)
+        let call = |to: Line| async move { to.fleet().list_deployments(v1::ListDeploymentsRequest {}).await };
+        Ok(self.coordinators.ask("listing deployments", call).await?.deployments)
     }
 
     /// Declares a deployment and instances that must exist.
@@ -40,8 +41,14 @@ impl Client {
             request_id: request_id(),
             operator: self.operator(),
         };
-        let answer = self.fleet.clone().create_deployment(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.fleet().create_deployment(request).await }
+            })
+            .await?;
+        Ok(answer)
     }
 
     /// One deployment.
@@ -51,8 +58,14 @@ impl Client {
     pub async fn deployment(&self, name: &DeploymentName) -> Result<v1::DeploymentDetails, Trouble> {
         let doing = format!("looking up deployment {name}");
         let request = v1::GetDeploymentRequest { name: name.as_str().to_owned() };
-        let answer = self.fleet.clone().get_deployment(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner())
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.fleet().get_deployment(request).await }
+            })
+            .await?;
+        Ok(answer)
     }
 
     /// Lets an instance go; answers with the upgrade that it took part in.
@@ -75,8 +88,14 @@ impl Client {
             request_id: request_id(),
             operator: self.operator(),
         };
-        let answer = self.fleet.clone().excuse_member(request).await.map_err(|status| refused(&doing, &status))?;
-        Ok(answer.into_inner().upgrade)
+        let answer = self
+            .coordinators
+            .ask(&doing, |to| {
+                let request = request.clone();
+                async move { to.fleet().excuse_member(request).await }
+            })
+            .await?;
+        Ok(answer.upgrade)
     }
 
     /// Every instance.
@@ -84,7 +103,8 @@ impl Client {
     /// # Errors
     /// [`Trouble`].
     pub async fn instances(&self) -> Result<Vec<v1::Instance>, Trouble> {
-        let answer = self.fleet.clone().list_instances(v1::ListInstancesRequest { deployment: None }).await;
-        Ok(answer.map_err(|status| refused("listing instances", &status))?.into_inner().instances)
+        let call =
+            |to: Line| async move { to.fleet().list_instances(v1::ListInstancesRequest { deployment: None }).await };
+        Ok(self.coordinators.ask("listing instances", call).await?.instances)
     }
 }

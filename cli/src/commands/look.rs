@@ -30,13 +30,16 @@ async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
     for upgrade in upgrades.iter().filter(|upgrade| upgrade.ended.is_none()) {
         active.push(client.status(&id(&upgrade.id)?).await?);
     }
+    let leader = client.leader().await?;
     context.screen.page(&page::list(&upgrades, context.screen.ink));
     for status in &active {
         context.screen.page("\n");
         context.screen.page(&page::page(status, &context.next, context.screen.ink));
     }
+    context.screen.page(&page::led_by(&leader, context.screen.ink));
     let listed: Vec<_> = upgrades.iter().map(summary).collect();
-    context.screen.value(&serde_json::json!({ "upgrades": listed, "active": active }))?;
+    let leader = serde_json::json!({ "name": leader.name, "epoch": leader.epoch });
+    context.screen.value(&serde_json::json!({ "leader": leader, "upgrades": listed, "active": active }))?;
     let waits = active.iter().map(Exit::of_status).any(|exit| exit == Exit::Held);
     Ok(if waits { Exit::Held } else { Exit::Done })
 }
@@ -122,8 +125,9 @@ pub async fn facts(context: &Context, args: WhichUpgrade) -> Result<Exit, Troubl
 /// [`Trouble`].
 pub async fn fleet(context: &Context) -> Result<Exit, Trouble> {
     let client = context.client().await?;
-    let (leader, deployments, instances) =
-        (client.leader().await?, client.deployments().await?, client.instances().await?);
+    // Any coordinator says who leads. Asked last, it is the leader that says so.
+    let (deployments, instances) = (client.deployments().await?, client.instances().await?);
+    let leader = client.leader().await?;
     context.screen.page(&members::page(&leader, &deployments, &instances, context.screen.ink));
     let instances: Vec<_> = instances.iter().map(instance).collect();
     let deployments: Vec<_> = deployments

@@ -2,6 +2,7 @@
 
 use crate::Context;
 use crate::args::{DEFAULT_COORDINATOR, DoctorArgs};
+use crate::client::named;
 use crate::trouble::Trouble;
 use cutover_agent::needs::{self, DataPlace};
 use cutover_agent::service::systemd::settings_now;
@@ -68,7 +69,7 @@ impl Host {
         };
         let mut context = context.clone();
         if let Some(Ok(settings)) = &settings
-            && context.global.coordinator.to_string() == DEFAULT_COORDINATOR
+            && named(&context.global.coordinator) == DEFAULT_COORDINATOR
         {
             context.global.coordinator = settings.coordinator.0.clone();
             if let Some(tls) = &settings.tls {
@@ -86,7 +87,7 @@ impl Host {
             temporary: std::env::temp_dir(),
             beside: std::env::current_exe().ok().and_then(|own| own.parent().map(PathBuf::from)),
             releases: args.releases.clone(),
-            coordinator: (context.global.coordinator.to_string(), ask(&context).await),
+            coordinator: (named(&context.global.coordinator), ask(&context).await),
             settings,
         }
     }
@@ -129,7 +130,7 @@ async fn ask(context: &Context) -> Result<Option<Leads>, Silence> {
             Err(Silence { why, remedy: remedy.to_owned() })
         }
         Err(_) => Err(Silence {
-            why: format!("nothing answers at {} within {} s", context.global.coordinator, PATIENCE.as_secs()),
+            why: format!("nothing answers at {} within {} s", named(&context.global.coordinator), PATIENCE.as_secs()),
             remedy: remedy.to_owned(),
         }),
     }

@@ -6,7 +6,7 @@ use super::next::Next;
 use super::page::Page;
 use super::stages;
 use super::words;
-use cutover_proto::v1::UpgradeSummary;
+use cutover_proto::v1::{Leader, UpgradeSummary};
 use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::plan::Strategy;
@@ -264,6 +264,16 @@ pub fn list(upgrades: &[UpgradeSummary], ink: Ink) -> String {
             if upgrade.waiting_for.is_empty() { String::new() } else { format!("; waits for {}", upgrade.waiting_for) };
         let text = format!("{} {} -> {}: {word}{waits}", upgrade.deployment, upgrade.from, upgrade.target);
         page.entry(0, 22, &upgrade.id, text);
+    }
+    page.finish()
+}
+
+/// Who leads, below what it said.
+pub fn led_by(leader: &Leader, ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    if let Some(name) = &leader.name {
+        page.raw("");
+        page.paragraph(0, format_args!("Coordinator {name} leads (epoch {}).", leader.epoch));
     }
     page.finish()
 }

@@ -1,6 +1,7 @@
 //! The service that agents attach to: one session an agent.
 
 use super::own::Fit;
+use super::standby::stand_by;
 use super::{Next, Session, permits};
 use crate::election::Shared;
 use crate::faults::Point;
@@ -14,7 +15,8 @@ use cutover_proto::v1 as pb;
 use cutover_proto::{Code, Malformed, Refused};
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
-use cutover_vocabulary::{AgentName, Digest, OrderId, UpgradeId};
+use cutover_vocabulary::{AgentName, Digest, OperatorName, OrderId, UpgradeId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -31,11 +33,12 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Longest note of a take-over that is stored, in characters.
 const LONGEST_NOTE: usize = 2_000;
 
-type Outgoing = mpsc::Sender<Result<pb::CoordinatorMessage, Status>>;
+pub(super) type Outgoing = mpsc::Sender<Result<pb::CoordinatorMessage, Status>>;
 
 /// The service.
 pub(crate) struct Attach {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) operators: Arc<BTreeSet<OperatorName>>,
 }
 
 #[tonic::async_trait]
@@ -46,9 +49,12 @@ impl pb::agent_link_server::AgentLink for Attach {
         &self,
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let leadership = self.shared.leading().await?;
         let caller = caller(request.extensions())?;
         let (outgoing, stream) = mpsc::channel(OUTGOING);
+        let Ok(leadership) = self.shared.leading().await else {
+            self.stand_by(caller, request.into_inner(), outgoing);
+            return Ok(Response::new(ReceiverStream::new(stream)));
+        };
         let tasks = leadership.tasks.clone();
         let inbound = request.into_inner();
         let span = error_span!(parent: None, "link", epoch = leadership.epoch.0, agent = tracing::field::Empty);
@@ -64,6 +70,42 @@ impl pb::agent_link_server::AgentLink for Attach {
     }
 }
 
+impl Attach {
+    fn stand_by(&self, caller: Caller, inbound: Streaming<pb::AgentMessage>, outgoing: Outgoing) {
+        let (shared, operators) = (self.shared.clone(), self.operators.clone());
+        let span = error_span!(parent: None, "link", agent = tracing::field::Empty);
+        let link = async move {
+            let ended = tokio::select! {
+                biased;
+                () = shared.over.cancelled() => Err(Refused::not_leader(None)),
+                () = outgoing.closed() => Ok(()),
+                ended = stand_by(&shared, &caller, &operators, inbound, &outgoing) => ended,
+            };
+            if let Err(refused) = ended {
+                info!(code = %refused.code, "closed a link: {refused}");
+                // The agent may be gone already, or not read.
+                let _ = outgoing.try_send(Err(refused.into()));
+            }
+        };
+        // It ends by itself, at the latest with this coordinator.
+        tokio::spawn(link.instrument(span));
+    }
+}
+
+/// The first message of a link; none where the agent went without a word.
+pub(super) async fn hear_hello(inbound: &mut Streaming<pb::AgentMessage>) -> Result<Option<Hello>, Refused> {
+    let hello = match tokio::time::timeout(HELLO_WITHIN, inbound.message()).await {
+        Ok(Ok(Some(message))) => AgentMessage::try_from(message)?,
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Err(status)) => return unread(&status).map_or(Ok(None), Err),
+        Err(_) => return Err(Malformed::at("hello", "nothing was said within 10 s").into()),
+    };
+    let AgentMessage::Hello(hello) = hello else {
+        return Err(Malformed::at("say", "the first message of a link must be a hello").into());
+    };
+    Ok(Some(hello))
+}
+
 async fn speak(
     leadership: &Arc<Leadership>,
     caller: &Caller,
@@ -72,17 +114,9 @@ async fn speak(
 ) -> Result<(), Refused> {
     let hello = tokio::select! {
         () = leadership.ended.cancelled() => return Err(Refused::not_leader(None)),
-        hello = tokio::time::timeout(HELLO_WITHIN, inbound.message()) => hello,
+        hello = hear_hello(&mut inbound) => hello?,
     };
-    let hello = match hello {
-        Ok(Ok(Some(message))) => AgentMessage::try_from(message)?,
-        Ok(Ok(None)) => return Ok(()),
-        Ok(Err(status)) => return unread(&status).map_or(Ok(()), Err),
-        Err(_) => return Err(Malformed::at("hello", "nothing was said within 10 s").into()),
-    };
-    let AgentMessage::Hello(hello) = hello else {
-        return Err(Malformed::at("say", "the first message of a link must be a hello").into());
-    };
+    let Some(hello) = hello else { return Ok(()) };
     tracing::Span::current().record("agent", hello.agent.as_str());
     permit(caller, Wish::SpeakAs(&hello.agent), &leadership.settings.operators)?;
     // An agent that knows a newer leader would refuse every order of this one.

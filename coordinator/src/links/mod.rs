@@ -8,6 +8,7 @@ mod outbox;
 mod own;
 mod permits;
 mod register;
+mod standby;
 
 pub(crate) use attach::Attach;
 pub(crate) use outbox::{Next, Outbox};

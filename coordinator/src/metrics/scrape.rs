@@ -8,6 +8,7 @@ use crate::allowed::other_than;
 use crate::election::Shared;
 use crate::leadership::Leadership;
 use crate::upgrade_loop::Published;
+use cutover_store::Leader;
 use cutover_vocabulary::instance::DriftKind;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, Elapsed, Now, Phase};
@@ -25,7 +26,7 @@ type Labels = Vec<(&'static str, String)>;
 pub(super) fn text(shared: &Shared) -> String {
     let mut page = Page(Registry::with_prefix("cutover"));
     let leadership = shared.leading.borrow().clone().filter(|leadership| !leadership.ended.is_cancelled());
-    page.coordinator(leadership.as_deref());
+    page.coordinator(leadership.as_deref(), shared.follows.borrow().as_ref());
     if let Some(leadership) = leadership {
         page.agents(&leadership);
         page.upgrades(&leadership);
@@ -77,7 +78,7 @@ impl Page {
         Counters(family)
     }
 
-    fn coordinator(&mut self, leadership: Option<&Leadership>) {
+    fn coordinator(&mut self, leadership: Option<&Leadership>, follows: Option<&Leader>) {
         let none = Labels::new();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.gauge("build_info", "Always 1; which version this coordinator is").yes(&vec![("version", version)], true);
@@ -87,6 +88,11 @@ impl Page {
         let epoch = leadership.map_or(0, |leadership| leadership.epoch.0);
         self.gauge("epoch", "Number of this coordinator's leadership; 0 while it does not lead")
             .set(&none, epoch as f64);
+        let followed = self
+            .gauge("follows", "1 of the leader that this coordinator follows; missing while it leads or nobody does");
+        if let (None, Some(leader)) = (leadership, follows) {
+            followed.yes(&vec![("leader", leader.name.to_string())], true);
+        }
     }
 
     fn agents(&mut self, leadership: &Leadership) {

@@ -37,7 +37,8 @@ pub(crate) fn all(
     shared: &Arc<Shared>,
     operators: &Arc<BTreeSet<OperatorName>>,
 ) -> Result<(Router<Layers>, HealthReporter), tonic_reflection::server::Error> {
-    let agents = pb::agent_link_server::AgentLinkServer::new(Attach { shared: shared.clone() });
+    let agents =
+        pb::agent_link_server::AgentLinkServer::new(Attach { shared: shared.clone(), operators: operators.clone() });
     let door = Door { operators: operators.clone() };
     let upgrades = pb::upgrades_server::UpgradesServer::new(Upgrades { shared: shared.clone() });
     let fleet = pb::fleet_server::FleetServer::new(Fleet { shared: shared.clone() });

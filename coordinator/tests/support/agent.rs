@@ -159,6 +159,7 @@ impl Agent {
             epoch: journal.epoch,
             in_hand: in_hand.map(|(id, entry)| (id.clone(), entry.content)).collect(),
             instances: self.reports(),
+            stands_by: false,
         })
     }
 

@@ -3,7 +3,9 @@
 use super::stored;
 use crate::malformed::{Malformed, each, json, text, wanted};
 use crate::v1 as pb;
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Refusal, Say};
+use cutover_vocabulary::link::{
+    AgentMessage, CoordinatorMessage, Followed, Heard, Hello, Permit, Refusal, Say, Standby,
+};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
 use cutover_vocabulary::{Digest, Order, OrderId};
@@ -13,7 +15,7 @@ use pb::order_refused::Why;
 
 impl From<Hello> for pb::Hello {
     fn from(hello: Hello) -> Self {
-        let Hello { agent, incarnation, machine, boot, epoch, in_hand, instances } = hello;
+        let Hello { agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by } = hello;
         let in_hand = in_hand
             .into_iter()
             .map(|(order, content)| pb::OrderInHand { order: Some(order.into()), content_sha256: content.into() });
@@ -25,6 +27,7 @@ impl From<Hello> for pb::Hello {
             epoch: epoch.0,
             in_hand: in_hand.collect(),
             instances: instances.into_iter().map(Into::into).collect(),
+            stands_by,
         }
     }
 }
@@ -45,6 +48,7 @@ impl TryFrom<pb::Hello> for Hello {
             epoch: Epoch(wire.epoch),
             in_hand: each("in_hand", wire.in_hand)?,
             instances: each("instances", wire.instances)?,
+            stands_by: wire.stands_by,
         })
     }
 }
@@ -212,6 +216,40 @@ impl From<CoordinatorMessage> for pb::CoordinatorMessage {
         Self { epoch: message.epoch.0, say: Some(say) }
     }
 }
+impl From<Standby> for pb::CoordinatorMessage {
+    fn from(standby: Standby) -> Self {
+        let say = match standby {
+            Standby::Following(followed) => CoordinatorSay::Following(pb::Following {
+                epoch: followed.as_ref().map_or(0, |followed| followed.epoch.0),
+                leader: followed.map(|followed| followed.leader),
+            }),
+            Standby::Leading => CoordinatorSay::Leading(pb::Leading {}),
+        };
+        Self { epoch: 0, say: Some(say) }
+    }
+}
+impl TryFrom<pb::CoordinatorMessage> for Heard {
+    type Error = Malformed;
+    fn try_from(wire: pb::CoordinatorMessage) -> Result<Self, Malformed> {
+        Ok(match wire.say {
+            Some(CoordinatorSay::Following(pb::Following { leader, epoch })) => {
+                let followed = leader.map(|leader| Followed { leader, epoch: Epoch(epoch) });
+                Self::Follower(Standby::Following(followed))
+            }
+            Some(CoordinatorSay::Leading(pb::Leading {})) => Self::Follower(Standby::Leading),
+            say => Self::Leader(CoordinatorMessage::try_from(pb::CoordinatorMessage { say, ..wire })?),
+        })
+    }
+}
+impl From<Heard> for pb::CoordinatorMessage {
+    fn from(heard: Heard) -> Self {
+        match heard {
+            Heard::Leader(message) => message.into(),
+            Heard::Follower(standby) => standby.into(),
+        }
+    }
+}
+/// Of the leader alone: what a coordinator says that follows is refused; see [`Heard`].
 impl TryFrom<pb::CoordinatorMessage> for CoordinatorMessage {
     type Error = Malformed;
     fn try_from(wire: pb::CoordinatorMessage) -> Result<Self, Malformed> {
@@ -233,6 +271,9 @@ impl TryFrom<pb::CoordinatorMessage> for CoordinatorMessage {
                     .map(|(instance, permit)| Ok((text("permits.instances", &instance)?, permit.into())))
                     .collect::<Result<_, Malformed>>()?,
             ),
+            CoordinatorSay::Following(_) | CoordinatorSay::Leading(_) => {
+                return Err(Malformed::at("say", "a coordinator that follows says it"));
+            }
         };
         Ok(Self { epoch: Epoch(wire.epoch), say })
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use cutover_vocabulary::fact::{Cause, Ending, Settlement};
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Refusal, Say};
+use cutover_vocabulary::link::{
+    AgentMessage, CoordinatorMessage, Followed, Heard, Hello, Permit, Refusal, Say, Standby,
+};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::release::Release;
 use cutover_vocabulary::served::Served;
@@ -228,8 +230,17 @@ fn host_survey() -> impl Strategy<Value = HostSurvey> {
 }
 
 pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let hello = (agent(), text(), text(), text(), epoch(), vec((order_id(), digest()), 0..3), vec(report(), 0..3))
-        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances)| Hello {
+    let hello = (
+        agent(),
+        text(),
+        text(),
+        text(),
+        epoch(),
+        vec((order_id(), digest()), 0..3),
+        vec(report(), 0..3),
+        any::<bool>(),
+    )
+        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by)| Hello {
             agent,
             incarnation,
             machine,
@@ -237,6 +248,7 @@ pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
             epoch,
             in_hand,
             instances,
+            stands_by,
         });
     let refusal = prop_oneof![
         (epoch(), epoch()).prop_map(|(sent, known)| Refusal::OldEpoch { sent, known }),
@@ -274,6 +286,16 @@ pub fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
         proptest::collection::btree_map(instance(), permit, 0..3).prop_map(Say::Permits),
     ];
     (epoch(), say).prop_map(|(epoch, say)| CoordinatorMessage { epoch, say })
+}
+
+pub fn standby() -> impl Strategy<Value = Standby> {
+    let followed = (text(), epoch()).prop_map(|(leader, epoch)| Followed { leader, epoch });
+    prop_oneof![option::of(followed).prop_map(Standby::Following), Just(Standby::Leading)]
+}
+
+/// Whatever comes from a coordinator.
+pub fn heard() -> impl Strategy<Value = Heard> {
+    prop_oneof![coordinator_message().prop_map(Heard::Leader), standby().prop_map(Heard::Follower)]
 }
 
 pub fn recorded() -> impl Strategy<Value = Recorded> {

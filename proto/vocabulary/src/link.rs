@@ -71,6 +71,9 @@ pub struct Hello {
     pub in_hand: Vec<(OrderId, Digest)>,
     /// Its instances.
     pub instances: Vec<InstanceReport>,
+    /// It keeps a link to a coordinator that follows. Agents before this one did not.
+    #[serde(default)]
+    pub stands_by: bool,
 }
 
 /// Why an agent refuses an order.
@@ -101,7 +104,34 @@ pub enum Refusal {
     TakenOver(String),
 }
 
-/// From a coordinator. Every message carries the epoch it was sent under.
+/// Whatever comes over a link: from the coordinator that leads, or from one that follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It leads, under the epoch that the message carries.
+    Leader(CoordinatorMessage),
+    /// It does not: what it says is of no account for orders.
+    Follower(Standby),
+}
+
+/// What a coordinator says that follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standby {
+    /// It follows this leader; none while nobody leads.
+    Following(Option<Followed>),
+    /// It leads from now on: attach anew.
+    Leading,
+}
+
+/// Who leads, as a coordinator says that follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// The leader's name, for people.
+    pub leader: String,
+    /// The number of its leadership.
+    pub epoch: Epoch,
+}
+
+/// From the coordinator that leads. Every message carries the epoch it was sent under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoordinatorMessage {
     /// Under which leadership.

@@ -33,6 +33,8 @@ pub struct Host {
     pub desk: Option<Desk>,
     pub work: VecDeque<(Order, bool)>,
     pub linked: bool,
+    /// Its hello was heard, and it may be told things.
+    pub welcomed: bool,
     pub to_agent: VecDeque<CoordinatorMessage>,
     pub to_coordinator: VecDeque<AgentMessage>,
 }
@@ -54,6 +56,7 @@ impl Host {
             desk: None,
             work: VecDeque::new(),
             linked: false,
+            welcomed: false,
             to_agent: VecDeque::new(),
             to_coordinator: VecDeque::new(),
         }
@@ -67,6 +70,7 @@ impl Host {
         self.to_agent.clear();
         self.to_coordinator.clear();
         self.linked = false;
+        self.welcomed = false;
         if let Some(desk) = &mut self.desk {
             desk.handle(Event::LinkDown);
         }

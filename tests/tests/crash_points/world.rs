@@ -352,7 +352,8 @@ impl World {
     fn send_to(&mut self, to: &AgentName, say: Say) {
         let epoch = self.epoch;
         let host = self.hosts.get_mut(to).unwrap();
-        if host.linked {
+        host.welcomed |= host.linked && say == Say::Welcome;
+        if host.welcomed {
             host.to_agent.push_back(CoordinatorMessage { epoch, say });
         }
     }
@@ -437,7 +438,8 @@ impl World {
             boot: "boot".to_owned(),
             instances: Vec::new(),
         };
-        self.agent(Event::LinkUp(greeting))
+        let hello = self.host().desk.as_ref().unwrap().hello(greeting);
+        self.send(AgentMessage::Hello(hello))
     }
 
     fn agent(&mut self, event: Event) -> Result<(), Stopped> {
@@ -461,17 +463,22 @@ impl World {
                         *stopping |= order.id == id;
                     }
                 }
-                Action::Send(message) => {
-                    self.point("before send to coordinator")?;
-                    let host = self.host();
-                    if host.linked {
-                        host.to_coordinator.push_back(message);
-                    }
-                    self.point("after send to coordinator")?;
+                Action::Send(message) => self.send(message)?,
+                action @ (Action::SendBack(_) | Action::TurnAway { .. }) => {
+                    unreachable!("one coordinator at a time: {action:?}")
                 }
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, message: AgentMessage) -> Result<(), Stopped> {
+        self.point("before send to coordinator")?;
+        let host = self.host();
+        if host.linked {
+            host.to_coordinator.push_back(message);
+        }
+        self.point("after send to coordinator")
     }
 
     /// Looks, performs, looks again: a result that is there already is the outcome.

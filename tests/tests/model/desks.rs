@@ -94,7 +94,7 @@ impl Desks {
                 if let (Message::ToAgent(_, message), true) = (&*message, after.alive) {
                     let old = message.epoch < after.desk.epoch();
                     actions = after.desk.handle(Event::Heard(message.clone()));
-                    let obeys = actions.iter().any(|action| !matches!(action, Action::Send(_)));
+                    let obeys = actions.iter().any(|action| !matches!(action, Action::SendBack(_)));
                     assert!(
                         !old || !obeys,
                         "I2: {message:?} is obeyed under an epoch that was fenced off: {actions:?}"
@@ -107,10 +107,15 @@ impl Desks {
                 after.alive = true;
             }
             Happens::Link(to) => {
-                after.to = to;
-                let welcome = Event::Heard(CoordinatorMessage { epoch: to, say: Say::Welcome });
-                for event in [Event::LinkDown, Host::greet(), welcome] {
-                    actions.extend(after.desk.handle(event));
+                if to < after.desk.epoch() {
+                    // The link to the leader stands beside this one, which is not kept.
+                    actions = after.desk.handle(Host::welcome(to));
+                    assert!(matches!(actions[..], [Action::TurnAway { .. }]), "I2: {to} is linked to: {actions:?}");
+                } else {
+                    after.to = to;
+                    for event in [Event::LinkDown, Host::welcome(to)] {
+                        actions.extend(after.desk.handle(event));
+                    }
                 }
             }
             Happens::Dies => after.die(host.desk.clone()),
@@ -152,9 +157,10 @@ impl Desks {
                         *stopping = true;
                     }
                 }
-                // Greetings are exchanged in `link`.
-                Action::Send(AgentMessage::Hello(_)) => {}
-                Action::Send(message) => said.push(messages.keep(Message::ToCoordinator(n, message))),
+                Action::TurnAway { .. } => {}
+                Action::Send(message) | Action::SendBack(message) => {
+                    said.push(messages.keep(Message::ToCoordinator(n, message)))
+                }
             }
         }
         let host = self.hosts.keep(host);
@@ -263,14 +269,14 @@ impl Desks {
 fn repeats(action: &Action) -> bool {
     match action {
         Action::Send(AgentMessage::Refused { why, .. }) => !matches!(why, Refusal::Conflicts(_)),
-        Action::Send(_) => true,
+        Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } => true,
         Action::Journal(_) | Action::Begin { .. } | Action::Stop(_) => false,
     }
 }
 
 /// With a link: without one it says nothing.
 fn linked(mut desk: Desk) -> Desk {
-    desk.handle(Host::greet());
+    desk.handle(Host::welcome(desk.epoch()));
     desk
 }
 

@@ -1,7 +1,8 @@
 //! A host of the model: its instance, its agent's journal and desk, and what its work does to the storage.
 
 use crate::support::{agent, failure, honest, instance, without_effect};
-use cutover_desk::{Desk, Entry, Event, Greeting};
+use cutover_desk::{Desk, Entry, Event};
+use cutover_vocabulary::link::{CoordinatorMessage, Say};
 use cutover_vocabulary::outcome::{FailureKind, Migrated, Restored};
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::storage::RecoveryItem;
@@ -69,10 +70,9 @@ impl Host {
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.journal.iter().map(|entry| (**entry).clone())
     }
-    /// What it says once a link stands.
-    pub fn greet() -> Event {
-        let (incarnation, machine, boot) = ("inc".to_owned(), "m1".to_owned(), "boot".to_owned());
-        Event::LinkUp(Greeting { incarnation, machine, boot, instances: Vec::new() })
+    /// What the leader of an epoch says first on a link.
+    pub fn welcome(epoch: Epoch) -> Event {
+        Event::Heard(CoordinatorMessage { epoch, say: Say::Welcome })
     }
 }
 

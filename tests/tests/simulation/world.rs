@@ -14,6 +14,7 @@ use crate::support;
 use cutover_desk::{Desk, Event, Greeting};
 use cutover_store::memory::MemoryStore;
 use cutover_vocabulary::fact::Fact;
+use cutover_vocabulary::link::AgentMessage;
 use cutover_vocabulary::plan::{Approval, Plan};
 use cutover_vocabulary::*;
 use faults::FAULTS;
@@ -44,6 +45,8 @@ struct Link {
     to: Epoch,
     /// The orders that were sent over it, each to be done or to be withdrawn.
     sent: BTreeSet<(OrderId, bool)>,
+    /// The coordinator has heard the hello; before that nothing is sent.
+    welcomed: bool,
 }
 
 /// One upgrade, and everything around it.
@@ -218,7 +221,7 @@ impl Simulation {
             Move::Link(name) => {
                 let to = self.coordinators[self.random.usize(0..self.coordinators.len())].epoch;
                 self.say(|| format!("{name} links to {to}"));
-                self.links.insert(name.clone(), Link { to, sent: BTreeSet::new() });
+                self.links.insert(name.clone(), Link { to, sent: BTreeSet::new(), welcomed: false });
                 self.host(&name).linked = true;
                 let greeting = Greeting {
                     incarnation: "inc".to_owned(),
@@ -226,7 +229,9 @@ impl Simulation {
                     boot: "boot".to_owned(),
                     instances: Vec::new(),
                 };
-                self.agent(&name, Event::LinkUp(greeting));
+                let host = self.host(&name);
+                let hello = host.desk.as_ref().unwrap().hello(greeting);
+                host.to_coordinator.push_back(AgentMessage::Hello(hello));
             }
             Move::Hear(name) => {
                 let message = self.host(&name).to_coordinator.pop_front().unwrap();

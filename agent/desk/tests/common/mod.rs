@@ -126,15 +126,20 @@ pub(crate) fn upgrade(name: &str) -> UpgradeId {
     name.parse().unwrap()
 }
 
-pub(crate) fn link_up() -> Event {
-    Event::LinkUp(Greeting { incarnation: "i".into(), machine: "m".into(), boot: "b".into(), instances: vec![] })
+pub(crate) fn greeting() -> Greeting {
+    Greeting { incarnation: "i".into(), machine: "m".into(), boot: "b".into(), instances: vec![] }
+}
+
+/// The leader whose epoch the desk knows takes a new link.
+pub(crate) fn link_up(desk: &Desk) -> Event {
+    heard(desk.epoch().0, Say::Welcome)
 }
 
 /// A desk under epoch 1 with a link that has said all it had to say.
 pub(crate) fn desk() -> Desk {
     let (mut desk, actions) = Desk::restore(host(), [Entry::Epoch(Epoch(1))]);
     assert_eq!(actions, []);
-    desk.handle(link_up());
+    desk.handle(link_up(&desk));
     desk
 }
 
@@ -169,7 +174,11 @@ pub(crate) fn entries(actions: &[Action]) -> Vec<Entry> {
         .iter()
         .filter_map(|action| match action {
             Action::Journal(entry) => Some(entry.clone()),
-            Action::Begin { .. } | Action::Stop(_) | Action::Send(_) => None,
+            Action::Begin { .. }
+            | Action::Stop(_)
+            | Action::Send(_)
+            | Action::SendBack(_)
+            | Action::TurnAway { .. } => None,
         })
         .collect()
 }

@@ -25,9 +25,13 @@ impl State {
             if epoch == self.epoch && host.to != epoch {
                 self.link(parts, n, leader, all);
             } else if let (true, Some(strays)) = (host.to > epoch, self.bounds.strays.checked_sub(1)) {
-                // To one that was deposed and does not know.
+                // To one that was deposed and does not know. Its former link may stand still, and what it says comes over that.
                 let strays = self.changed(|state| state.bounds.strays = strays);
                 strays.link(parts, n, leader, all);
+                let orders = parts.cores.orders(&mut parts.messages, self.leaders[leader].upgrade, epoch).to_vec();
+                all.push(strays.changed(|state| {
+                    orders.into_iter().filter(|order| order.agent() == n).for_each(|order| state.say(order));
+                }));
             }
         }
         for at in 0..host.work.len() {

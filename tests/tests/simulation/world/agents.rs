@@ -38,8 +38,11 @@ impl Simulation {
                 Action::Stop(id) => {
                     host.work.iter_mut().filter(|(order, _)| order.id == id).for_each(|(_, stopping)| *stopping = true);
                 }
-                Action::Send(message) if host.linked => host.to_coordinator.push_back(message),
-                Action::Send(_) => {}
+                Action::Send(message) | Action::SendBack(message) if host.linked => {
+                    host.to_coordinator.push_back(message)
+                }
+                Action::Send(_) | Action::SendBack(_) => {}
+                Action::TurnAway { .. } => return self.cut(name),
             }
         }
     }

@@ -81,7 +81,9 @@ impl Simulation {
     pub(super) fn dispatch(&mut self, epoch: Epoch) {
         let Some(coordinator) = self.coordinators.iter().find(|coordinator| coordinator.epoch == epoch) else { return };
         for (order, want) in coordinator.upgrade.orders() {
-            let Some(link) = self.links.get_mut(&order.agent).filter(|link| link.to == epoch) else { continue };
+            let Some(link) = self.links.get_mut(&order.agent).filter(|link| link.to == epoch && link.welcomed) else {
+                continue;
+            };
             if link.sent.insert((order.id.clone(), want == Want::Revoke)) {
                 let say = match want {
                     Want::Do => Say::Do(Box::new(order.clone())),
@@ -101,6 +103,7 @@ impl Simulation {
         let agent = from.clone();
         let input = match message {
             AgentMessage::Hello(_) => {
+                self.links.get_mut(from).unwrap().welcomed = true;
                 self.host(from).to_agent.push_back(CoordinatorMessage { epoch, say: Say::Welcome });
                 Input::Heard { agent }
             }
