@@ -6,7 +6,7 @@ use cutover_proto::v1 as pb;
 use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_vocabulary::fact::Settlement;
 use cutover_vocabulary::instance::InstanceReport;
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Say};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Say};
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,6 +47,8 @@ pub struct Journal {
     pub links: usize,
     pub said: usize,
     pub last_refusal: Option<Status>,
+    /// What was said last of its instances.
+    pub permits: BTreeMap<InstanceName, Permit>,
     /// Said when the link has time for it.
     pub to_say: Vec<AgentMessage>,
 }
@@ -236,7 +238,10 @@ impl Agent {
                 }
                 Vec::new()
             }
-            Say::Permits(_) => Vec::new(),
+            Say::Permits(permits) => {
+                journal.permits = permits;
+                Vec::new()
+            }
             Say::Survey { request, .. } => {
                 let survey =
                     self.seen.surveys().into_iter().find(|s| s.agent.as_str() == format!("host-{}", self.name));

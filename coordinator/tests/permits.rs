@@ -1,0 +1,84 @@
+//! Which instances may be started, by what their coordinator knows of the deployment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+
+mod support;
+
+use cutover_vocabulary::link::Permit;
+use cutover_vocabulary::status::State;
+use cutover_vocabulary::{Elapsed, Phase};
+use support::host::{NEW, Seen, database};
+use support::{FakeAgent, Manners, Site, until};
+
+fn agent(site: &Site, name: &'static str, seen: Seen, manners: Manners) -> FakeAgent {
+    let seen = Seen { instances: vec![name], storage: database(), ..seen };
+    FakeAgent::named(&site.endpoint, seen, manners, name, &format!("inc-{name}"), Default::default())
+}
+
+/// What an agent was told of its instance, once it was told.
+async fn permit(agent: &FakeAgent) -> Permit {
+    until("a permit", || async { agent.journal.lock().unwrap().permits.values().next().cloned() }).await
+}
+
+async fn until_stays(agent: &FakeAgent, words: &str) {
+    let stays = |permit: &Permit| matches!(permit, Permit::Stay { why } if why.contains(words));
+    until(words, || async { agent.journal.lock().unwrap().permits.values().any(stays).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_off_is_told_to_stay_down_and_the_others_may_start_also_by_the_next_leader() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let old = agent(&site, "a", Seen::default(), Manners::default());
+    assert_eq!(permit(&old).await, Permit::Start, "nothing was ever upgraded");
+    let upgrade = site.client().begin().await;
+    site.client().reaches(&upgrade, State::Completed).await;
+    drop(old);
+    let upgraded = agent(&site, "a", Seen::three_at(NEW, 6), Manners::default());
+    let away = agent(&site, "c", Seen { away: vec!["c"], ..Seen::three_at(NEW, 6) }, Manners::default());
+    until_stays(&away, "this would start 1.3.1; bring it there with `cutover rejoin c`").await;
+    assert_eq!(permit(&upgraded).await, Permit::Start);
+
+    away.journal.lock().unwrap().permits.clear();
+    coordinator.kill().await;
+    let _next = site.coordinator().await;
+    until_stays(&away, "prod is to run 1.4.6").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_an_upgrade_is_under_way_its_members_may_start_and_nobody_else() {
+    let mut site = Site::memory();
+    site.limits.agent_lost = Elapsed::from_secs(600);
+    let _coordinator = site.coordinator().await;
+    let waits = Manners { ignores: Some(Phase::Rehearse), ..Manners::default() };
+    let member = agent(&site, "a", Seen::default(), waits);
+    permit(&member).await;
+    let upgrade = site.client().begin().await;
+    let newcomer = agent(&site, "z", Seen::default(), Manners::default());
+    until_stays(&newcomer, &format!("upgrade {upgrade} of prod is under way, and z takes no part in it")).await;
+    assert_eq!(permit(&member).await, Permit::Start);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_upgrade_that_went_back_each_member_may_start_what_it_had() {
+    let site = Site::memory();
+    let _coordinator = site.coordinator().await;
+    let fails = Manners { fails: Some(Phase::Stage), ..Manners::default() };
+    let newest = agent(&site, "a", Seen::default(), fails);
+    let older = agent(&site, "b", Seen { from: (1, 3, 0), ..Seen::default() }, Manners::default());
+    permit(&newest).await;
+    permit(&older).await;
+    let upgrade = site.client().begin().await;
+    let status = site.client().reaches(&upgrade, State::Aborted).await;
+    assert_eq!(status.instances.len(), 2);
+    // Anew, for what was said before is not said again.
+    let again = [
+        agent(&site, "a", Seen::default(), Manners::default()),
+        agent(&site, "b", Seen { from: (1, 3, 0), ..Seen::default() }, Manners::default()),
+    ];
+    for agent in &again {
+        assert_eq!(permit(agent).await, Permit::Start);
+    }
+    let other = agent(&site, "c", Seen { from: (1, 3, 0), ..Seen::default() }, Manners::default());
+    until_stays(&other, "prod is to run 1.3.1").await;
+}
