@@ -7,7 +7,7 @@
 
 use crate::journal::{Appended, Journal, JournalError};
 use crate::perform::Perform;
-use crate::run::Pace;
+use crate::run::{Pace, Word};
 use cutover_desk::{Action, Desk, Event, Greeting};
 use cutover_proto::transport::Endpoint;
 use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Refusal, Say};
@@ -15,7 +15,7 @@ use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::{Failure, Order, OrderId, Outcome};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,8 @@ pub(crate) struct DeskTask {
     waiting: VecDeque<Told>,
     /// The journal could not be written when it was last tried; said once, not at every tick.
     starved: bool,
+    /// The newest word on what may be started.
+    permits: watch::Sender<Word>,
 }
 
 impl DeskTask {
@@ -96,6 +98,7 @@ impl DeskTask {
         perform: Arc<dyn Perform>,
         pace: Pace,
         changed: Arc<Notify>,
+        permits: watch::Sender<Word>,
     ) -> Self {
         Self {
             desk,
@@ -110,6 +113,7 @@ impl DeskTask {
             unsent: VecDeque::new(),
             waiting: VecDeque::new(),
             starved: false,
+            permits,
         }
     }
 
@@ -305,6 +309,7 @@ impl DeskTask {
                 }
                 Action::Send(message) => self.send(message),
                 Action::SendBack(message) => self.send_back(over, message),
+                Action::Permitted { epoch, permits } => _ = self.permits.send_replace(Some((epoch, permits))),
                 Action::TurnAway { welcomed, known } => {
                     if let Some(link) = over {
                         warn!(
@@ -400,9 +405,12 @@ fn ticks(every: std::time::Duration) -> Interval {
 fn entries(actions: &[Action]) -> Vec<cutover_desk::Entry> {
     let journal = |action: &Action| match action {
         Action::Journal(entry) => Some(entry.clone()),
-        Action::Begin { .. } | Action::Stop(_) | Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } => {
-            None
-        }
+        Action::Begin { .. }
+        | Action::Stop(_)
+        | Action::Send(_)
+        | Action::SendBack(_)
+        | Action::Permitted { .. }
+        | Action::TurnAway { .. } => None,
     };
     actions.iter().filter_map(journal).collect()
 }

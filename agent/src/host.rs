@@ -104,7 +104,7 @@ impl Perform for Host {
         work::observe(&self.site).await
     }
 
-    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) {
-        work::permitted(&self.site, epoch, permits).await;
+    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) -> bool {
+        work::permitted(&self.site, epoch, permits).await
     }
 }

@@ -46,8 +46,8 @@ enum Command {
     /// Whether an instance may start what lies at its command's path; a unit's guard runs this before every start.
     #[command(hide = true)]
     Guard {
-        /// What to do while no coordinator was heard since the host booted.
-        #[arg(long, value_enum, default_value = "ask")]
+        /// What to do while no coordinator was heard since the host booted. A guard of before does not say.
+        #[arg(long, value_enum, default_value = "start")]
         at_boot: AtBoot,
         /// The instance's folder in the agent's state directory.
         folder: PathBuf,

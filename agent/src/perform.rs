@@ -24,6 +24,6 @@ pub trait Perform: Send + Sync + 'static {
     async fn observe(&self) -> Vec<InstanceReport>;
 
     /// Sees to it that instances which are down start, or stay down, as a coordinator has said under `epoch`. What runs is left
-    /// alone. Idempotent.
-    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>);
+    /// alone. Idempotent. False: something is still to be done, call it again.
+    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) -> bool;
 }

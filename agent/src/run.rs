@@ -10,13 +10,17 @@ use crate::{host, machine, readiness};
 use cutover_desk::{Desk, Host};
 use cutover_proto::transport::{Endpoint, Tls};
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::link::Permit;
+use cutover_vocabulary::{Epoch, InstanceName};
 use sd_notify::NotifyState;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 /// How often things are done.
@@ -53,6 +57,12 @@ const OBSERVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reports are at least this far apart, however much happens.
 const REPORTS_APART: Duration = Duration::from_millis(50);
+
+/// The newest word of a leader on what may be started, and under which epoch.
+pub(crate) type Word = Option<(Epoch, BTreeMap<InstanceName, Permit>)>;
+
+/// How long until what could not be carried out of it is tried again.
+const PERMIT_AGAIN: Duration = Duration::from_secs(2);
 
 /// Messages from the link that wait for the desk.
 const INBOX: usize = 64;
@@ -167,7 +177,8 @@ impl Agent {
         let links =
             Links { tls: self.tls, identity, pace: self.pace, desk: inbox, perform: Arc::clone(&perform), reports };
         let reporting = report(&perform, seen, &changed, self.pace.report);
-        let desk = DeskTask::new(desk, journal, Arc::clone(&perform), self.pace, Arc::clone(&changed));
+        let (word, permits) = watch::channel(None);
+        let desk = DeskTask::new(desk, journal, Arc::clone(&perform), self.pace, Arc::clone(&changed), word);
         // One task for all: a panic in any of them ends the agent, whose service manager starts it anew. Work is
         // in tasks and processes of its own.
         tokio::select! {
@@ -175,6 +186,7 @@ impl Agent {
             result = desk.run(restored, told, shutdown.clone()) => result,
             () = links.run(self.coordinators, shutdown.clone()) => Ok(()),
             () = reporting => Ok(()),
+            () = permit(&perform, permits) => Ok(()),
         }
     }
 }
@@ -197,6 +209,30 @@ async fn report(
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = changed.notified() => tokio::time::sleep(REPORTS_APART).await,
+        }
+    }
+}
+
+/// Carries out the newest word on what may be started, one after the other, until nothing of it is left to do. Never ends.
+async fn permit(perform: &Arc<dyn Perform>, mut words: watch::Receiver<Word>) {
+    loop {
+        let word = words.borrow_and_update().clone();
+        let done = match word {
+            None => true,
+            Some((epoch, permits)) => {
+                let perform = Arc::clone(perform);
+                // In a task of its own: a fault in it must not end the link.
+                let carried_out = tokio::spawn(async move { perform.permitted(epoch, &permits).await });
+                AbortOnDropHandle::new(carried_out).await.unwrap_or_else(|panic| {
+                    error!("carrying out what may be started ended in a panic: {panic}");
+                    false
+                })
+            }
+        };
+        let again = async { if done { std::future::pending().await } else { tokio::time::sleep(PERMIT_AGAIN).await } };
+        tokio::select! {
+            changed = words.changed() => if changed.is_err() { std::future::pending().await },
+            () = again => {}
         }
     }
 }

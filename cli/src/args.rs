@@ -179,8 +179,8 @@ pub enum Command {
     #[cfg(feature = "all-in-one")]
     #[command(hide = true)]
     Guard {
-        /// What to do while no coordinator was heard since the host booted.
-        #[arg(long, value_enum, default_value = "ask")]
+        /// What to do while no coordinator was heard since the host booted. A guard of before does not say.
+        #[arg(long, value_enum, default_value = "start")]
         at_boot: cutover_agent::settings::AtBoot,
         /// The instance's folder in the agent's state directory.
         folder: std::path::PathBuf,

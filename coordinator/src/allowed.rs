@@ -1,7 +1,7 @@
 //! Which release a deployment is to run when no upgrade is under way. It follows from the facts of its latest upgrade, which every
 //! leadership has at hand, so nothing is kept beside them: a host that was away for a week is held against it when it comes back.
 
-use crate::leadership::Leadership;
+use crate::leadership::{Entry, Leadership};
 use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
@@ -17,11 +17,12 @@ impl Leadership {
         release_left_by(&*self.latest(deployment)?)
     }
 
-    /// The latest upgrade of a deployment, ended or not.
+    /// The latest upgrade of a deployment, ended or not. None also where it is not understood here.
     pub(crate) fn latest(&self, deployment: &DeploymentName) -> Option<Arc<Upgrade>> {
-        let upgrades = self.led().into_iter().map(|handle| handle.now().upgrade);
-        let mine = upgrades.filter(|upgrade| upgrade.plan().binding.deployment == *deployment);
-        mine.max_by_key(|upgrade| upgrade.started_at())
+        match self.entry(&self.latest_id(deployment)?)? {
+            Entry::Led(handle) => Some(handle.now().upgrade),
+            Entry::Quarantined { .. } => None,
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Leadership {
     clock: Arc<dyn Clock>,
     elected: Elapsed,
     upgrades: Mutex<BTreeMap<UpgradeId, Entry>>,
+    /// Which upgrade of a deployment is its latest that began, by the registry: by no clock.
+    latest: Mutex<BTreeMap<DeploymentName, UpgradeId>>,
     members: Mutex<BTreeMap<InstanceName, Registered>>,
     pub(crate) claims: Mutex<BTreeMap<InstanceName, Claim>>,
     loading: tokio::sync::Mutex<()>,
@@ -106,6 +108,7 @@ impl Leadership {
             clock: means.clock.clone(),
             elected: means.clock.boot(),
             upgrades: Mutex::default(),
+            latest: Mutex::default(),
             members: Mutex::default(),
             claims: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
@@ -120,14 +123,21 @@ impl Leadership {
         let deployments: Vec<(Key, Deployment)> =
             self.registry.list(keys::DEPLOYMENTS).await.map_err(|error| self.refuse(error))?;
         // Only the latest upgrade of a deployment can be unfinished: `start` makes sure of it.
-        for latest in deployments.into_iter().filter_map(|(_, deployment)| deployment.latest) {
-            match self.upgrade(&latest.id).await {
-                Ok(_) => {}
-                Err(refused) if refused.code == Code::NoSuchUpgrade => {
-                    info!(upgrade = %latest.id, epoch = self.epoch.0, "this upgrade was announced and never began");
+        for (key, deployment) in deployments {
+            let Some(name) = keys::deployment_of(&key) else { continue };
+            let announced = deployment.latest.map(|latest| latest.id);
+            for id in announced.into_iter().chain(deployment.before) {
+                match self.upgrade(&id).await {
+                    Ok(_) => {}
+                    Err(refused) if refused.code == Code::NoSuchUpgrade => {
+                        info!(upgrade = %id, epoch = self.epoch.0, "this upgrade was announced and never began");
+                        continue;
+                    }
+                    Err(refused) if refused.code == Code::Quarantined => {}
+                    Err(refused) => return Err(refused),
                 }
-                Err(refused) if refused.code == Code::Quarantined => {}
-                Err(refused) => return Err(refused),
+                self.is_latest(&name, &id);
+                break;
             }
         }
         Ok(())
@@ -164,6 +174,20 @@ impl Leadership {
         self.store.leader().await.is_ok_and(|leader| leader.is_some_and(|leader| leader.epoch == self.epoch))
     }
 
+    /// The upgrade has begun, and is the latest of its deployment.
+    pub(crate) fn is_latest(&self, deployment: &DeploymentName, id: &UpgradeId) {
+        self.latest_ids().insert(deployment.clone(), id.clone());
+    }
+
+    /// Which upgrade is the latest of a deployment.
+    pub(crate) fn latest_id(&self, deployment: &DeploymentName) -> Option<UpgradeId> {
+        self.latest_ids().get(deployment).cloned()
+    }
+
+    fn latest_ids(&self) -> MutexGuard<'_, BTreeMap<DeploymentName, UpgradeId>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until no other start of this deployment is under way.
     pub(crate) async fn starting(&self, deployment: &DeploymentName) -> tokio::sync::OwnedMutexGuard<()> {
         let gate = {
@@ -184,11 +208,6 @@ impl Leadership {
             Entry::Quarantined { .. } => None,
         };
         self.entries().values().filter_map(led).collect()
-    }
-
-    /// Every upgrade at hand.
-    pub(crate) fn every_entry(&self) -> Vec<Entry> {
-        self.entries().values().cloned().collect()
     }
 
     /// How many upgrades are shown and left alone.

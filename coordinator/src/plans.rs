@@ -2,7 +2,7 @@
 
 use crate::faults::Point;
 use crate::leadership::Leadership;
-use crate::registry::{Answer, Deployment, Latest, PlanEntry, RegistryError, keys};
+use crate::registry::{Agreed, Answer, Deployment, Latest, PlanEntry, RegistryError, keys};
 use crate::upgrade_loop::load::Loaded;
 use crate::upgrade_loop::{Verdict, nonce, tell};
 use cutover_core::plan::{self, Approve, CannotPlan, MayNotStart, NotApprovable, PlanAsk, StrategyAsk};
@@ -201,7 +201,12 @@ impl Leadership {
                 .with("field", "answers"),
             })?;
         let key = || keys::approval(&given.plan).map_err(Into::into);
-        let approval = self.replace(key, |present: Option<Approval>| together(present, given.clone())).await?;
+        let after = self.latest_id(&kept.entry.deployment);
+        let agreed = |present: Option<Agreed>| {
+            let present = present.filter(|present| present.after == after).map(|present| present.approval);
+            Agreed { approval: together(present, given.clone()), after: after.clone() }
+        };
+        let Agreed { approval, .. } = self.replace(key, agreed).await?;
         call.answer = Some(Answer::Approval(approval.clone()));
         self.remember_call(request, revision, &call).await?;
         Ok(approval)
@@ -228,9 +233,9 @@ impl Leadership {
             Begin::New { last, .. } => {
                 let fresh = self.look(&entry.deployment, &entry.wish()).await?;
                 let key = keys::approval(&agreed.plan.digest()).map_err(|error| self.refuse(error.into()))?;
-                let (_, approval) = self.registry.read::<Approval>(&key).await.map_err(|error| self.refuse(error))?;
+                let (_, agreed_to) = self.registry.read::<Agreed>(&key).await.map_err(|error| self.refuse(error))?;
                 // An approval is for one upgrade: what was agreed to before the last one began is not agreed to again.
-                let approval = approval.filter(|approval| last.is_none_or(|last| approval.at > last));
+                let approval = agreed_to.filter(|it| it.after == last).map(|it| it.approval);
                 plan::may_start(&agreed.plan, &fresh, approval.as_ref())
                     .map_err(|why| may_not_start(&agreed.plan.digest(), why))?;
                 self.begin(fresh, approval, by, request).await?
@@ -251,13 +256,19 @@ impl Leadership {
         let (revision, present) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
         let deployment = present.unwrap_or_default();
         let Some(latest) = deployment.latest.clone() else {
-            return Ok((revision, Begin::New { deployment, last: None }));
+            let last = deployment.before.clone();
+            return Ok((revision, Begin::New { deployment, last }));
         };
-        match self.upgrade(&latest.id).await {
+        let present = self.upgrade(&latest.id).await;
+        if present.is_ok() {
+            self.is_latest(name, &latest.id);
+        }
+        match present {
             // The start was answered by a coordinator that died before it could say so.
             Ok(_) if latest.request == *request => Ok((revision, Begin::Begun(latest.id))),
             Ok(handle) if handle.now().upgrade.finished() => {
-                let last = Some(handle.now().upgrade.started_at());
+                let last = Some(latest.id);
+                let deployment = Deployment { latest: None, before: last.clone(), ..deployment };
                 Ok((revision, Begin::New { deployment, last }))
             }
             Ok(_) => Err(Refused::new(
@@ -269,7 +280,9 @@ impl Leadership {
             // It was announced and has no facts: it never began, and its number is free.
             Err(refused) if refused.code == Code::NoSuchUpgrade => {
                 let upgrades = deployment.upgrades.saturating_sub(1);
-                Ok((revision, Begin::New { deployment: Deployment { upgrades, ..deployment }, last: None }))
+                let last = deployment.before.clone();
+                let deployment = Deployment { upgrades, latest: None, ..deployment };
+                Ok((revision, Begin::New { deployment, last }))
             }
             Err(refused) => Err(refused),
         }
@@ -321,6 +334,7 @@ impl Leadership {
             Verdict::Committed => {
                 self.span(&id).in_scope(|| tell(&batch.facts));
                 self.lead(&id, Loaded { upgrade, hash });
+                self.is_latest(&name, &id);
                 Ok(id)
             }
             Verdict::NotStored => Err(Refused::new(
@@ -360,7 +374,7 @@ enum Begin {
         /// The deployment's document.
         deployment: Deployment,
         /// When the last upgrade of it was started.
-        last: Option<Timestamp>,
+        last: Option<UpgradeId>,
     },
 }
 

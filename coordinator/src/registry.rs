@@ -42,12 +42,24 @@ pub(crate) struct Deployment {
     /// The latest upgrade, written before its first fact: where that is missing, it never began.
     #[serde(default)]
     pub(crate) latest: Option<Latest>,
+    /// The one before it, which did begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<UpgradeId>,
     /// The storage that the latest survey found.
     #[serde(default)]
     pub(crate) storage: Option<StorageIdentity>,
     /// Instances that must exist, by the word of whoever declared it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) declared: BTreeSet<InstanceName>,
+}
+
+/// What was agreed to of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agreed {
+    pub(crate) approval: Approval,
+    /// The deployment's latest upgrade at that time: an approval is for the next one alone. Not a moment, for coordinators'
+    /// clocks differ.
+    pub(crate) after: Option<UpgradeId>,
 }
 
 /// A deployment's latest upgrade.
@@ -259,6 +271,9 @@ pub(crate) mod keys {
     }
     pub(crate) fn deployment(name: &DeploymentName) -> Result<Key, InvalidKey> {
         Key::new(format!("{DEPLOYMENTS}{}", name.as_str()))
+    }
+    pub(crate) fn deployment_of(key: &Key) -> Option<DeploymentName> {
+        DeploymentName::new(key.as_str().strip_prefix(DEPLOYMENTS)?).ok()
     }
     pub(crate) fn plan(digest: &PlanDigest) -> Result<Key, InvalidKey> {
         Key::new(format!("{PLANS}{digest}"))

@@ -4,11 +4,15 @@
 
 mod support;
 
+use cutover_coordinator::faults::Point;
+use cutover_proto::v1 as pb;
 use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::status::State;
-use cutover_vocabulary::{Elapsed, Phase};
+use cutover_vocabulary::{Elapsed, InstanceName, Phase};
+use std::sync::Arc;
+use std::time::Duration;
 use support::host::{NEW, Seen, database};
-use support::{FakeAgent, Manners, Site, until};
+use support::{FakeAgent, Manners, Site, StopAt, until};
 
 fn agent(site: &Site, name: &'static str, seen: Seen, manners: Manners) -> FakeAgent {
     let seen = Seen { instances: vec![name], storage: database(), ..seen };
@@ -81,4 +85,59 @@ async fn after_an_upgrade_that_went_back_each_member_may_start_what_it_had() {
     }
     let other = agent(&site, "c", Seen { from: (1, 3, 0), ..Seen::default() }, Manners::default());
     until_stays(&other, "prod is to run 1.3.1").await;
+}
+
+/// Who is let in gets the target first; its own order opens it. What stood by the coordinator's word must not be lifted before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_let_in_meanwhile_is_not_permitted_to_start() {
+    let mut site = Site::memory();
+    site.limits.agent_lost = Elapsed::from_secs(600);
+    let _coordinator = site.coordinator().await;
+    let waits = Manners { ignores: Some(Phase::Rehearse), ..Manners::default() };
+    let member = agent(&site, "a", Seen::default(), waits);
+    permit(&member).await;
+    let upgrade = site.client().begin().await;
+    let newcomer = agent(&site, "z", Seen::default(), waits);
+    until_stays(&newcomer, "takes no part in it").await;
+    let held = site.client().reaches(&upgrade, State::Held).await.holds[0].id;
+    let asked = pb::DecideRequest {
+        upgrade: upgrade.clone(),
+        hold: held.0,
+        choice: pb::Choice::Accept.into(),
+        reason: "it belongs to it".to_owned(),
+        request_id: "accept-1".to_owned(),
+        operator: "ops".to_owned(),
+    };
+    site.client().upgrades.decide(asked).await.unwrap();
+    let z = InstanceName::new("z").unwrap();
+    until("it is a member", || async {
+        site.client().status(&upgrade).await.instances.iter().any(|member| member.name == z).then_some(())
+    })
+    .await;
+    drop((member, newcomer));
+    // Each new link is told at its beginning: the newcomer's first, and nothing until the member's was.
+    let newcomer = agent(&site, "z", Seen::default(), waits);
+    until("its link", || async { (newcomer.journal.lock().unwrap().links > 0).then_some(()) }).await;
+    let member = agent(&site, "a", Seen::default(), waits);
+    assert_eq!(permit(&member).await, Permit::Start);
+    assert!(newcomer.journal.lock().unwrap().permits.is_empty(), "{:?}", newcomer.journal.lock().unwrap().permits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_was_announced_and_never_began_changes_nothing_of_who_may_start() {
+    let site = Site::memory();
+    let second_start = StopAt::new(2, |point| matches!(point, Point::BeforeAppend { after_seq: 0, .. }));
+    let coordinator = site.coordinator_at("c-1", &site.endpoint, second_start.clone()).await;
+    let old = agent(&site, "a", Seen::default(), Manners::default());
+    permit(&old).await;
+    let upgrade = site.client().begin().await;
+    site.client().reaches(&upgrade, State::Completed).await;
+    let client = site.client();
+    let starting = tokio::spawn(async move { client.begin_again().await });
+    tokio::time::timeout(Duration::from_secs(20), second_start.stopped.notified()).await.unwrap();
+    coordinator.kill().await;
+    starting.abort();
+    let _next = site.coordinator_at("c-2", &site.endpoint, Arc::new(cutover_coordinator::faults::NoFaults)).await;
+    let away = agent(&site, "c", Seen { away: vec!["c"], ..Seen::three_at(NEW, 6) }, Manners::default());
+    until_stays(&away, "prod is to run 1.4.6").await;
 }

@@ -18,7 +18,8 @@ impl Desk {
         }
         match say {
             Say::Welcome => self.welcomed(actions),
-            Say::Survey { .. } | Say::Permits(_) => {}
+            Say::Survey { .. } => {}
+            Say::Permits(permits) => actions.push(Action::Permitted { epoch, permits }),
             Say::Do(order) => self.asked(order, actions),
             Say::Revoke(id) => self.revoked(id, actions),
             Say::Acknowledge(id) => self.acknowledged(id, actions),

@@ -16,7 +16,7 @@ pub use entry::{Entry, REMEMBERED_UPGRADES};
 pub use fold::KEPT_UPGRADES;
 
 use cutover_vocabulary::instance::InstanceReport;
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Permit};
 use cutover_vocabulary::{AgentName, DeploymentName, Epoch, InstanceName, Order, OrderId, Outcome, UpgradeId};
 use std::collections::BTreeMap;
 
@@ -94,6 +94,14 @@ pub enum Action {
     /// Send this over the link on which came what is answered, and over no other: it is for a leader of the past, and the present
     /// one would take it for an answer to itself.
     SendBack(AgentMessage),
+    /// Carry out the newest word on what may be started, behind what was said before. Nothing of it is durable: it is said again on
+    /// every link.
+    Permitted {
+        /// Under which leadership it was said.
+        epoch: Epoch,
+        /// What was said.
+        permits: BTreeMap<InstanceName, Permit>,
+    },
     /// End the link on which this welcome came: its coordinator leads under an older epoch than is known.
     TurnAway {
         /// The epoch of that welcome.

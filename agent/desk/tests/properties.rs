@@ -126,6 +126,9 @@ impl World {
                     matches!(message, AgentMessage::Refused { why: Refusal::OldEpoch { .. }, .. }),
                     "a leader of the past is told that alone: {message:?}"
                 ),
+                Action::Permitted { epoch, .. } => {
+                    assert!(epoch >= self.desk.epoch(), "a leader of the past permits nothing")
+                }
                 Action::TurnAway { welcomed, known } => assert!(welcomed < known),
             }
         }
@@ -249,6 +252,7 @@ proptest! {
                 }
                 Action::Send(_)
                 | Action::SendBack(_)
+                | Action::Permitted { .. }
                 | Action::TurnAway { .. }
                 | Action::Begin { .. }
                 | Action::Stop(_)

@@ -34,7 +34,9 @@ impl Perform for Quick {
         vec![]
     }
 
-    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) {}
+    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) -> bool {
+        true
+    }
 }
 
 fn order() -> Order {
@@ -70,7 +72,8 @@ async fn linked(folder: &tempfile::TempDir) -> (DeskTask, mpsc::Receiver<AgentMe
     let (journal, entries) = Journal::open(&folder.path().join(FILE)).await.unwrap();
     let instances = [("ledger-a".parse().unwrap(), "prod".parse().unwrap())].into_iter().collect();
     let (desk, _) = Desk::restore(Host { agent: "agent-1".parse().unwrap(), instances }, entries);
-    let mut task = DeskTask::new(desk, journal, Arc::new(Quick), Pace::default(), Arc::default());
+    let mut task =
+        DeskTask::new(desk, journal, Arc::new(Quick), Pace::default(), Arc::default(), watch::channel(None).0);
     let (link, messages) = link();
     task.told(heard_over(&link, 0, Say::Welcome)).await;
     (task, messages)

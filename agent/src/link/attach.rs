@@ -124,12 +124,12 @@ impl Link {
         };
         let mut welcome = Some(welcome);
         // Dropped with the link: whoever asked asks again.
-        let mut asides = JoinSet::new();
+        let mut surveys = JoinSet::new();
         loop {
             let message = tokio::select! {
-                Some(surveyed) = asides.join_next(), if !asides.is_empty() => {
+                Some(surveyed) = surveys.join_next(), if !surveys.is_empty() => {
                     if let Err(error) = surveyed {
-                        error!("a survey or a permit ended in a panic: {error}");
+                        error!("a survey ended in a panic: {error}");
                     }
                     continue;
                 }
@@ -171,18 +171,14 @@ impl Link {
                     let what = "it gave an order or an answer before its welcome";
                     return LinkError::OutOfTurn { endpoint: endpoint(), what };
                 }
-                Say::Survey { request, .. } if asides.len() >= SURVEYS => {
+                Say::Survey { request, .. } if surveys.len() >= SURVEYS => {
                     warn!(%request, "a survey is not answered: {SURVEYS} are under way");
                 }
                 Say::Survey { request, ask } => {
                     let perform = Arc::clone(&self.all.perform);
-                    asides.spawn(survey(perform, request.clone(), ask.clone(), end.out.clone()));
+                    surveys.spawn(survey(perform, request.clone(), ask.clone(), end.out.clone()));
                 }
-                Say::Permits(permits) => {
-                    let (perform, epoch, permits) = (Arc::clone(&self.all.perform), message.epoch, permits.clone());
-                    asides.spawn(async move { perform.permitted(epoch, &permits).await });
-                }
-                Say::Do(_) | Say::Revoke(_) | Say::Acknowledge(_) => {}
+                Say::Do(_) | Say::Revoke(_) | Say::Acknowledge(_) | Say::Permits(_) => {}
             }
             if self.tell(message, end).await.is_err() {
                 return LinkError::Cut { endpoint: endpoint() };

@@ -22,6 +22,16 @@ pub struct Fence {
     pub by: String,
 }
 
+/// How `by` begins where a fence stands by a coordinator's word alone, and not by an order or a person.
+pub const BY_WORD: &str = "the coordinator: ";
+
+impl Fence {
+    /// Whether it stands by a coordinator's word alone.
+    pub fn by_word(&self) -> bool {
+        self.by.starts_with(BY_WORD)
+    }
+}
+
 /// An instance's fence.
 #[derive(Debug, Clone)]
 pub struct FenceFile(PathBuf);
@@ -42,10 +52,12 @@ impl FenceFile {
         }))
     }
 
-    /// Sets it, on disk before this returns. One that stands already is left as it is, with its generation.
+    /// Sets it, on disk before this returns. One that stands already is left as it is, with its generation; but what stood by a
+    /// coordinator's word alone is an order's or a person's from now on, and does not go with that word.
     pub fn set(&self, by: &str) -> Result<Fence, FileError> {
         let now = self.read()?;
-        if now.standing {
+        let keeps = !now.by_word() || by.starts_with(BY_WORD);
+        if now.standing && keeps {
             self.put_marker()?;
             return Ok(now);
         }

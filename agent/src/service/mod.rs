@@ -137,13 +137,21 @@ pub trait Manage: Send + Sync {
     /// When that binary cannot be read.
     async fn allow(&self) -> Result<(), ServiceError>;
 
-    /// Lets the service be started in this boot, by whoever starts it. True: a start was refused before for want of that. Nothing
-    /// to do where there is no guard.
+    /// Lets the service be started in this boot, by whoever starts it. True: a start was refused before for want of that, and is to
+    /// be made up for. Nothing to do where there is no guard.
     ///
     /// # Errors
     /// When that cannot be written.
     async fn permit(&self, _by: &str) -> Result<bool, ServiceError> {
         Ok(false)
+    }
+
+    /// A refused start was made up for, or is not to be.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    async fn forget_refusal(&self) -> Result<(), ServiceError> {
+        Ok(())
     }
 
     /// Takes the guard away. Nothing to do where there is none.
@@ -269,6 +277,10 @@ impl Service {
     /// As [`Manage::permit`].
     pub async fn permit(&self, by: &str) -> Result<bool, ServiceError> {
         self.manager.permit(by).await
+    }
+    /// As [`Manage::forget_refusal`].
+    pub async fn forget_refusal(&self) -> Result<(), ServiceError> {
+        self.manager.forget_refusal().await
     }
     /// As [`Manage::unguard`].
     pub async fn unguard(&self) -> Result<(), ServiceError> {

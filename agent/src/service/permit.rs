@@ -60,14 +60,17 @@ impl Permit {
         note(&self.refused, by)
     }
 
-    /// Whether a start was refused; true once.
+    /// Whether a start was refused and is to be made up for.
+    pub fn was_refused(&self) -> bool {
+        self.refused.exists()
+    }
+
+    /// It was made up for, or is nobody's business any more. Idempotent.
     ///
     /// # Errors
     /// When the note cannot be taken away.
-    pub fn was_refused(&self) -> Result<bool, FileError> {
-        let refused = self.refused.exists();
-        files::remove(&self.refused)?;
-        Ok(refused)
+    pub fn forget_refusal(&self) -> Result<(), FileError> {
+        files::remove(&self.refused)
     }
 }
 
@@ -93,12 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_start_is_made_up_for_once() {
+    fn a_refused_start_is_to_be_made_up_for_until_it_was() {
         let run = tempfile::tempdir().unwrap();
         let permit = Permit::below(run.path(), "numary.service");
-        assert!(!permit.was_refused().unwrap());
+        assert!(!permit.was_refused());
         permit.note_refusal("its guard").unwrap();
-        assert!(permit.was_refused().unwrap());
-        assert!(!permit.was_refused().unwrap());
+        permit.give("the coordinator").unwrap();
+        assert!(permit.was_refused());
+        permit.forget_refusal().unwrap();
+        permit.forget_refusal().unwrap();
+        assert!(!permit.was_refused());
     }
 }

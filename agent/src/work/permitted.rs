@@ -3,6 +3,7 @@
 //! reports, and a person or an order puts it right.
 
 use super::site::Site;
+use crate::service::fence::BY_WORD;
 use crate::service::{Role, Service, ServiceError};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::link::Permit;
@@ -10,54 +11,73 @@ use cutover_vocabulary::{Epoch, InstanceName};
 use std::collections::BTreeMap;
 use tracing::{info, warn};
 
-/// How the fences begin that stand by a coordinator's word alone.
-const COORDINATOR: &str = "the coordinator: ";
-
-/// Carries them out. Again: looks, and does what is missing.
-pub(crate) async fn permitted(site: &Site, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) {
-    for service in site.services() {
+/// Carries them out; false where something is still to be done. Again: looks, and does what is missing.
+pub(crate) async fn permitted(site: &Site, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) -> bool {
+    let mut all = true;
+    let mut services: Vec<(&Service, &Permit)> =
+        site.services().filter_map(|service| Some((service, permits.get(&service.settings().name)?))).collect();
+    // To start one may take a while, and nothing that must stay down waits for that.
+    services.sort_by_key(|(_, permit)| matches!(permit, Permit::Start));
+    for (service, permit) in services {
         let settings = service.settings();
-        let Some(permit) = permits.get(&settings.name) else { continue };
         if settings.manager == Manager::Process || settings.observe_only {
             continue;
         }
-        let instance = &settings.name;
         let done = match permit {
             Permit::Start => start(service, epoch).await,
             Permit::Stay { why } => stay(service, why).await,
         };
-        if let Err(error) = done {
-            warn!(%instance, "what the coordinator says of it could not be carried out: {error}");
-        }
+        all &= done.unwrap_or_else(|error| {
+            warn!(instance = %settings.name, "what the coordinator says of it could not be carried out: {error}");
+            false
+        });
     }
+    all
 }
 
 /// The permit first: what is started before the guard is in its place needs none. A fence of a coordinator's own word goes with
-/// that word; an order's or a person's stays.
-async fn start(service: &Service, epoch: Epoch) -> Result<(), ServiceError> {
+/// that word; an order's or a person's stays, and with it what was refused is theirs to start.
+async fn start(service: &Service, epoch: Epoch) -> Result<bool, ServiceError> {
     let by = format!("the coordinator of epoch {epoch}");
     let refused = service.permit(&by).await?;
     service.guard().await?;
     let fence = service.fence().read()?;
-    if fence.standing && fence.by.starts_with(COORDINATOR) {
+    if fence.standing && !fence.by_word() {
+        service.forget_refusal().await?;
+        return Ok(true);
+    }
+    if fence.standing {
         service.fence().lift(&by)?;
     }
-    if refused && !service.fence().read()?.standing && service.running(Role::Service).await?.is_none() {
-        info!(instance = %service.name(), "starts what waited for a coordinator since this host booted");
-        service.start().await?;
+    if !refused {
+        return Ok(true);
     }
-    Ok(())
+    match service.running(Role::Service).await? {
+        // Its guard ends in a moment, well or not.
+        Some(running) if running.starting || running.ending => return Ok(false),
+        Some(_) => {}
+        None => {
+            info!(instance = %service.name(), "starts what waited for a coordinator since this host booted");
+            match service.start().await {
+                // systemd has tried; what it is worth is seen in reports.
+                Err(error @ ServiceError::NotLaunched { .. }) => warn!(instance = %service.name(), "{error}"),
+                other => other?,
+            }
+        }
+    }
+    service.forget_refusal().await?;
+    Ok(true)
 }
 
 /// One that waits in its guard is down.
-async fn stay(service: &Service, why: &str) -> Result<(), ServiceError> {
+async fn stay(service: &Service, why: &str) -> Result<bool, ServiceError> {
     if service.running(Role::Service).await?.is_some_and(|running| !running.starting) {
-        return Ok(());
+        return Ok(true);
     }
     if !service.fence().read()?.standing {
         warn!(instance = %service.name(), "fenced: {why}");
-        service.fence().set(&format!("{COORDINATOR}{why}"))?;
+        service.fence().set(&format!("{BY_WORD}{why}"))?;
     }
     service.guard().await?;
-    Ok(())
+    Ok(true)
 }

@@ -318,7 +318,7 @@ fn a_role_with_time_limits_of_its_own_has_none_in_our_sessions_and_commands() {
         &database,
         "hurried",
         &format!(
-            "GRANT {ROLE}, pg_read_all_stats TO {{R}}; ALTER ROLE {{R}} SET statement_timeout = '1ms'; ALTER ROLE {{R}} SET timezone = 'Asia/Tokyo'; ALTER ROLE {{R}} SET idle_in_transaction_session_timeout = '1ms'"
+            "GRANT {ROLE}, pg_read_all_stats TO {{R}}; ALTER ROLE {{R}} SET statement_timeout = '25ms'; ALTER ROLE {{R}} SET timezone = 'Asia/Tokyo'; ALTER ROLE {{R}} SET idle_in_transaction_session_timeout = '25ms'"
         ),
     );
     let storage = support::open_url(&cluster.url(&hurried, &hurried, &database)).unwrap();

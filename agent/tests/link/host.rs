@@ -142,5 +142,7 @@ impl Perform for FakeHost {
         }]
     }
 
-    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) {}
+    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) -> bool {
+        true
+    }
 }

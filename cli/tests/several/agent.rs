@@ -42,7 +42,9 @@ impl Perform for Honest {
     async fn observe(&self) -> Vec<InstanceReport> {
         self.reports()
     }
-    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) {}
+    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) -> bool {
+        true
+    }
 }
 
 /// An agent that is linked to these coordinators until it is dropped.

@@ -174,7 +174,7 @@ async fn converse(
         return Ok(());
     }
     info!(machine = hello.machine, in_hand = hello.in_hand.len(), "an agent attached");
-    let agent = hello.agent.clone();
+    let (agent, stands_by) = (hello.agent.clone(), hello.stands_by);
     // Not to be dropped like other telemetry: an agent says hello once.
     appeared(leadership, &agent, &hello.instances).await;
     observed(leadership, &agent, hello.instances);
@@ -207,10 +207,17 @@ async fn converse(
             }
         }
     };
+    let permitting = async {
+        // An agent of before ends a link at a word that it does not know; those that stand by know this one.
+        if !stands_by {
+            std::future::pending::<()>().await;
+        }
+        permits::say(leadership, &agent, outgoing).await;
+    };
     tokio::select! {
         ended = listening => ended,
         () = talk(leadership, session, outgoing) => Ok(()),
-        () = permits::say(leadership, &agent, outgoing) => Ok(()),
+        () = permitting => Ok(()),
     }
 }
 

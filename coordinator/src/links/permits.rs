@@ -2,12 +2,12 @@
 //! units wait at their first start for what is said here.
 
 use crate::allowed::release_left_by;
-use crate::leadership::{Entry, Leadership};
+use crate::leadership::Leadership;
 use cutover_vocabulary::fact::Ending;
-use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::link::{CoordinatorMessage, Permit, Say};
 use cutover_vocabulary::plan::Strategy;
-use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
+use cutover_vocabulary::{AgentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(2);
 
 type Outgoing = tokio::sync::mpsc::Sender<Result<cutover_proto::v1::CoordinatorMessage, Status>>;
 
-/// Says what holds for an agent's instances, and says it again whenever that changes. Ends where the agent does not take it.
+/// Says what holds for an agent's instances, and says it again whenever that changes, and where one is down that was to stay so and
+/// has no fence. Ends where the agent does not take it.
 pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoing: &Outgoing) {
     let mut said = BTreeMap::new();
     let mut look = interval(LOOK);
@@ -27,12 +28,14 @@ pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoin
     loop {
         look.tick().await;
         let reports = leadership.links.seen(agent).reports;
-        let permits: BTreeMap<InstanceName, Permit> = reports
-            .into_values()
-            .filter_map(|report| Some((report.instance.clone(), leadership.permit(&report)?)))
-            .collect();
+        let permits: BTreeMap<InstanceName, Permit> =
+            reports.values().filter_map(|report| Some((report.instance.clone(), leadership.permit(report)?))).collect();
+        let due = reports.values().any(|report| {
+            let stays = matches!(permits.get(&report.instance), Some(Permit::Stay { .. }));
+            stays && !report.fenced && report.run == RunState::Stopped
+        });
         // A leader that was deposed and does not know it yet may miss an upgrade.
-        if permits.is_empty() || permits == said || !leadership.leads_by_the_store().await {
+        if permits.is_empty() || (permits == said && !due) || !leadership.leads_by_the_store().await {
             continue;
         }
         let message = CoordinatorMessage { epoch: leadership.epoch, say: Say::Permits(permits.clone()) };
@@ -46,48 +49,47 @@ pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoin
 impl Leadership {
     /// Whether an instance may be started; none where that cannot be told at the moment.
     fn permit(&self, report: &InstanceReport) -> Option<Permit> {
-        let deployment = &report.deployment;
-        if self.in_the_dark(deployment) {
+        let (deployment, instance) = (&report.deployment, &report.instance);
+        if self.latest_id(deployment).is_none() {
+            return Some(Permit::Start);
+        }
+        // One that is not understood here says nothing of what may be started.
+        let latest = self.latest(deployment)?;
+        let member = latest.members().get(instance);
+        let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
+        if !latest.finished() && !rejoins {
+            return match member {
+                // From its drain on an order's fence stands, and an order lifts it. Before, only what was there from the start
+                // serves; who came later gets its release first.
+                Some(_) if report.fenced || latest.came_later(instance) => None,
+                Some(_) => Some(Permit::Start),
+                None => Some(Permit::Stay {
+                    why: format!(
+                        "upgrade {} of {deployment} is under way, and {instance} takes no part in it; `cutover status` shows it",
+                        latest.id()
+                    ),
+                }),
+            };
+        }
+        // It is stopped, switched and opened by orders.
+        if !latest.finished() && member.is_some() {
             return None;
         }
-        let Some(latest) = self.latest(deployment) else { return Some(Permit::Start) };
-        let member = latest.members().get(&report.instance);
         let Some(wanted) = release_left_by(&latest) else {
-            // A member serves before it is drained, and from then on its own fence stands. Where a person finished by hand, that
-            // person knows what is right.
-            if member.is_some() || latest.finished() {
-                return Some(Permit::Start);
-            }
-            let why = format!(
-                "upgrade {} of {deployment} is under way, and {} takes no part in it; `cutover status` shows it",
-                latest.id(),
-                report.instance
-            );
-            return Some(Permit::Stay { why });
+            // A person finished by hand, and has seen the members.
+            return member.map(|_| Permit::Start);
         };
         let found = report.on_disk.as_ref()?;
         // What went back left its members what each had, be it another's or not.
-        let went_back =
-            latest.ending() != Some(Ending::Completed) && latest.plan().binding.strategy != Strategy::Rejoin;
+        let went_back = !rejoins && latest.ending() != Some(Ending::Completed);
         if *found == wanted || (went_back && member.is_some_and(|member| member.version == *found)) {
             return Some(Permit::Start);
         }
         let why = format!(
             "{deployment} is to run {wanted} since upgrade {}, and this would start {found}; bring it there with `cutover rejoin \
-             {}`",
-            latest.id(),
-            report.instance
+             {instance}`",
+            latest.id()
         );
         Some(Permit::Stay { why })
-    }
-
-    /// Whether an upgrade that is not understood here may be one of this deployment.
-    fn in_the_dark(&self, deployment: &DeploymentName) -> bool {
-        self.every_entry().iter().any(|entry| match entry {
-            Entry::Led(_) => false,
-            Entry::Quarantined { before, .. } => {
-                before.as_ref().is_none_or(|upgrade| upgrade.plan().binding.deployment == *deployment)
-            }
-        })
     }
 }

@@ -165,11 +165,12 @@ impl StoreError {
             | Self::Malformed(_)
             | Self::EtcdUnreachable { .. }
             | Self::EtcdRefused { .. }
-            | Self::EtcdFull { .. }
             | Self::EtcdFile { .. }
             | Self::NameTaken { .. } => true,
             Self::Injected { fault } => *fault == crate::memory::AppendFault::Fails,
             Self::File { .. } | Self::Database { .. } | Self::EtcdLost { .. } | Self::Damaged { .. } => false,
+            // Where another write took the last of the space meanwhile, etcd says so of one that it did.
+            Self::EtcdFull { .. } => false,
         }
     }
 }

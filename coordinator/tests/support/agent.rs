@@ -6,7 +6,7 @@ use cutover_proto::v1 as pb;
 use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_vocabulary::fact::Settlement;
 use cutover_vocabulary::instance::InstanceReport;
-use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Hello, Permit, Say};
+use cutover_vocabulary::link::{AgentMessage, CoordinatorMessage, Heard, Hello, Permit, Say};
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -161,7 +161,8 @@ impl Agent {
             epoch: journal.epoch,
             in_hand: in_hand.map(|(id, entry)| (id.clone(), entry.content)).collect(),
             instances: self.reports(),
-            stands_by: false,
+            // A test's own coordinators follow for a moment at most: what one says then ends the link.
+            stands_by: true,
         })
     }
 
@@ -181,7 +182,8 @@ impl Agent {
             match message {
                 Ok(message) => {
                     let Some(message) = message? else { return Ok(()) };
-                    waiting.extend(self.hear(CoordinatorMessage::try_from(message).unwrap()));
+                    let Heard::Leader(message) = Heard::try_from(message).unwrap() else { return Ok(()) };
+                    waiting.extend(self.hear(message));
                     if self.manners.backwards {
                         continue;
                     }

@@ -15,6 +15,11 @@ pub fn is_durable(action: &Action, journal: &[impl Borrow<Entry>]) -> bool {
         Action::Send(AgentMessage::Revoked { order, .. }) => has(
             &|entry| matches!(entry, Entry::Revoked(known) | Entry::Finished { order: known, .. } if known == order),
         ),
-        Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } | Action::Journal(_) | Action::Stop(_) => true,
+        Action::Send(_)
+        | Action::SendBack(_)
+        | Action::TurnAway { .. }
+        | Action::Permitted { .. }
+        | Action::Journal(_)
+        | Action::Stop(_) => true,
     }
 }

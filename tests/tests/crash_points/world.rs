@@ -464,7 +464,7 @@ impl World {
                     }
                 }
                 Action::Send(message) => self.send(message)?,
-                action @ (Action::SendBack(_) | Action::TurnAway { .. }) => {
+                action @ (Action::SendBack(_) | Action::TurnAway { .. } | Action::Permitted { .. }) => {
                     unreachable!("one coordinator at a time: {action:?}")
                 }
             }

@@ -157,7 +157,7 @@ impl Desks {
                         *stopping = true;
                     }
                 }
-                Action::TurnAway { .. } => {}
+                Action::TurnAway { .. } | Action::Permitted { .. } => {}
                 Action::Send(message) | Action::SendBack(message) => {
                     said.push(messages.keep(Message::ToCoordinator(n, message)))
                 }
@@ -269,7 +269,7 @@ impl Desks {
 fn repeats(action: &Action) -> bool {
     match action {
         Action::Send(AgentMessage::Refused { why, .. }) => !matches!(why, Refusal::Conflicts(_)),
-        Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } => true,
+        Action::Send(_) | Action::SendBack(_) | Action::TurnAway { .. } | Action::Permitted { .. } => true,
         Action::Journal(_) | Action::Begin { .. } | Action::Stop(_) => false,
     }
 }

@@ -178,6 +178,7 @@ pub(crate) fn entries(actions: &[Action]) -> Vec<Entry> {
             | Action::Stop(_)
             | Action::Send(_)
             | Action::SendBack(_)
+            | Action::Permitted { .. }
             | Action::TurnAway { .. } => None,
         })
         .collect()

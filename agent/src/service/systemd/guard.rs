@@ -190,7 +190,16 @@ async fn until_permitted(
         AtBoot::Start => Duration::ZERO,
     };
     let mut waited = Duration::ZERO;
-    while !permit.is_given() && waited < patience {
+    loop {
+        // systemd has looked for the fence before this began.
+        let fence = FenceFile::of(instance_dir).read()?;
+        if fence.standing {
+            permit.note_refusal("its fence")?;
+            return Err(NotAllowed::Fenced { by: fence.by });
+        }
+        if permit.is_given() || waited >= patience {
+            break;
+        }
         tokio::time::sleep(LOOK).await;
         waited += LOOK;
     }
@@ -201,12 +210,6 @@ async fn until_permitted(
             let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
         }
-    }
-    // systemd has looked for the fence before this began.
-    let fence = FenceFile::of(instance_dir).read()?;
-    if fence.standing {
-        permit.note_refusal("its fence")?;
-        return Err(NotAllowed::Fenced { by: fence.by });
     }
     Ok(())
 }

@@ -282,7 +282,11 @@ impl Manage for SystemdUnit {
     async fn permit(&self, by: &str) -> Result<bool, ServiceError> {
         let permit = Permit::of(self.name());
         permit.give(by)?;
-        Ok(permit.was_refused()?)
+        Ok(permit.was_refused())
+    }
+
+    async fn forget_refusal(&self) -> Result<(), ServiceError> {
+        Ok(Permit::of(self.name()).forget_refusal()?)
     }
 
     /// Timers, sockets and paths. Fenced, the unit is started by none of them.

@@ -271,11 +271,17 @@ impl Upgrade {
         }
     }
 
+    /// Whether an instance was let in after the start.
+    pub fn came_later(&self, instance: &InstanceName) -> bool {
+        self.joined.contains(instance)
+    }
+
     // ---- the folds
 
     pub(super) fn fold_joined(&mut self, instance: &InstanceName, member: &Member) {
         self.joining.remove(instance);
         Arc::make_mut(&mut self.members).insert(instance.clone(), member.clone());
+        self.joined.insert(instance.clone());
         if self.past_return() {
             self.latecomers.insert(instance.clone());
         }

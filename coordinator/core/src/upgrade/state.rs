@@ -126,6 +126,8 @@ pub struct Upgrade {
     pub(super) members: Arc<BTreeMap<InstanceName, Member>>,
     /// Instances that were let in and whose inspection is awaited, with their agents.
     pub(super) joining: BTreeMap<InstanceName, AgentName>,
+    /// Every instance that was let in after the start.
+    pub(super) joined: BTreeSet<InstanceName>,
     /// Members that joined after traffic was let in.
     pub(super) latecomers: BTreeSet<InstanceName>,
     pub(super) runner: AgentName,
@@ -204,6 +206,7 @@ impl Upgrade {
             epoch: first.epoch,
             members: Arc::new(plan.binding.members.clone()),
             joining: BTreeMap::new(),
+            joined: BTreeSet::new(),
             latecomers: BTreeSet::new(),
             runner: plan.binding.runner.clone(),
             stages: plan.binding.stages.iter().copied().map(StageState::new).collect(),

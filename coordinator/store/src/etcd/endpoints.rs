@@ -165,7 +165,8 @@ impl Endpoints {
     }
 }
 
-/// What etcd answers where its quota is reached (rpctypes.ErrGRPCNoSpace). The write was not done.
+/// What etcd answers where its quota is reached (rpctypes.ErrGRPCNoSpace), also to a write that took the last of the space and was
+/// done.
 const NO_SPACE: &str = "database space exceeded";
 /// What it answers before it looks at a request (rpctypes.ErrGRPCNoLeader), because `with_require_leader` asks for it.
 const NO_LEADER: &str = "etcdserver: no leader";

@@ -71,7 +71,8 @@ impl Inner {
             let under_way = UnderWay(Some(&self.doubts));
             let answer = self.transact(doing, Repeat::Harmful, transaction).await;
             match answer {
-                Err(error) if error.nothing_was_stored() => {
+                // Its fate is decided; nothing is on its way.
+                Err(error) if error.nothing_was_stored() || matches!(error, StoreError::EtcdFull { .. }) => {
                     under_way.answered();
                     return Err(error);
                 }

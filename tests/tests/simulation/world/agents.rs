@@ -41,7 +41,7 @@ impl Simulation {
                 Action::Send(message) | Action::SendBack(message) if host.linked => {
                     host.to_coordinator.push_back(message)
                 }
-                Action::Send(_) | Action::SendBack(_) => {}
+                Action::Send(_) | Action::SendBack(_) | Action::Permitted { .. } => {}
                 Action::TurnAway { .. } => return self.cut(name),
             }
         }

@@ -44,7 +44,7 @@ pub const FAULTS: &[(u32, Fault)] = &[
     (2, Fault::Overdue),
     (6, Fault::Append),
     (24, Fault::Order),
-    (1, Fault::TakenOver),
+    (2, Fault::TakenOver),
     (6, Fault::Called),
 ];
 

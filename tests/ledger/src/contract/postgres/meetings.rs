@@ -133,7 +133,7 @@ fn not_in_public(bench: &Bench) -> Step {
 /// Any release: `CREATE … IF NOT EXISTS` looks first and then collides in the catalogue.
 fn system_store(bench: &Bench) -> Step {
     only_if(bench.subject.has_storage_commands())?;
-    for _ in 0..10 {
+    for _ in 0..60 {
         let home = bench.home()?;
         let children = [start(bench, &home, "shop")?, start(bench, &home, "wallets")?];
         let mut raced = false;
@@ -150,5 +150,5 @@ fn system_store(bench: &Bench) -> Step {
             return Ok(());
         }
     }
-    Err(Verdict::Skipped("the two commands never met in ten tries".to_owned()))
+    Err(Verdict::Skipped("the two commands never met in sixty tries".to_owned()))
 }
