@@ -85,9 +85,7 @@ impl Leadership {
     fn in_the_dark(&self, deployment: &DeploymentName) -> bool {
         self.every_entry().iter().any(|entry| match entry {
             Entry::Led(_) => false,
-            Entry::Quarantined { before, .. } => {
-                before.as_ref().is_none_or(|upgrade| upgrade.plan().binding.deployment == *deployment)
-            }
+            Entry::Quarantined(quarantined) => quarantined.may_be_of(deployment),
         })
     }
 }
