@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The pages that are written by hand and name commands.
-const PAGES: &[&str] = &["README.md", "docs/guide.md", "docs/holds.md", "docs/recovery.md", "docs/limits.md"];
+const PAGES: &[&str] = &["README.md", "docs/guide.md", "docs/holds.md", "docs/recovery.md", "docs/limits.md", "docs/coordinators.md"];
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);

@@ -73,3 +73,49 @@ async fn upgrades_go_on_in_etcd_that_were_begun_in_sqlite() {
     assert_eq!(agent.journal.lock().unwrap().violations, Vec::<String>::new());
     second.stop().await;
 }
+
+/// Lines of the blocks of docs/coordinators.md with this mark.
+fn typed(mark: &str) -> Vec<String> {
+    let page = include_str!("../../docs/coordinators.md");
+    let blocks = page.split(&format!("\n```{mark}\n")).skip(1);
+    blocks.flat_map(|block| block.split("\n```").next().unwrap().lines().map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_settings_of_the_page_about_three_coordinators_can_be_used() {
+    let text = typed("toml coordinator.toml").join("\n");
+    let settings = cutover_coordinator::Settings::parse(&text, Path::new("coordinator.toml")).unwrap();
+    assert_eq!(settings.advertise.unwrap().to_string(), "https://c1:7443");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_from_a_file_to_etcd_as_the_page_types_it() {
+    let site = Site::sqlite();
+    let coordinator = site.coordinator().await;
+    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let upgrade = site.client().begin().await;
+    site.client().reaches(&upgrade, State::Completed).await;
+    coordinator.stop().await;
+    let folder = site.dir.path().to_owned();
+    let etcd = Arc::new(Etcd::start(1));
+    let former = format!("store = \"sqlite:{}\"\n", folder.join("c.db").display());
+    let new = format!("store = \"etcd\"\n[etcd]\nendpoints = [\"{}\"]\n", etcd.endpoint(0));
+    let mut path = settings(&folder, "coordinator.toml", &former);
+    let mut done = Vec::new();
+    for line in typed("sh move") {
+        let line = line.replace("/root", folder.to_str().unwrap());
+        let words: Vec<&str> = line.split(' ').collect();
+        // The service is this test's business.
+        let ["cutover-coordinator", words @ ..] = words.as_slice() else { continue };
+        if words[0] == "import" {
+            path = settings(&folder, "coordinator.toml", &new);
+        }
+        let (well, said) = program(&path, words);
+        assert!(well, "{line}: {said}");
+        done.push(words[0].to_owned());
+    }
+    assert_eq!(done, ["export", "import"]);
+    let before = site.facts(&upgrade).await;
+    let moved = Site { backend: Backend::Etcd(etcd), ..Site::memory() };
+    assert_eq!(moved.facts(&upgrade).await, before);
+}
