@@ -126,7 +126,8 @@ fn three_coordinators_on_one_etcd_lead_an_upgrade_to_its_end_and_nothing_of_them
     assert_eq!(summary["version_after"], "1.4.6");
     assert_eq!(summary["writes"]["missing"], serde_json::json!([]));
     let log = std::fs::read_to_string(dir.join("cutover.log")).unwrap();
-    assert_eq!(log.matches("an agent stands by").count(), 2, "the agent is linked to both who follow:\n{log}");
+    // With the one that leads too, where it came before the election was over.
+    assert!(log.matches("an agent stands by").count() >= 2, "the agent is linked to both who follow:\n{log}");
     assert_eq!(processes_below(temp.path()), Vec::<PathBuf>::new(), "a process was left");
     // It is gone on with on the same facts, led by whoever is first.
     let args = ["resume", "--json", "--dir", dir.to_str().unwrap()];
