@@ -1,5 +1,6 @@
 //! How long one durable append takes, in a file and in etcd.
 
+use crate::fleet::AS_INSTALLED;
 use cutover_store::{Appended, Batch, CoordinatorName, EtcdSettings, EtcdStore, Nonce, SqliteStore, Store};
 use cutover_test_etcd::Etcd;
 use cutover_vocabulary::fact::Cause;
@@ -13,7 +14,7 @@ pub(super) async fn measure() {
     let file = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
     one("SQLite, a file on this disk", &file).await;
     for members in [1, 3] {
-        let etcd = Etcd::start(members);
+        let etcd = Etcd::start_with(members, None, AS_INSTALLED);
         let store = EtcdStore::open(EtcdSettings::new(etcd.endpoints())).unwrap();
         one(&format!("etcd, {members} member(s) in {}", std::env::temp_dir().display()), &store).await;
     }

@@ -24,6 +24,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+/// An election among members makes every lease begin anew, and with the tests' short times a busy machine has them all the time.
+pub(super) const AS_INSTALLED: &[&str] = &["--heartbeat-interval", "100", "--election-timeout", "1000"];
+
 /// What the agents see, and what they were asked.
 pub(super) struct Hosts {
     plan: Plan,
@@ -110,7 +113,7 @@ impl Fleet {
     /// So many agents, each linked to all coordinators. They answer at once; orders of `holds_back` when they are released, or
     /// all of them where that is none.
     pub(super) async fn start(agents: usize, holds_back: Option<Phase>) -> Self {
-        let (folder, etcd) = (tempfile::tempdir().unwrap(), Etcd::start(3));
+        let (folder, etcd) = (tempfile::tempdir().unwrap(), Etcd::start_with(3, None, AS_INSTALLED));
         let sockets: Vec<PathBuf> = (0..3).map(|number| folder.path().join(format!("c{number}.sock"))).collect();
         let endpoints: Vec<Endpoint> = sockets.iter().cloned().map(Endpoint::Unix).collect();
         for (number, socket) in sockets.iter().enumerate() {
