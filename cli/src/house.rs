@@ -1,4 +1,4 @@
-//! Coordinator and agents in this process. They meet over a Unix socket, or a loopback port, with the same API that daemons
+//! Coordinators and agents in this process. They meet over a Unix socket, or a loopback port, with the same API that daemons
 //! use, and the commands talk to them in the same way: there is no short cut.
 
 use crate::client::Client;
@@ -26,54 +26,68 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Coordinator and agents, running. Dropping it stops all; what workers and ledgers do goes on in their own processes.
 #[derive(Debug)]
 pub struct House {
-    endpoint: Endpoint,
+    endpoints: Vec<Endpoint>,
     shutdown: CancellationToken,
-    coordinator: JoinHandle<Result<(), Trouble>>,
+    coordinators: Vec<JoinHandle<Result<(), Trouble>>>,
     agents: Vec<JoinHandle<Result<(), Trouble>>>,
 }
 
+/// Where coordinators keep facts.
+#[derive(Debug, Clone, Copy)]
+pub enum Keeps<'a> {
+    /// In a file in this folder; one coordinator.
+    Folder(&'a Path),
+    /// In an etcd at this URL.
+    Etcd(&'a str),
+}
+
 impl House {
-    /// Starts a coordinator, an agent for each of the settings, and every service whose settings say so. The coordinator
-    /// listens where the first settings look for it. `store` is the folder of the coordinator's store, `limits` the lines
-    /// of its settings' table of that name.
+    /// Starts a coordinator wherever the first settings look for one (on a file: at the first of these addresses), an agent for each of the settings, and every service whose
+    /// settings say so. `limits` are the lines of the coordinators' table of that name.
     ///
     /// # Errors
     /// [`Trouble`] when there are no settings, or a file or the address cannot be used.
-    pub async fn start(settings: Vec<AgentSettings>, store: &Path, limits: &str) -> Result<Self, Trouble> {
+    pub async fn start(settings: Vec<AgentSettings>, keeps: Keeps<'_>, limits: &str) -> Result<Self, Trouble> {
         let first = settings.first().ok_or_else(|| Trouble::usage("there is no agent to start"))?;
-        let endpoint = first.coordinator.0[0].clone();
+        let endpoints = match keeps {
+            Keeps::Folder(_) => first.coordinator.0[..1].to_vec(),
+            Keeps::Etcd(_) => first.coordinator.0.clone(),
+        };
         let shutdown = CancellationToken::new();
         for settings in &settings {
             settings.prepare().map_err(|error| Trouble::failed("the agent cannot use its state directory", error))?;
         }
-        let coordinator = coordinator(&endpoint, store, limits, shutdown.clone()).await?;
-        let mut house = Self { endpoint, shutdown, coordinator, agents: Vec::new() };
+        // What was started ends with the house, which is dropped where one cannot be.
+        let mut house = Self { endpoints, shutdown, coordinators: Vec::new(), agents: Vec::new() };
+        for number in 0..house.endpoints.len() {
+            let started = coordinator(&house.endpoints, number, keeps, limits, house.shutdown.clone()).await?;
+            house.coordinators.push(started);
+        }
         for settings in settings {
-            // What was started ends with the house, which is dropped where one cannot be.
             house.agents.push(agent(settings, house.shutdown.clone()).await?);
         }
         Ok(house)
     }
 
-    /// Where the coordinator listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Where the coordinators listen, as `--coordinator` takes it.
+    pub fn named(&self) -> String {
+        crate::client::named(&self.endpoints)
     }
 
-    /// A client of it, once it leads and has heard of every instance named.
+    /// A client of them, once one leads and has heard of every instance named.
     ///
     /// # Errors
     /// [`Trouble`] when one of the two ended, or when it takes too long.
     pub async fn client(&self, operator: &OperatorName, instances: &[InstanceName]) -> Result<Client, Trouble> {
-        let client = Client::connect(std::slice::from_ref(&self.endpoint), None, operator.clone()).await?;
+        let client = Client::connect(&self.endpoints, None, operator.clone()).await?;
         let attached = async {
             loop {
-                if self.coordinator.is_finished() || self.agents.iter().any(JoinHandle::is_finished) {
+                if self.coordinators.iter().chain(&self.agents).any(JoinHandle::is_finished) {
                     return Err(
                         Trouble::plain("the coordinator or an agent ended before they met").next("its log says why")
                     );
                 }
-                let leads = client.leader().await.is_ok_and(|leader| leader.leading);
+                let leads = client.leader().await.is_ok_and(|leader| leader.name.is_some());
                 if leads && all_there(&client, instances).await {
                     return Ok(());
                 }
@@ -116,7 +130,7 @@ impl House {
     /// All that runs; agents first, since they say goodbye to the coordinator.
     fn tasks(&mut self) -> impl Iterator<Item = (&'static str, &mut JoinHandle<Result<(), Trouble>>)> {
         let agents = self.agents.iter_mut().map(|agent| ("agent", agent));
-        agents.chain([("coordinator", &mut self.coordinator)])
+        agents.chain(self.coordinators.iter_mut().map(|coordinator| ("coordinator", coordinator)))
     }
 }
 
@@ -134,31 +148,44 @@ async fn all_there(client: &Client, instances: &[InstanceName]) -> bool {
 }
 
 async fn coordinator(
-    endpoint: &Endpoint,
-    store: &Path,
+    endpoints: &[Endpoint],
+    number: usize,
+    keeps: Keeps<'_>,
     limits: &str,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<Result<(), Trouble>>, Trouble> {
-    let file = store.join("coordinator.db");
+    let endpoint = &endpoints[number];
     // As it would be written in a settings file: a JSON string is a TOML string.
     let text = |value: String| serde_json::Value::String(value).to_string();
+    let (name, store, etcd) = match keeps {
+        Keeps::Folder(folder) => {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Trouble::failed(format!("cannot make the folder {}", folder.display()), error))?;
+            let file = folder.join("coordinator.db");
+            ("local".to_owned(), format!("sqlite:{}", file.display()), String::new())
+        }
+        Keeps::Etcd(url) => {
+            // A trial need not wait long for the next leader.
+            let table = format!("[etcd]\nendpoints = [{}]\nlease_seconds = 2\n", text(url.to_owned()));
+            (format!("c-{}", number + 1), "etcd".to_owned(), table)
+        }
+    };
     let toml = format!(
-        "name = \"local\"\nlisten = {}\nstore = {}\n[limits]\n{limits}",
+        "name = {}\nlisten = {}\nstore = {}\n{etcd}[limits]\n{limits}",
+        text(name),
         text(endpoint.to_string()),
-        text(format!("sqlite:{}", file.display())),
+        text(store.clone()),
     );
     let settings = CoordinatorSettings::parse(&toml, Path::new("the coordinator of this process"))
         .map_err(|error| Trouble::failed("cannot set up the coordinator", error))?;
-    std::fs::create_dir_all(store)
-        .map_err(|error| Trouble::failed(format!("cannot make the folder {}", store.display()), error))?;
-    let store = cutover_coordinator::open_store(&settings.store)
+    let opened = cutover_coordinator::open_store(&settings.store)
         .await
-        .map_err(|error| Trouble::failed(format!("cannot open the coordinator's store {}", file.display()), error))?;
+        .map_err(|error| Trouble::failed(format!("cannot open the coordinator's store {store}"), error))?;
     let listening = transport::listen(endpoint)
         .await
         .map_err(|error| Trouble::failed(format!("the coordinator cannot listen on {endpoint}"), error))?;
     Ok(tokio::spawn(async move {
-        cutover_coordinator::run(settings, store, listening, shutdown)
+        cutover_coordinator::run(settings, opened, listening, shutdown)
             .await
             .map_err(|error| Trouble::failed("the coordinator had to end", error))
     }))

@@ -8,7 +8,7 @@ use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow::follow;
-use crate::house::{self, House};
+use crate::house::{self, House, Keeps};
 use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::words::quoted;
@@ -34,7 +34,7 @@ pub async fn command(context: &Context, args: SingleArgs) -> Result<Exit, Troubl
     house::log_to(&settings.state.join("cutover.log"))?;
     let instances: Vec<InstanceName> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
     let store = settings.state.join("coordinator");
-    let house = House::start(vec![settings], &store, "").await?;
+    let house = House::start(vec![settings], Keeps::Folder(&store), "").await?;
     let result = inside(context, &house, &deployment, &instances, &args).await;
     house.stop(result).await
 }

@@ -119,6 +119,19 @@ impl Trouble {
         }
     }
 
+    /// The stable code of what was refused.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code.as_str()),
+            Self::Leaderless { .. } => Some(cutover_proto::Code::NotLeader.word()),
+            Self::Unreachable { .. }
+            | Self::Malformed { .. }
+            | Self::Usage { .. }
+            | Self::Broken { .. }
+            | Self::Failed { .. } => None,
+        }
+    }
+
     /// The whole error as JSON, for `--json`: what, why (outermost cause first), next.
     pub fn to_json(&self) -> serde_json::Value {
         let mut why = Vec::new();
@@ -127,15 +140,7 @@ impl Trouble {
             why.push(error.to_string());
             cause = error.source();
         }
-        let code = match self {
-            Self::Refused { code, .. } => Some(code.as_str()),
-            Self::Leaderless { .. } => Some(cutover_proto::Code::NotLeader.word()),
-            Self::Unreachable { .. }
-            | Self::Malformed { .. }
-            | Self::Usage { .. }
-            | Self::Broken { .. }
-            | Self::Failed { .. } => None,
-        };
+        let code = self.code();
         let next = self.help().map(|help| help.to_string());
         serde_json::json!({ "error": { "what": self.to_string(), "why": why, "code": code, "next": next } })
     }

@@ -112,6 +112,43 @@ fn several_instances_on_sqlite_are_blocked() {
     nothing_is_left(temp.path());
 }
 
+#[test]
+fn three_coordinators_on_one_etcd_lead_an_upgrade_to_its_end_and_nothing_of_them_is_left() {
+    if !simulator() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("box");
+    let args = ["--coordinators", "3", "--yes", "--json", "--transactions", "60", "--dir", dir.to_str().unwrap()];
+    let output = sandbox(&args, temp.path());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let summary = json(&output);
+    assert_eq!(summary["version_after"], "1.4.6");
+    assert_eq!(summary["writes"]["missing"], serde_json::json!([]));
+    let log = std::fs::read_to_string(dir.join("cutover.log")).unwrap();
+    // With the one that leads too, where it came before the election was over.
+    assert!(log.matches("an agent stands by").count() >= 2, "the agent is linked to both who follow:\n{log}");
+    assert_eq!(processes_below(temp.path()), Vec::<PathBuf>::new(), "a process was left");
+    // It is gone on with on the same facts, led by whoever is first.
+    let args = ["resume", "--json", "--dir", dir.to_str().unwrap()];
+    let again = json(&sandbox(&args, temp.path()));
+    assert_eq!(again["status"]["id"], summary["status"]["id"]);
+    assert!(again["status"]["id"].is_string(), "{again}");
+    assert_eq!(processes_below(temp.path()), Vec::<PathBuf>::new(), "a process was left");
+}
+
+#[test]
+fn several_coordinators_without_an_etcd_are_refused_with_how_to_get_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["sandbox", "--coordinators", "3"]).env("TMPDIR", temp.path()).env("USER", "tester");
+    let output = command.env("PATH", temp.path()).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("etcd is not in PATH") && said.contains("etcd-server"), "{said}");
+    nothing_is_left(temp.path());
+}
+
 /// Whether PostgreSQL is installed; skipped and failed as above.
 fn postgres() -> bool {
     let Err(missing) = cutover_trial_postgres::Programs::find() else { return true };

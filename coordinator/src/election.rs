@@ -29,14 +29,26 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn present(&self) -> Option<Arc<Leadership>> {
+        self.leading.borrow().clone().filter(|leadership| !leadership.ended.is_cancelled())
+    }
+
+    /// Whether it is this coordinator that leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.present().is_some()
+    }
+
     /// The leadership, or a refusal that names who leads.
     pub(crate) async fn leading(&self) -> Result<Arc<Leadership>, Refused> {
-        let leading = self.leading.borrow().clone();
-        if let Some(leadership) = leading.filter(|leadership| !leadership.ended.is_cancelled()) {
+        if let Some(leadership) = self.present() {
             return Ok(leadership);
         }
-        let leader = self.leader().await.ok().flatten().filter(|leader| leader.name != self.name);
-        Err(Refused::not_leader(leader.as_ref().map(|leader| leader.name.as_str())))
+        let Some(leader) = self.leader().await.ok().flatten().filter(|leader| leader.name != self.name) else {
+            return Err(Refused::not_leader(None));
+        };
+        let there = self.store.coordinators().await.unwrap_or_default();
+        let address = there.into_iter().find(|one| one.name == leader.name).and_then(|one| one.address);
+        Err(Refused::led_elsewhere(Some(leader.name.as_str()), address.as_deref()))
     }
 
     /// Looks whom this coordinator follows, and tells who listens where that changed.

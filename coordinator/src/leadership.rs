@@ -13,8 +13,9 @@ use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_core::upgrade::Upgrade;
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store};
+use cutover_vocabulary::link::Hello;
 use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -84,11 +85,50 @@ pub(crate) struct Leadership {
 #[derive(Clone)]
 pub(crate) enum Entry {
     Led(Handle),
-    /// It holds something that this version does not understand; it is shown and left alone.
-    Quarantined {
-        why: String,
-        before: Option<Arc<Upgrade>>,
-    },
+    /// It holds something that this version does not understand, or less than happened; it is shown and left alone.
+    Quarantined(Quarantined),
+}
+
+/// An upgrade that is left alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Quarantined {
+    pub(crate) why: String,
+    /// What to do about it.
+    remedy: &'static str,
+    /// As far as it is known.
+    pub(crate) before: Option<Arc<Upgrade>>,
+    /// Of which deployments it may be one, where nothing is known of it but an agent that speaks for these.
+    deployments: Option<BTreeSet<DeploymentName>>,
+}
+impl Quarantined {
+    fn new(why: CannotLoad) -> Self {
+        let text = why.to_string();
+        let (before, remedy) = match why {
+            CannotLoad::Foreign { before, .. } => (
+                before.map(|upgrade| Arc::new(*upgrade)),
+                "install the version of Cutover that wrote it, or a newer one; nothing was changed",
+            ),
+            CannotLoad::Behind { before, .. } => (
+                before,
+                "stop the coordinators and restore the newest store there is (docs/coordinators.md); if this is it, end the upgrade \
+                 by hand: `cutover-agent local takeover` on every host, then start the coordinator again",
+            ),
+            CannotLoad::Missing(_) | CannotLoad::Store(_) => (None, "look at the coordinator's log"),
+        };
+        Self { why: text, remedy, before, deployments: None }
+    }
+    /// Whether it may be one of this deployment.
+    pub(crate) fn may_be_of(&self, deployment: &DeploymentName) -> bool {
+        match (&self.before, &self.deployments) {
+            (Some(upgrade), _) => upgrade.plan().binding.deployment == *deployment,
+            (None, Some(deployments)) => deployments.contains(deployment),
+            (None, None) => true,
+        }
+    }
+    fn refusal(&self, id: &UpgradeId) -> Refused {
+        Refused::new(Code::Quarantined, format!("upgrade {id} is not led: {}", self.why), self.remedy)
+            .with("upgrade", id)
+    }
 }
 
 impl Leadership {
@@ -205,14 +245,14 @@ impl Leadership {
     pub(crate) fn led(&self) -> Vec<Handle> {
         let led = |entry: &Entry| match entry {
             Entry::Led(handle) => Some(handle.clone()),
-            Entry::Quarantined { .. } => None,
+            Entry::Quarantined(_) => None,
         };
         self.entries().values().filter_map(led).collect()
     }
 
     /// How many upgrades are shown and left alone.
     pub(crate) fn quarantined(&self) -> usize {
-        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined { .. })).count()
+        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined(_))).count()
     }
 
     /// An upgrade's present entry, without looking into the store.
@@ -224,7 +264,7 @@ impl Leadership {
     pub(crate) fn standing(&self, order: &OrderId) -> Option<Standing> {
         match self.entry(&order.upgrade)? {
             Entry::Led(handle) => handle.published.borrow().standing.get(order).cloned(),
-            Entry::Quarantined { .. } => None,
+            Entry::Quarantined(_) => None,
         }
     }
 
@@ -249,7 +289,9 @@ impl Leadership {
                 format!("could not load upgrade {id}: {error}"),
                 "ask again; if it lasts, look at the coordinator's log",
             )),
-            Err(foreign @ CannotLoad::Foreign { .. }) => self.quarantine(id, foreign).handle(id),
+            Err(foreign @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. })) => {
+                self.quarantine(id, foreign).handle(id)
+            }
         }
     }
 
@@ -281,14 +323,51 @@ impl Leadership {
     /// Shows an upgrade and leaves it alone.
     pub(crate) fn quarantine(&self, id: &UpgradeId, why: CannotLoad) -> Entry {
         error!(upgrade = %id, epoch = self.epoch.0, %why, "this upgrade is not led: it is left as it is");
-        let text = why.to_string();
-        let before = match why {
-            CannotLoad::Foreign { before, .. } => before.map(|upgrade| Arc::new(*upgrade)),
-            CannotLoad::Missing(_) | CannotLoad::Store(_) => None,
-        };
-        let entry = Entry::Quarantined { why: text, before };
+        let entry = Entry::Quarantined(Quarantined::new(why));
         self.entries().insert(id.clone(), entry.clone());
         entry
+    }
+
+    /// Whether this upgrade is left alone by now; its loop ends then.
+    pub(crate) fn leaves_alone(&self, id: &UpgradeId) -> bool {
+        matches!(self.entries().get(id), Some(Entry::Quarantined(_)))
+    }
+
+    /// Holds the orders that an agent has in hand against the store. Where one was never given by the facts that are here, they are
+    /// older than what was done, and that upgrade is led no more: whatever it would order next may have been done, or undone, before.
+    pub(crate) async fn compare(self: &Arc<Self>, hello: &Hello) {
+        for (order, _) in &hello.in_hand {
+            let (seq, before) = match self.upgrade(&order.upgrade).await {
+                Ok(handle) => {
+                    let upgrade = handle.now().upgrade;
+                    if upgrade.gave(order) {
+                        continue;
+                    }
+                    (upgrade.seq(), Some(upgrade))
+                }
+                Err(refused) if refused.code == Code::NoSuchUpgrade => (0, None),
+                Err(_) => continue,
+            };
+            let (id, agent, order) = (order.upgrade.clone(), hello.agent.clone(), order.clone());
+            let entry = self.quarantine(&id.clone(), CannotLoad::Behind { id: id.clone(), agent, order, seq, before });
+            if let (Entry::Quarantined(quarantined), true) = (entry, seq == 0) {
+                let deployments = hello.instances.iter().map(|report| report.deployment.clone()).collect();
+                let known = Quarantined { deployments: Some(deployments), ..quarantined };
+                self.entries().insert(id, Entry::Quarantined(known));
+            }
+        }
+    }
+
+    /// Refuses to begin anything in a deployment of which an agent has an upgrade that the store does not.
+    pub(crate) fn sees_all_of(&self, deployment: &DeploymentName) -> Result<(), Refused> {
+        let entries = self.entries();
+        let unseen = entries.iter().find_map(|(id, entry)| match entry {
+            Entry::Quarantined(quarantined) if quarantined.before.is_none() && quarantined.may_be_of(deployment) => {
+                Some(quarantined.refusal(id))
+            }
+            Entry::Led(_) | Entry::Quarantined(_) => None,
+        });
+        unseen.map_or(Ok(()), Err)
     }
 
     fn registered(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Registered>> {
@@ -335,12 +414,7 @@ impl Entry {
     pub(crate) fn handle(self, id: &UpgradeId) -> Result<Handle, Refused> {
         match self {
             Self::Led(handle) => Ok(handle),
-            Self::Quarantined { why, .. } => Err(Refused::new(
-                Code::Quarantined,
-                format!("upgrade {id} is not led: {why}"),
-                "install the version of Cutover that wrote it, or a newer one; nothing was changed",
-            )
-            .with("upgrade", id)),
+            Self::Quarantined(quarantined) => Err(quarantined.refusal(id)),
         }
     }
 }

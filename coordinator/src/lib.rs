@@ -2,6 +2,7 @@
 //!
 //! - [`settings`], [`clock`], [`faults`]: what comes in from outside.
 //! - [`run`]: puts the parts together; the program and single-node mode both call it.
+//! - [`archive`]: the whole store to a file and from one; the program's own commands.
 //! - `election`, `leadership`: who leads, and what only a leader has.
 //! - `upgrade_loop`: one task an active upgrade: decide, append, and only after the commit dispatch and answer.
 //! - `links`: the links of agents; outboxes that can be emptied and filled again at any time.
@@ -11,6 +12,7 @@
 //! Everything that decides lives in `cutover-core`; everything that is remembered lives in the store.
 
 mod allowed;
+pub mod archive;
 mod calls;
 pub mod clock;
 pub mod describe;

@@ -1,6 +1,7 @@
 //! The coordinator's program: reads settings, opens the store, listens, runs until it is told to stop.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use cutover_coordinator::archive::{export_store, import_store};
 use cutover_coordinator::{Settings, open_store, raise_epochs, run};
 use cutover_log::LogFormat;
 use cutover_proto::transport::{Tls, listen_on};
@@ -23,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 )]
 struct Arguments {
     /// Settings file (TOML).
-    #[arg(long, env = "CUTOVER_COORDINATOR_SETTINGS", default_value = "/etc/cutover/coordinator.toml")]
+    #[arg(long, global = true, env = "CUTOVER_COORDINATOR_SETTINGS", default_value = "/etc/cutover/coordinator.toml")]
     settings: PathBuf,
     /// Only read the settings, and say whether they can be used.
     #[arg(long)]
@@ -33,11 +34,30 @@ struct Arguments {
     #[arg(long, value_name = "EPOCH")]
     epochs_above: Option<u64>,
     /// How to log, on standard error.
-    #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(long, global = true, env = "CUTOVER_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
     /// What to log, like `info` or `cutover_coordinator=debug`.
-    #[arg(long, env = "CUTOVER_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "CUTOVER_LOG", default_value = "info")]
     log: String,
+    /// Instead of coordinating.
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+/// What the program does instead of coordinating. Every coordinator on the store is stopped before.
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// Write the whole store that the settings name to a new file: to move it to another kind of store, or to keep it.
+    Export {
+        /// The file. It must not exist yet; whoever has it knows everything the store knows.
+        file: PathBuf,
+    },
+    /// Fill the empty store that the settings name with what `export` wrote. Everything is checked before and after. Epochs go on
+    /// far above the exported ones.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -79,6 +99,20 @@ fn work(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
                 "the next epoch is above this; start the coordinator without --epochs-above now"
             );
             return Ok(());
+        }
+        match &arguments.instead {
+            Some(Instead::Export { file }) => {
+                let counts = export_store(&settings, file).await?;
+                tracing::info!(file = %file.display(), "exported {counts}");
+                return Ok(());
+            }
+            Some(Instead::Import { file }) => {
+                let counts = import_store(&settings, file).await?;
+                let now = "start the coordinators on this store now, and none on the former one";
+                tracing::info!(file = %file.display(), "imported {counts}; {now}");
+                return Ok(());
+            }
+            None => {}
         }
         let store = open_store(&settings.store).await?;
         let tls = settings.tls.clone().map(Tls::new);

@@ -252,6 +252,7 @@ impl Leadership {
         name: &DeploymentName,
         request: &RequestId,
     ) -> Result<(Revision, Begin), Refused> {
+        self.sees_all_of(name)?;
         let key = keys::deployment(name).map_err(|error| self.refuse(error.into()))?;
         let (revision, present) = self.registry.read::<Deployment>(&key).await.map_err(|error| self.refuse(error))?;
         let deployment = present.unwrap_or_default();

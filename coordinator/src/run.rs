@@ -78,11 +78,7 @@ pub async fn open_store(place: &StorePlace) -> Result<Arc<dyn Store>, StoreError
 /// # Errors
 /// When the store cannot be opened or written.
 pub async fn raise_epochs(place: &StorePlace, floor: Epoch) -> Result<(), StoreError> {
-    match place {
-        StorePlace::Sqlite(path) => SqliteStore::open(path).await?.raise_epochs(floor).await,
-        StorePlace::Etcd(settings) => EtcdStore::open(settings.clone())?.raise_epochs(floor).await,
-        StorePlace::Memory => Ok(()),
-    }
+    open_store(place).await?.raise_epochs(floor).await
 }
 
 /// Runs a coordinator until `shutdown` is cancelled. Dropping the future instead is a crash: every task and every
@@ -102,7 +98,10 @@ pub async fn run_with(parts: Parts) -> Result<(), CannotRun> {
     let Parts { settings, store, listening, shutdown, clock, faults } = parts;
     let kill = CancellationToken::new();
     let _everything_ends_with_this_future = kill.clone().drop_guard();
-    let address = reached_at(listening.endpoints());
+    let address = match &settings.advertise {
+        Some(address) => address.to_string(),
+        None => reached_at(listening.endpoints()),
+    };
     let endpoint = listening.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let metrics = metrics::listen(settings.metrics).await?;
     let (leading, _) = watch::channel(None);

@@ -35,6 +35,8 @@ pub struct Settings {
     pub name: CoordinatorName,
     /// Where it listens: `unix:/path`, `http://127.0.0.1:PORT`, or with [`Settings::tls`] `https://ADDRESS:PORT`.
     pub listen: Vec<Endpoint>,
+    /// Where others are told that it is reached; none: where it listens.
+    pub advertise: Option<Endpoint>,
     /// What it shows and whom it believes on the network; none: it listens on this host alone.
     pub tls: Option<TlsFiles>,
     /// The names in certificates whose owners may call as operators. Over the Unix socket and loopback everybody may who can.
@@ -78,6 +80,7 @@ impl Settings {
         Ok(Self {
             name,
             listen: vec![listen],
+            advertise: None,
             tls: None,
             operators: BTreeSet::new(),
             store,
@@ -183,6 +186,17 @@ mod tests {
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_advertised_address_is_one_that_is_listened_at() {
+        let with = |text: &str| parse(&format!("{SMALLEST}advertise = \"{text}\"\n"));
+        assert_eq!(parse(SMALLEST).unwrap().advertise, None);
+        assert_eq!(with("unix:/run/d.sock").unwrap().advertise.unwrap().to_string(), "unix:/run/d.sock");
+        for (text, says) in [("c1.example.com", "unix:/path"), ("https://c1.example.com:7443", "must begin alike")] {
+            let error = with(text).unwrap_err();
+            assert!(error.contains("advertise") && error.contains(says), "{error}");
         }
     }
 

@@ -5,6 +5,7 @@ mod support;
 
 use cutover_coordinator::faults::NoFaults;
 use cutover_proto::transport::{Endpoint, connect_lazy};
+use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_proto::{Code, Refused, v1 as pb};
 use cutover_store::{EtcdSettings, EtcdStore};
@@ -62,6 +63,37 @@ async fn a_leader_that_is_cut_off_from_etcd_stops_leading_before_the_other_one_b
     moment("c-1 leads again", &first, true).await;
     first_runs.stop().await;
     drop(first_site);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_says_who_is_there_and_where_the_leader_is_reached() {
+    let etcd = Etcd::start(1);
+    let (_first_site, first, first_runs) = coordinator("c-1", &etcd.endpoint(0)).await;
+    moment("c-1 leads", &first, true).await;
+    let (_second_site, second, second_runs) = coordinator("c-2", &etcd.endpoint(0)).await;
+    let refused = until("c-2 to know where c-1 is", || async {
+        let asked = pb::GetUpgradeRequest { upgrade: "none".to_owned() };
+        let status = UpgradesClient::new(connect_lazy(&second)).get(asked).await.err()?;
+        Refused::of(&status).filter(|refused| refused.metadata.contains_key("address"))
+    })
+    .await;
+    let address = first.to_string();
+    assert_eq!(refused.code, Code::NotLeader);
+    assert_eq!(refused.metadata["leader"], "c-1");
+    assert_eq!(refused.metadata["address"], address);
+    assert!(refused.remedy.contains(&address), "{refused}");
+    for asked in [&first, &second] {
+        let all = until("both to be there", || async {
+            let said = FleetClient::new(connect_lazy(asked)).get_leader(pb::GetLeaderRequest {}).await.ok()?;
+            Some(said.into_inner()).filter(|said| said.coordinators.len() == 2)
+        })
+        .await;
+        let there: Vec<_> = all.coordinators.iter().map(|it| (it.name.as_str(), it.address(), it.leads)).collect();
+        assert_eq!(there, [("c-1", address.as_str(), true), ("c-2", second.to_string().as_str(), false)]);
+        assert_eq!(all.leading, asked == &first);
+    }
+    second_runs.stop().await;
+    first_runs.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -214,6 +214,33 @@ impl Store for Forgetful {
     async fn leader(&self) -> Result<Option<Leader>, StoreError> {
         self.0.leader().await
     }
+    async fn latest_epoch(&self) -> Result<Epoch, StoreError> {
+        self.0.latest_epoch().await
+    }
+    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
+        self.0.raise_epochs(floor).await
+    }
+    async fn texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.0.texts(upgrade, after_seq, limit).await
+    }
+    async fn restore(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        expected_seq: u64,
+        nonce: &Nonce,
+        texts: &[String],
+    ) -> Appended {
+        self.0.restore(epoch, upgrade, expected_seq, nonce, texts).await
+    }
+    async fn chunks(&self) -> Result<Vec<Digest>, StoreError> {
+        self.0.chunks().await
+    }
     async fn append(&self, epoch: Epoch, upgrade: &UpgradeId, expected_seq: u64, batch: &Batch) -> Appended {
         self.0.append(epoch, upgrade, expected_seq, batch).await
     }

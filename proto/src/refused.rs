@@ -141,10 +141,19 @@ impl Refused {
     }
     /// This coordinator does not lead.
     pub fn not_leader(leader: Option<&str>) -> Self {
+        Self::led_elsewhere(leader, None)
+    }
+    /// The same, with where the leader is reached.
+    pub fn led_elsewhere(leader: Option<&str>, address: Option<&str>) -> Self {
         match leader {
             Some(leader) => {
-                Self::new(Code::NotLeader, format!("this coordinator does not lead, {leader} does"), "ask the leader")
-                    .with("leader", leader)
+                let message = format!("this coordinator does not lead, {leader} does");
+                match address {
+                    Some(address) => Self::new(Code::NotLeader, message, format!("ask the leader, at {address}"))
+                        .with("address", address),
+                    None => Self::new(Code::NotLeader, message, "ask the leader"),
+                }
+                .with("leader", leader)
             }
             None => Self::new(
                 Code::NotLeader,

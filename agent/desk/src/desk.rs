@@ -110,9 +110,11 @@ impl Desk {
         self.epoch
     }
 
-    /// Orders begun and not acknowledged, with their content hashes, as a hello tells them.
+    /// Orders begun and not acknowledged, with their content hashes, as a hello tells them. Nobody waits for what a person has
+    /// taken over.
     pub fn in_hand(&self) -> Vec<(OrderId, Digest)> {
-        let open = self.orders.iter().filter(|(_, known)| !known.settled());
+        let open =
+            self.orders.iter().filter(|(id, known)| !known.settled() && !self.taken_over.contains_key(&id.upgrade));
         open.filter_map(|(id, known)| Some((id.clone(), *known.content()?))).collect()
     }
 

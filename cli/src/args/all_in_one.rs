@@ -31,6 +31,9 @@ pub struct SandboxArgs {
     /// How many instances share them.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub instances: u16,
+    /// How many coordinators lead it, one at a time. Several share an installed etcd on a folder of the sandbox.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    pub coordinators: u16,
     /// The version to begin with.
     #[arg(long, value_name = "VERSION", default_value = "1.3.1")]
     pub from: Version,

@@ -9,7 +9,7 @@ use crate::follow;
 use crate::render::page::Page;
 use crate::render::{facts as lines, fleet as members, status as page};
 use crate::trouble::Trouble;
-use cutover_proto::v1;
+use cutover_proto::{Code, v1};
 use cutover_vocabulary::UpgradeId;
 
 /// Where one upgrade stands; or a list of all, and where those stand that have not ended.
@@ -28,7 +28,12 @@ async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
     let upgrades = client.list().await?;
     let mut active = Vec::new();
     for upgrade in upgrades.iter().filter(|upgrade| upgrade.ended.is_none()) {
-        active.push(client.status(&id(&upgrade.id)?).await?);
+        match client.status(&id(&upgrade.id)?).await {
+            Ok(status) => active.push(status),
+            // The list says why it is left alone; the others are shown all the same.
+            Err(trouble) if trouble.code() == Some(Code::Quarantined.word()) => {}
+            Err(trouble) => return Err(trouble),
+        }
     }
     let leader = client.leader().await?;
     context.screen.page(&page::list(&upgrades, context.screen.ink));
@@ -38,8 +43,14 @@ async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
     }
     context.screen.page(&page::led_by(&leader, context.screen.ink));
     let listed: Vec<_> = upgrades.iter().map(summary).collect();
-    let leader = serde_json::json!({ "name": leader.name, "epoch": leader.epoch });
-    context.screen.value(&serde_json::json!({ "leader": leader, "upgrades": listed, "active": active }))?;
+    let (coordinators, leader) =
+        (coordinators(&leader), serde_json::json!({ "name": leader.name, "epoch": leader.epoch }));
+    context.screen.value(&serde_json::json!({
+        "leader": leader,
+        "coordinators": coordinators,
+        "upgrades": listed,
+        "active": active,
+    }))?;
     let waits = active.iter().map(Exit::of_status).any(|exit| exit == Exit::Held);
     Ok(if waits { Exit::Held } else { Exit::Done })
 }
@@ -57,6 +68,12 @@ fn summary(upgrade: &v1::UpgradeSummary) -> serde_json::Value {
         "waiting_for": upgrade.waiting_for,
         "seq": upgrade.seq,
     })
+}
+
+/// Who is there.
+fn coordinators(leader: &v1::Leader) -> Vec<serde_json::Value> {
+    let one = |it: &v1::Coordinator| serde_json::json!({ "name": it.name, "address": it.address, "leads": it.leads });
+    leader.coordinators.iter().map(one).collect()
 }
 
 fn id(text: &str) -> Result<UpgradeId, Trouble> {
@@ -136,6 +153,7 @@ pub async fn fleet(context: &Context) -> Result<Exit, Trouble> {
         .collect();
     context.screen.value(&serde_json::json!({
         "leader": { "name": leader.name, "epoch": leader.epoch },
+        "coordinators": coordinators(&leader),
         "deployments": deployments,
         "instances": instances,
     }))?;

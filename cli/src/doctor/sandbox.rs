@@ -32,6 +32,17 @@ pub(super) const CHECKS: &[Check] = &[
             Err(Missing::Server) => Vec::new(),
         },
     },
+    Check {
+        name: "etcd",
+        why: "`cutover sandbox --coordinators 3` keeps facts in one of its own, never in an installed service",
+        look: |host| {
+            vec![match crate::sandbox::etcd::find(&host.path) {
+                Some(program) => Verdict::well(program.display().to_string()),
+                // The sandbox has one coordinator without it.
+                None => Verdict::warning("etcd is not in PATH", crate::sandbox::etcd::HOW_TO_GET),
+            }]
+        },
+    },
 ];
 
 fn releases(host: &Host) -> Verdict {

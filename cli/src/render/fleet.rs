@@ -14,6 +14,7 @@ pub fn page(leader: &v1::Leader, deployments: &[v1::Deployment], instances: &[v1
         None => "nobody leads at the moment".to_owned(),
     };
     page.paragraph(0, format_args!("Coordinator {}: {who}", leader.this_coordinator));
+    super::status::coordinators(&mut page, leader);
     if deployments.is_empty() {
         page.gap();
         page.paragraph(0, "No deployment is known: no agent with an instance has ever attached.");

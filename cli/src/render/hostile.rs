@@ -162,7 +162,10 @@ fn no_text_of_a_fleet_a_list_or_a_way_back_reaches_the_terminal_as_it_is() {
     let instance = v1::Instance { name: spoilt(), deployment: spoilt(), agent: spoilt(), ..Default::default() };
     let deployment =
         v1::Deployment { name: spoilt(), instances: vec![spoilt()], upgrade: Some(spoilt()), ..Default::default() };
-    let leader = v1::Leader { name: Some(spoilt()), this_coordinator: spoilt(), ..Default::default() };
+    let coordinator = v1::Coordinator { name: spoilt(), address: Some(spoilt()), leads: false };
+    let coordinators = vec![coordinator.clone(), coordinator];
+    let leader = v1::Leader { name: Some(spoilt()), this_coordinator: spoilt(), coordinators, ..Default::default() };
+    clean(&super::status::led_by(&leader, Ink::PLAIN));
     clean(&fleet::page(&leader, std::slice::from_ref(&deployment), std::slice::from_ref(&instance), Ink::PLAIN));
     let claim = v1::RefusedClaim {
         instance: spoilt(),

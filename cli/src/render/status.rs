@@ -268,14 +268,27 @@ pub fn list(upgrades: &[UpgradeSummary], ink: Ink) -> String {
     page.finish()
 }
 
-/// Who leads, below what it said.
+/// Who leads and who follows, below what the leader said.
 pub fn led_by(leader: &Leader, ink: Ink) -> String {
     let mut page = Page::new(ink);
     if let Some(name) = &leader.name {
         page.raw("");
         page.paragraph(0, format_args!("Coordinator {name} leads (epoch {}).", leader.epoch));
     }
+    coordinators(&mut page, leader);
     page.finish()
+}
+
+/// Who is there, where there are several; and a leader that is not: it may have died, or its name is another one's.
+pub(super) fn coordinators(page: &mut Page, leader: &Leader) {
+    if leader.coordinators.len() < 2 {
+        return;
+    }
+    for one in &leader.coordinators {
+        let what = if one.leads { format!("leads (epoch {})", leader.epoch) } else { "follows".to_owned() };
+        let at = one.address.as_deref().map(|address| format!(", at {address}")).unwrap_or_default();
+        page.entry(2, 16, &one.name, format_args!("{what}{at}"));
+    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Host {
         let mut toml = format!(
             "# An agent of this sandbox.\nname = {}\ncoordinator = {}\nstate = {}\n\n[releases]\nplace = {}\n",
             quoted(&self.name),
-            quoted(&sandbox.state.coordinator),
+            serde_json::Value::from_iter(sandbox.coordinators()),
             path(&self.state()),
             path(&sandbox.state.releases)
         );

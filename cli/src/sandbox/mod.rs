@@ -2,6 +2,7 @@
 //!
 //! - `place`: the folder, what is remembered, who uses it.
 //! - `hosts`: one agent each, with its ledger services; `database`: the PostgreSQL that they share.
+//! - `etcd`: what several coordinators share.
 //! - `releases`, `seed`, `http`: the ledger that is upgraded, and what it holds.
 //! - `balancer`, `writer`: the clients, and how they reach an instance; `tally`: what they saw.
 //! - `run`: from the plan to the summary.
@@ -9,6 +10,7 @@
 
 mod balancer;
 mod database;
+pub(crate) mod etcd;
 mod hosts;
 mod http;
 mod place;
@@ -48,6 +50,9 @@ async fn begin(context: &Context, args: SandboxArgs) -> Result<Exit, Trouble> {
         StorageWord::Sqlite => {}
         StorageWord::Postgres => database::installed()?,
     }
+    if args.coordinators > 1 {
+        etcd::installed()?;
+    }
     let dir = place::make(&args)?;
     let made = set_up(&args, &dir).await;
     let sandbox = match made {
@@ -75,12 +80,16 @@ async fn set_up(args: &SandboxArgs, dir: &Path) -> Result<Sandbox, Trouble> {
     let place = releases::place(args.releases.as_deref(), [&args.from, &args.to], dir).await?;
     let mut former = releases::find(&place, &args.from)?;
     let target = releases::find(&place, &args.to)?;
+    let mut coordinators = place::endpoints(args.storage, dir, args.coordinators)?.into_iter();
+    let shares = args.coordinators > 1;
     let state = State {
         from: args.from.clone(),
         to: args.to.clone(),
         storage: args.storage,
         lanes: args.lanes,
-        coordinator: place::endpoint(args.storage, dir)?,
+        coordinator: coordinators.next().unwrap_or_default(),
+        followers: coordinators.collect(),
+        etcd: if shares { place::free_addresses(2)?.try_into().ok() } else { None },
         simulated: false,
         archives: [former.digest(), target.digest()],
         releases: place,

@@ -2,6 +2,7 @@
 
 use super::balancer::Balancer;
 use super::database;
+use super::etcd::{self, Etcd};
 use super::hosts::{self, Host, Instance};
 use super::http::Ledger;
 use crate::args::{SandboxArgs, StorageWord};
@@ -34,8 +35,14 @@ pub(super) struct State {
     pub(super) storage: StorageWord,
     /// How many ledgers are worked on at once; none: as usual.
     pub(super) lanes: Option<u16>,
-    /// Where the coordinator listens.
+    /// Where the coordinator listens; the first of them.
     pub(super) coordinator: String,
+    /// Where the others listen.
+    #[serde(default)]
+    pub(super) followers: Vec<String>,
+    /// Where the etcd that they share is reached, by clients and by members of it; none: one coordinator with a file.
+    #[serde(default)]
+    pub(super) etcd: Option<[String; 2]>,
     /// Whether the releases are the simulator.
     pub(super) simulated: bool,
     /// SHA-256 of the archives, former and target.
@@ -65,6 +72,8 @@ pub(super) struct Sandbox {
     pub(super) hosts: Vec<Host>,
     /// Its PostgreSQL, while it runs for this process. Ended when it is dropped.
     pub(super) database: Option<Cluster>,
+    /// Its etcd, while it runs for this process.
+    pub(super) etcd: Option<Etcd>,
     _lock: File,
 }
 
@@ -95,7 +104,7 @@ pub(super) fn make(args: &SandboxArgs) -> Result<PathBuf, Trouble> {
     }
     let dir = canonical(dir)?;
     // `unix:` and a socket's path of at most 107 bytes.
-    let socket = dir.join("coordinator.sock").display().to_string();
+    let socket = dir.join("coordinator-2.sock").display().to_string();
     if socket.len() > 100 {
         return Err(
             Trouble::usage(format!("the folder {shown} has too long a path for a socket")).next("name a shorter one")
@@ -132,7 +141,7 @@ impl Sandbox {
     pub(super) async fn create(dir: PathBuf, state: State) -> Result<Self, Trouble> {
         let lock = lock(&dir).await?;
         let hosts = hosts::of(&dir, state.storage, &state.addresses)?;
-        let sandbox = Self { dir, state, hosts, database: None, _lock: lock };
+        let sandbox = Self { dir, state, hosts, database: None, etcd: None, _lock: lock };
         let rotation = sandbox.dir.join("rotation");
         let made = fs::DirBuilder::new().mode(0o700).create(&rotation);
         made.map_err(|error| Trouble::failed(format!("cannot make the folder {}", rotation.display()), error))?;
@@ -172,6 +181,22 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Starts the etcd that it has, where it has several coordinators.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) async fn start_etcd(&mut self) -> Result<(), Trouble> {
+        if let (Some(addresses), None) = (&self.state.etcd, &self.etcd) {
+            self.etcd = Some(etcd::start(&self.dir, addresses).await?);
+        }
+        Ok(())
+    }
+
+    /// Where its coordinators listen.
+    pub(super) fn coordinators(&self) -> impl Iterator<Item = &str> {
+        [&self.state.coordinator].into_iter().chain(&self.state.followers).map(String::as_str)
+    }
+
     /// Lets the database go on without this process.
     pub(super) fn leave_database(&mut self) {
         if let Some(mut cluster) = self.database.take() {
@@ -195,7 +220,7 @@ impl Sandbox {
         let State { storage, addresses, .. } = &state;
         let hosts = hosts::of(&dir, *storage, addresses)?;
         let lock = lock(&dir).await?;
-        Ok(Self { dir, state, hosts, database: None, _lock: lock })
+        Ok(Self { dir, state, hosts, database: None, etcd: None, _lock: lock })
     }
 
     /// Remembers its state.
@@ -300,14 +325,18 @@ async fn lock(dir: &Path) -> Result<File, Trouble> {
     }
 }
 
-/// Where the coordinator of a new sandbox listens: on a socket in it, or, where there are hosts to reach it from, on a port.
+/// Where the coordinators of a new sandbox listen: on sockets in it, or, where there are hosts to reach them from, on ports.
 ///
 /// # Errors
 /// When there is no free port.
-pub(super) fn endpoint(storage: StorageWord, dir: &Path) -> Result<String, Trouble> {
+pub(super) fn endpoints(storage: StorageWord, dir: &Path, count: u16) -> Result<Vec<String>, Trouble> {
     match storage {
-        StorageWord::Sqlite => Ok(format!("unix:{}", dir.join("coordinator.sock").display())),
-        StorageWord::Postgres => Ok(format!("http://{}", free_addresses(1)?.concat())),
+        StorageWord::Sqlite => {
+            let name =
+                |number| if number == 1 { "coordinator.sock".to_owned() } else { format!("coordinator-{number}.sock") };
+            Ok((1..=count).map(|number| format!("unix:{}", dir.join(name(number)).display())).collect())
+        }
+        StorageWord::Postgres => Ok(free_addresses(count)?.iter().map(|address| format!("http://{address}")).collect()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The processes of a sandbox, found by what they run: a ledger's binary below its folder, or a worker on a folder there.
+//! The processes of a sandbox, found by what they run: a ledger's binary below its folder, or a worker or an etcd on a folder there.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -24,8 +24,9 @@ fn belongs(pid: i32, dir: &Path) -> bool {
     if program.starts_with(dir) {
         return true;
     }
-    // A worker runs this program, with its folder as the last argument.
-    let ours = std::env::current_exe().is_ok_and(|own| program == own);
+    // A worker runs this program, and an etcd the installed one, with its folder as the last argument.
+    let ours = std::env::current_exe().is_ok_and(|own| program == own)
+        || program.file_name().is_some_and(|name| name == super::etcd::PROGRAM);
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let last = line.split(|byte| *byte == 0).rfind(|part| !part.is_empty()).unwrap_or_default();
     ours && PathBuf::from(std::ffi::OsStr::from_bytes(last)).starts_with(dir)

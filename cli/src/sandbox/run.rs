@@ -9,7 +9,7 @@ use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow;
-use crate::house::{self, House};
+use crate::house::{self, House, Keeps};
 use crate::render::losses::Rows;
 use crate::render::next::Next;
 use crate::render::page::Page;
@@ -54,12 +54,15 @@ enum End {
 pub(super) async fn run(context: &Context, mut sandbox: Sandbox, ask: Ask) -> Result<Exit, Trouble> {
     house::log_to(&sandbox.log())?;
     sandbox.start_database()?;
+    sandbox.start_etcd().await?;
     headline(context.screen, &sandbox);
     let keep = ask.keep;
     let ended = tokio::select! {
         ended = walk(context, &mut sandbox, ask) => ended,
         () = second_interrupt() => Ok(End::Interrupted),
     };
+    // The coordinators end with this process, and nobody else uses it.
+    sandbox.etcd = None;
     match ended {
         Ok(End::Ended { exit, to_do }) => {
             if keep || to_do {
@@ -109,6 +112,10 @@ fn headline(screen: Screen, sandbox: &Sandbox) {
     });
     page.entry(2, 11, "Instances", instances.collect::<Vec<_>>().join(", "));
     page.entry(2, 11, "Storage", sandbox.storage());
+    if let Some([clients, _]) = &state.etcd {
+        let all = sandbox.coordinators().collect::<Vec<_>>().join(", ");
+        page.entry(2, 11, "Facts", format_args!("etcd at {clients}; coordinators at {all}"));
+    }
     page.raw("");
     screen.page(&page.finish());
 }
@@ -130,7 +137,9 @@ async fn walk(context: &Context, sandbox: &mut Sandbox, ask: Ask) -> Result<End,
     let settings = settings
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Trouble::failed("cannot use the sandbox's settings", error))?;
-    let house = House::start(settings, &sandbox.store()?, &limits(sandbox)).await?;
+    let (folder, url) = (sandbox.store()?, sandbox.state.etcd.as_ref().map(|[clients, _]| format!("http://{clients}")));
+    let keeps = url.as_deref().map_or(Keeps::Folder(&folder), Keeps::Etcd);
+    let house = House::start(settings, keeps, &limits(sandbox)).await?;
     let result = inside(context, sandbox, &house, ask).await;
     house.stop(result).await
 }
@@ -144,7 +153,7 @@ fn limits(sandbox: &Sandbox) -> String {
 async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: Ask) -> Result<End, Trouble> {
     let screen = context.screen;
     let client = house.client(&context.operator()?, &sandbox.names()).await?;
-    let context = Context { next: Next::of(&crate::program(), Some(&house.endpoint().to_string())), ..context.clone() };
+    let context = Context { next: Next::of(&crate::program(), Some(&house.named())), ..context.clone() };
     if sandbox.state.upgrade.is_none() {
         // A kill right after the start: the coordinator knows of an upgrade that was not written down here.
         if let Some(newest) = client.list().await?.first() {

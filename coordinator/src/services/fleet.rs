@@ -12,6 +12,7 @@ use cutover_proto::Refused;
 use cutover_proto::convert::to_wire;
 use cutover_proto::malformed::{text, texts};
 use cutover_proto::v1 as pb;
+use cutover_store::Present;
 use cutover_vocabulary::{DeploymentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,11 +114,19 @@ impl pb::fleet_server::Fleet for Fleet {
     async fn get_leader(&self, _: Request<pb::GetLeaderRequest>) -> Result<Response<pb::Leader>, Status> {
         let leader = self.shared.leader().await.map_err(|error| unreadable(&error))?;
         let epoch = leader.as_ref().map_or(0, |leader| leader.epoch.0);
+        let there = self.shared.store.coordinators().await.map_err(|error| unreadable(&error))?;
+        let coordinator = |one: Present| pb::Coordinator {
+            leads: leader.as_ref().is_some_and(|leader| leader.name == one.name),
+            name: one.name.to_string(),
+            address: one.address,
+        };
+        let coordinators = there.into_iter().map(coordinator).collect();
         Ok(Response::new(pb::Leader {
             name: leader.map(|leader| leader.name.to_string()),
             epoch,
             this_coordinator: self.shared.name.to_string(),
-            leading: self.shared.leading().await.is_ok(),
+            leading: self.shared.leads(),
+            coordinators,
         }))
     }
 }

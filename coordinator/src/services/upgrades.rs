@@ -4,7 +4,7 @@ use super::access::Speaker;
 use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
 use super::{caller, reason, watch};
 use crate::election::Shared;
-use crate::leadership::{Entry, Leadership};
+use crate::leadership::{Entry, Leadership, Quarantined};
 use crate::plans::Wish;
 use crate::upgrade_loop::Handle;
 use cutover_core::plan::{Approve, StrategyAsk};
@@ -255,14 +255,15 @@ async fn summary(leadership: &Arc<Leadership>, head: &UpgradeHead) -> Result<pb:
     let now = leadership.now();
     let (upgrade, quarantined) = match leadership.entry(&head.id) {
         Some(Entry::Led(handle)) => (Some(handle.now().upgrade), None),
-        Some(Entry::Quarantined { why, before }) => (before, Some(why)),
+        Some(Entry::Quarantined(Quarantined { why, before, .. })) => (before, Some(why)),
         None => match load(&*leadership.store, &head.id).await {
             Ok(loaded) => (Some(Arc::new(loaded.upgrade)), None),
             Err(CannotLoad::Store(error)) => return Err(unreadable(&error)),
-            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
+            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. } | CannotLoad::Missing(_))) => {
                 let text = why.to_string();
                 let before = match why {
                     CannotLoad::Foreign { before, .. } => before.map(|upgrade| Arc::new(*upgrade)),
+                    CannotLoad::Behind { before, .. } => before,
                     CannotLoad::Missing(_) | CannotLoad::Store(_) => None,
                 };
                 (before, Some(text))

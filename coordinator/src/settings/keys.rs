@@ -22,6 +22,10 @@ pub(super) struct File {
     /// operators of this host and a port for agents.
     #[schemars(with = "Vec<String>", example = ["unix:/run/cutover/coordinator.sock", "https://0.0.0.0:7443"])]
     pub(super) listen: Listen,
+    /// Where the other coordinators and the operators are told that this one is reached. By default the address of `listen` that is on
+    /// the network, which says nothing where that is `0.0.0.0`.
+    #[schemars(example = &"https://c1.example.com:7443")]
+    pub(super) advertise: Option<String>,
     /// Where facts are kept: `sqlite:/path`, one file on a local disk; `etcd`, for several coordinators (`[etcd]` says which); or
     /// `memory`, which is gone when the coordinator ends, for tests.
     #[schemars(example = "sqlite:/var/lib/cutover/store.db")]

@@ -61,6 +61,11 @@ impl Settings {
         }
         Ok(Self {
             name: CoordinatorName::new(file.name).map_err(|error| rule("name", error.to_string()))?,
+            advertise: file
+                .advertise
+                .map(|text| advertised(&text, &listen))
+                .transpose()
+                .map_err(|why| rule("advertise", why))?,
             listen,
             tls,
             operators: operators.unwrap_or_default(),
@@ -80,6 +85,16 @@ impl Settings {
             survey: Elapsed::from_secs(file.survey_seconds),
             catalogue: Arc::new(catalogue(file.catalogue.as_deref(), path)?),
         })
+    }
+}
+
+/// What others would be told must be an address, and one that somebody listens at.
+fn advertised(text: &str, listen: &[Endpoint]) -> Result<Endpoint, String> {
+    let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
+    let alike = |own: &&Endpoint| std::mem::discriminant(*own) == std::mem::discriminant(&endpoint);
+    match listen.iter().find(alike) {
+        Some(_) => Ok(endpoint),
+        None => Err(format!("no address of `listen` is reached by {endpoint}: the two must begin alike")),
     }
 }
 

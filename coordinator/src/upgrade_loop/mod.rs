@@ -153,7 +153,7 @@ impl Driver {
         let mut arrived = Vec::new();
         loop {
             while self.due || !self.inputs.is_empty() {
-                if leadership.ended.is_cancelled() {
+                if leadership.ended.is_cancelled() || leadership.leaves_alone(&self.id) {
                     return;
                 }
                 match self.step().await {
@@ -324,7 +324,7 @@ impl Driver {
                 self.due = true;
                 Next::BackOff
             }
-            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
+            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. } | CannotLoad::Missing(_))) => {
                 self.leadership.quarantine(&self.id, why);
                 Next::Stop
             }

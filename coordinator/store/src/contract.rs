@@ -33,6 +33,13 @@ pub trait Store: Send + Sync + 'static {
     /// Who was elected last and has not resigned; it may be dead by now. For people and for redirecting them.
     async fn leader(&self) -> Result<Option<Leader>, StoreError>;
 
+    /// The highest epoch that was given, or that the next one was raised above; zero where there was none.
+    async fn latest_epoch(&self) -> Result<Epoch, StoreError>;
+
+    /// Makes the next epoch greater than `floor`, and ends the present leadership. For a store that was restored or made anew:
+    /// agents have seen the epochs that were given since, and refuse whoever leads with a lower one.
+    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError>;
+
     /// Whether this handle may rely on leading with `epoch` now; no I/O. Once false for an epoch, it stays false. Where it is
     /// false, writes under that epoch are refused. A store whose leadership ends with the handle alone says yes: its fence
     /// decides at each write.
@@ -86,6 +93,22 @@ pub trait Store: Send + Sync + 'static {
     /// does not depend on their size.
     async fn load(&self, upgrade: &UpgradeId, after_seq: u64, limit: usize) -> Result<Vec<Stored>, StoreError>;
 
+    /// At most `limit` facts after `after_seq` as they are stored, unjudged, by number: for copying them to another store. Empty at
+    /// the end. A page may be shorter.
+    async fn texts(&self, upgrade: &UpgradeId, after_seq: u64, limit: usize)
+    -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+
+    /// Appends facts of another store as they are stored there, also ones that this version does not understand. Otherwise as
+    /// [`Store::append`]: each must follow the one before it, but for the epoch, which is the one that it was stored under there.
+    async fn restore(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        expected_seq: u64,
+        nonce: &Nonce,
+        texts: &[String],
+    ) -> Appended;
+
     /// Every upgrade there is, by id.
     async fn upgrades(&self) -> Result<Vec<UpgradeHead>, StoreError>;
 
@@ -105,6 +128,9 @@ pub trait Store: Send + Sync + 'static {
     /// Stores evidence under its digest, which is returned. Idempotent. Durable when it returns, so that a fact may
     /// name it afterwards. At most [`MAX_CHUNK_BYTES`].
     async fn put_chunk(&self, epoch: Epoch, bytes: &[u8]) -> Result<Digest, StoreError>;
+
+    /// The digest of every chunk, in order.
+    async fn chunks(&self) -> Result<Vec<Digest>, StoreError>;
 
     /// The evidence with that digest, checked against it.
     async fn get_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;

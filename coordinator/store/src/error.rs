@@ -205,6 +205,14 @@ pub enum Malformed {
         /// The caller's epoch.
         epoch: Epoch,
     },
+    /// A text that is to be stored as it is is no fact's.
+    #[error("fact {seq} is no fact's text: {why}")]
+    NoFact {
+        /// Which fact.
+        seq: u64,
+        /// Why not.
+        why: String,
+    },
     /// A fact would not be the same after it was read back. Stored facts are for ever, so it must not become one.
     #[error("fact {seq} cannot be read back: {why}")]
     Unreadable {

@@ -8,8 +8,10 @@
 //! - [`memory`]: for tests and simulations, with faults on demand.
 //! - [`sqlite`]: one file on one machine.
 //! - [`etcd`]: an etcd cluster, for several coordinators.
+//! - [`archive`]: a whole store in one file, to move it or to keep it.
 //! - `conformance` (feature of the same name): what every implementation promises, one named function a promise.
 
+pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod contract;

@@ -19,10 +19,10 @@ pub(crate) struct End {
 
 /// What links a text into the chain, whatever fact it holds.
 #[derive(Deserialize)]
-struct Link {
+pub(crate) struct Link {
     v: u16,
-    seq: u64,
-    prev: Digest,
+    pub(crate) seq: u64,
+    pub(crate) prev: Digest,
 }
 
 /// The page after `after_seq`. `texts` holds the page's texts by number and the one before it, where they exist.

@@ -1,5 +1,6 @@
 //! From a batch to the texts that are stored: checked once, alike for every store.
 
+use crate::page::Link;
 use crate::{Appended, Batch, MAX_BATCH_BYTES, Malformed, StoreError};
 use cutover_vocabulary::{Digest, Epoch, Recorded};
 
@@ -50,6 +51,47 @@ pub(crate) fn seal(epoch: Epoch, expected_seq: u64, batch: &Batch) -> Result<Sea
         return Err(Appended::TooLarge { bytes, limit: MAX_BATCH_BYTES });
     }
     Ok(Sealed { texts, first_prev: first.prev, last_seq: seq, last_hash: hash })
+}
+
+/// The same for texts that another store holds: nothing is serialised, and what a text says is not looked at beyond its place.
+pub(crate) fn reseal(expected_seq: u64, texts: &[String]) -> Result<Sealed, Appended> {
+    let malformed = |why: Malformed| Appended::Unknown(StoreError::Malformed(why));
+    let mut end: Option<(u64, Digest)> = None;
+    let mut first_prev = start_of_chain();
+    let mut bytes = texts.len().saturating_sub(1);
+    for text in texts {
+        let seq = end.map_or(expected_seq, |(seq, _)| seq);
+        let link = link(seq, end.map(|(_, hash)| hash), text).map_err(malformed)?;
+        if end.is_none() {
+            first_prev = link.prev;
+        }
+        end = Some((link.seq, Digest::of(text.as_bytes())));
+        bytes += text.len();
+    }
+    let Some((last_seq, last_hash)) = end else { return Err(malformed(Malformed::Empty)) };
+    if bytes > MAX_BATCH_BYTES {
+        return Err(Appended::TooLarge { bytes, limit: MAX_BATCH_BYTES });
+    }
+    Ok(Sealed { texts: texts.to_vec(), first_prev, last_seq, last_hash })
+}
+
+/// What links a text into the chain right behind fact `after`, whose text has hash `hash` where that is known.
+pub(crate) fn link(after: u64, hash: Option<Digest>, text: &str) -> Result<Link, Malformed> {
+    let expected = after.saturating_add(1);
+    let no_fact = |why: String| Malformed::NoFact { seq: expected, why };
+    // etcd keeps a batch as lines.
+    if text.contains('\n') {
+        return Err(no_fact("it has more than one line".to_owned()));
+    }
+    let link: Link = serde_json::from_str(text).map_err(|error| no_fact(error.to_string()))?;
+    if link.seq != expected || expected == after {
+        return Err(Malformed::Gap { expected, found: link.seq });
+    }
+    let before = if after == 0 { Some(start_of_chain()) } else { hash };
+    if before.is_some_and(|before| link.prev != before) {
+        return Err(Malformed::Chain { seq: expected });
+    }
+    Ok(link)
 }
 
 /// A fact's text, proved to be read back as the same fact.

@@ -68,6 +68,12 @@ impl Upgrade {
         known.then_some(SettledBy::Outcome)
     }
 
+    /// Whether these facts gave this order, settled or not. Where an agent has one that they did not, they are not all that
+    /// happened: an order is only ever sent after its fact was stored.
+    pub fn gave(&self, order: &OrderId) -> bool {
+        self.orders.contains_key(order) || self.settled(order).is_some()
+    }
+
     /// The steps of the present stage count no more; by which attempts they were done stays known.
     pub(super) fn put_steps_aside(&mut self) {
         let before = std::mem::take(&mut self.steps);

@@ -58,6 +58,10 @@ impl Keys {
     pub(super) fn document(&self, key: &Key) -> String {
         self.key(format_args!("d/{key}"))
     }
+    /// Below it lie the chunks.
+    pub(super) fn chunks(&self) -> String {
+        self.key("c/")
+    }
     /// How large a chunk is. Written last: pieces without it are no chunk.
     pub(super) fn chunk(&self, digest: &Digest) -> String {
         self.key(format_args!("c/{digest}"))

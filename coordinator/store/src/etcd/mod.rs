@@ -2,7 +2,7 @@
 //!
 //! **Epoch = `base` + the revision of `leader`.** One `put` takes leadership and renews it, and etcd's revisions only grow, so a
 //! handle that leads already gets a greater epoch by one transaction. (The key's create revision would need a delete and a
-//! create.) `base` is what an operator raises ([`EtcdStore::raise_epochs`]) after etcd was restored from a snapshot or made
+//! create.) `base` is what an operator raises ([`Store::raise_epochs`]) after etcd was restored from a snapshot or made
 //! anew, because then revisions begin lower than agents have seen.
 //!
 //! | key, below the prefix | holds | under a lease |
@@ -111,15 +111,6 @@ impl EtcdStore {
         Ok(Self { inner: Arc::new(inner), tasks: Mutex::default() })
     }
 
-    /// Makes the next epoch greater than `floor`, and ends the present leadership. For an operator who restored etcd from a
-    /// snapshot or made it anew: agents have seen the epochs that were given since, and refuse whoever leads with a lower one.
-    ///
-    /// # Errors
-    /// When etcd cannot be written.
-    pub async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
-        self.inner.raise_base(floor).await
-    }
-
     /// Begins what goes on beside calls.
     fn begin(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +147,14 @@ impl Store for EtcdStore {
 
     async fn leader(&self) -> Result<Option<Leader>, StoreError> {
         self.inner.read_leader().await
+    }
+
+    async fn latest_epoch(&self) -> Result<Epoch, StoreError> {
+        Ok(self.inner.standing().await?.latest())
+    }
+
+    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
+        self.inner.raise_base(floor).await
     }
 
     fn may_lead(&self, epoch: Epoch) -> bool {
@@ -203,6 +202,33 @@ impl Store for EtcdStore {
         self.inner.read_page(upgrade, after_seq, limit).await
     }
 
+    async fn texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.inner.read_texts(upgrade, after_seq, limit).await
+    }
+
+    async fn restore(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        expected_seq: u64,
+        nonce: &Nonce,
+        texts: &[String],
+    ) -> Appended {
+        let sealed = match seal::reseal(expected_seq, texts) {
+            Ok(sealed) => sealed,
+            Err(refused) => return refused,
+        };
+        match self.inner.write_batch(epoch, upgrade, expected_seq, *nonce, &sealed).await {
+            Ok(appended) => appended,
+            Err(error) => Appended::Unknown(error),
+        }
+    }
+
     async fn upgrades(&self) -> Result<Vec<UpgradeHead>, StoreError> {
         self.inner.read_heads().await
     }
@@ -234,6 +260,10 @@ impl Store for EtcdStore {
             return Err(StoreError::TooLarge { what: "chunk", bytes: bytes.len(), limit: MAX_CHUNK_BYTES });
         }
         self.inner.write_chunk(epoch, bytes).await
+    }
+
+    async fn chunks(&self) -> Result<Vec<Digest>, StoreError> {
+        self.inner.read_chunk_names().await
     }
 
     async fn get_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// How many values of up to 256 KiB one answer may have: 8 MiB, half of what [`super::kv`] takes.
 const PAGE: i64 = 32;
 
+/// How many keys without their values one answer may have.
+const KEYS: i64 = 1_000;
+
 /// Where a chain ends, as it is stored. The text is compared by every append, so it never changes its form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -39,6 +42,14 @@ impl Index {
     pub(super) fn text(&self) -> String {
         format!("{{\"bytes\":{},\"pieces\":{}}}", self.bytes, self.pieces)
     }
+}
+
+/// Some batches of one upgrade, in order.
+struct Batches {
+    /// What is present is the last fact of these batches; without more of them, the last there is.
+    end: End,
+    texts: BTreeMap<u64, Vec<u8>>,
+    more: bool,
 }
 
 fn damaged(what: String, why: impl ToString) -> StoreError {
@@ -102,11 +113,20 @@ impl Inner {
         prefix: &str,
         from: &str,
     ) -> Result<Vec<KeyValue>, StoreError> {
+        self.range_of(doing, from, &ascending(prefix).with_limit(PAGE)).await
+    }
+
+    async fn range_of(
+        &self,
+        doing: &'static str,
+        from: &str,
+        all_of: &GetOptions,
+    ) -> Result<Vec<KeyValue>, StoreError> {
         'anew: loop {
             let mut all: Vec<KeyValue> = Vec::new();
             let (mut next, mut at) = (from.as_bytes().to_vec(), 0);
             loop {
-                let options = ascending(prefix).with_limit(PAGE).with_revision(at);
+                let options = all_of.clone().with_revision(at);
                 let mut page = match self.look(doing, next, options).await {
                     Err(error) if is_compacted(&error) => continue 'anew,
                     page => page?,
@@ -136,21 +156,42 @@ impl Inner {
         seq.map(Some).ok_or_else(|| damaged(format!("batch {nonce} of upgrade {upgrade}"), "it names no number"))
     }
 
-    /// Head and batches at one revision, so that an append in between cannot look like damage. A page ends with the batches of one
-    /// answer, if not before.
+    /// A page ends with the batches of one answer, if not before.
     pub(super) async fn read_page(
         &self,
         upgrade: &UpgradeId,
         after_seq: u64,
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
+        let Some(Batches { end, texts, more }) = self.batches(upgrade, after_seq, limit).await? else {
+            return Ok(Vec::new());
+        };
+        let limit = match usize::try_from(end.present.saturating_sub(after_seq)) {
+            Ok(covered) if more => limit.min(covered),
+            Ok(_) | Err(_) => limit,
+        };
+        Ok(page::judge(after_seq, limit, end, &texts))
+    }
+
+    pub(super) async fn read_texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let Some(mut batches) = self.batches(upgrade, after_seq, limit).await? else { return Ok(Vec::new()) };
+        Ok(batches.texts.split_off(&after_seq.saturating_add(1)).into_iter().take(limit).collect())
+    }
+
+    /// Head and batches at one revision, so that an append in between cannot look like damage.
+    async fn batches(&self, upgrade: &UpgradeId, after_seq: u64, limit: usize) -> Result<Option<Batches>, StoreError> {
         let batches = self.keys.batches(upgrade);
         // A batch has at least one fact, and the fact before the page is needed for its hash.
         let most = i64::try_from(limit.saturating_add(1)).unwrap_or(PAGE).min(PAGE);
         let from = self.keys.batch(upgrade, after_seq.max(1));
         let (Head { seq, hash }, mut page) = loop {
             let (head, at) = self.one_at("read facts", self.keys.head(upgrade), 0).await?;
-            let Some(head) = head else { return Ok(Vec::new()) };
+            let Some(head) = head else { return Ok(None) };
             let options = ascending(&batches).with_limit(most).with_revision(at);
             match self.look("read facts", from.clone().into_bytes(), options).await {
                 Err(error) if is_compacted(&error) => {}
@@ -159,7 +200,6 @@ impl Inner {
         };
         let more = page.more();
         let mut texts = BTreeMap::new();
-        // The last fact of the batches that were read; without more of them, the last there is.
         let mut present = 0;
         for batch in page.take_kvs() {
             let digits = batch.key().get(batches.len()..).and_then(|digits| std::str::from_utf8(digits).ok());
@@ -172,11 +212,7 @@ impl Inner {
                 texts.insert(seq, text.to_vec());
             }
         }
-        let limit = match usize::try_from(present.saturating_sub(after_seq)) {
-            Ok(covered) if more => limit.min(covered),
-            Ok(_) | Err(_) => limit,
-        };
-        Ok(page::judge(after_seq, limit, End { seq, hash, present }, &texts))
+        Ok(Some(Batches { end: End { seq, hash, present }, texts, more }))
     }
 
     pub(super) async fn read_heads(&self) -> Result<Vec<UpgradeHead>, StoreError> {
@@ -215,6 +251,19 @@ impl Inner {
             Ok((key, revision, value))
         };
         found.into_iter().map(document).collect()
+    }
+
+    /// By their indices; the pieces of a chunk lie among them, so only keys are asked for.
+    pub(super) async fn read_chunk_names(&self) -> Result<Vec<Digest>, StoreError> {
+        let all = self.keys.chunks();
+        let options = ascending(&all).with_limit(KEYS).with_keys_only();
+        let found = self.range_of("list the chunks", &all, &options).await?;
+        let names = found.iter().filter_map(|key| key.key().get(all.len()..)).filter(|name| !name.contains(&b'/'));
+        let digest = |name: &[u8]| {
+            let name = String::from_utf8_lossy(name);
+            name.parse().map_err(|error| damaged("a chunk's key".to_owned(), error))
+        };
+        names.map(digest).collect()
     }
 
     pub(super) async fn read_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

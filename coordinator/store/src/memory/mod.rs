@@ -142,6 +142,15 @@ impl Store for MemoryStore {
         Ok(self.state().leader())
     }
 
+    async fn latest_epoch(&self) -> Result<Epoch, StoreError> {
+        Ok(self.state().latest_epoch())
+    }
+
+    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
+        self.state().raise_epochs(floor);
+        Ok(())
+    }
+
     async fn append(&self, epoch: Epoch, upgrade: &UpgradeId, expected_seq: u64, batch: &Batch) -> Appended {
         match self.append_now(epoch, upgrade, expected_seq, batch) {
             Some(answer) => answer,
@@ -157,6 +166,29 @@ impl Store for MemoryStore {
         let state = self.state();
         let Some(upgrade) = state.upgrades.get(upgrade) else { return Ok(Vec::new()) };
         Ok(page::judge(after_seq, limit, upgrade.end(), &upgrade.texts_around(after_seq, limit)))
+    }
+
+    async fn texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        Ok(self.state().upgrades.get(upgrade).map(|upgrade| upgrade.texts_after(after_seq, limit)).unwrap_or_default())
+    }
+
+    async fn restore(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        expected_seq: u64,
+        nonce: &Nonce,
+        texts: &[String],
+    ) -> Appended {
+        match seal::reseal(expected_seq, texts) {
+            Ok(sealed) => self.state().append(epoch, upgrade, expected_seq, *nonce, sealed),
+            Err(refused) => refused,
+        }
     }
 
     async fn upgrades(&self) -> Result<Vec<UpgradeHead>, StoreError> {
@@ -190,6 +222,10 @@ impl Store for MemoryStore {
             return Err(StoreError::TooLarge { what: "chunk", bytes: bytes.len(), limit: MAX_CHUNK_BYTES });
         }
         self.state().put_chunk(epoch, bytes)
+    }
+
+    async fn chunks(&self) -> Result<Vec<Digest>, StoreError> {
+        Ok(self.state().chunks.keys().copied().collect())
     }
 
     async fn get_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -46,6 +46,11 @@ impl Chain {
     pub(super) fn head(&self, id: &UpgradeId) -> UpgradeHead {
         UpgradeHead { id: id.clone(), seq: self.seq(), hash: self.hash }
     }
+    pub(super) fn texts_after(&self, after_seq: u64, limit: usize) -> Vec<(u64, Vec<u8>)> {
+        let skipped = usize::try_from(after_seq).unwrap_or(usize::MAX);
+        let wanted = self.texts.iter().skip(skipped).take(limit);
+        (after_seq.saturating_add(1)..).zip(wanted.cloned()).collect()
+    }
     /// The page's texts by number, and the one before it.
     pub(super) fn texts_around(&self, after_seq: u64, limit: usize) -> BTreeMap<u64, Vec<u8>> {
         let skipped = usize::try_from(after_seq.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -75,6 +80,15 @@ impl State {
         if self.holder.as_ref().is_some_and(|(holder, _name)| *holder == handle) {
             self.holder = None;
         }
+    }
+
+    pub(super) fn latest_epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn raise_epochs(&mut self, floor: Epoch) {
+        self.epoch = self.epoch.max(floor);
+        self.holder = None;
     }
 
     pub(super) fn depose(&mut self) {

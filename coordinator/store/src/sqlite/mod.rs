@@ -54,21 +54,6 @@ impl SqliteStore {
         self.pools.writer.close().await;
     }
 
-    /// Makes the next epoch greater than `floor`. For an operator who restored the file from a backup: agents have seen
-    /// the epochs that were given since, and refuse whoever leads with a lower one.
-    pub async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
-        let floor = i64::try_from(floor.0).map_err(|_too_large| StoreError::Damaged {
-            what: "the epoch to begin after".to_owned(),
-            why: format!("{floor} is larger than this store can count"),
-        })?;
-        sqlx::query("UPDATE leadership SET epoch = max(epoch, ?), leads = 0")
-            .bind(floor)
-            .execute(&self.pools.writer)
-            .await
-            .map_err(self.failed("raise the epoch"))?;
-        Ok(())
-    }
-
     fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
         move |source| StoreError::Database { doing, path: self.path.clone(), source }
     }
@@ -122,6 +107,14 @@ impl Store for SqliteStore {
         self.read_leader().await
     }
 
+    async fn latest_epoch(&self) -> Result<Epoch, StoreError> {
+        self.read_epoch().await
+    }
+
+    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
+        self.write_floor(floor).await
+    }
+
     async fn append(&self, epoch: Epoch, upgrade: &UpgradeId, expected_seq: u64, batch: &Batch) -> Appended {
         let sealed = match seal::seal(epoch, expected_seq, batch) {
             Ok(sealed) => sealed,
@@ -139,6 +132,33 @@ impl Store for SqliteStore {
 
     async fn load(&self, upgrade: &UpgradeId, after_seq: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
         self.read_page(upgrade, after_seq, limit).await
+    }
+
+    async fn texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.read_texts(upgrade, after_seq, limit).await
+    }
+
+    async fn restore(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        expected_seq: u64,
+        nonce: &Nonce,
+        texts: &[String],
+    ) -> Appended {
+        let sealed = match seal::reseal(expected_seq, texts) {
+            Ok(sealed) => sealed,
+            Err(refused) => return refused,
+        };
+        match self.write_batch(epoch, upgrade, expected_seq, *nonce, &sealed).await {
+            Ok(appended) => appended,
+            Err(error) => Appended::Unknown(error),
+        }
     }
 
     async fn upgrades(&self) -> Result<Vec<UpgradeHead>, StoreError> {
@@ -172,6 +192,10 @@ impl Store for SqliteStore {
             return Err(StoreError::TooLarge { what: "chunk", bytes: bytes.len(), limit: MAX_CHUNK_BYTES });
         }
         self.write_chunk(epoch, bytes).await
+    }
+
+    async fn chunks(&self) -> Result<Vec<Digest>, StoreError> {
+        self.read_chunk_names().await
     }
 
     async fn get_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -17,6 +17,14 @@ impl SqliteStore {
         Ok(Some(Leader { epoch: Epoch(self.number("the epoch", epoch)?), name }))
     }
 
+    pub(super) async fn read_epoch(&self) -> Result<Epoch, StoreError> {
+        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM leadership")
+            .fetch_one(&self.pools.readers)
+            .await
+            .map_err(self.failed("read the epoch"))?;
+        Ok(Epoch(self.number("the epoch", epoch)?))
+    }
+
     /// On the writer's connection: an append that was begun before is committed or rolled back before this is
     /// answered, even where its caller stopped waiting. A reader could look too early.
     pub(super) async fn read_nonce(&self, upgrade: &UpgradeId, nonce: &Nonce) -> Result<Option<u64>, StoreError> {
@@ -67,6 +75,24 @@ impl SqliteStore {
         Ok(page::judge(after_seq, limit, end, &texts))
     }
 
+    pub(super) async fn read_texts(
+        &self,
+        upgrade: &UpgradeId,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, CAST(json AS BLOB) FROM fact WHERE upgrade = ? AND seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(upgrade.as_str())
+        .bind(self.stored(after_seq))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pools.readers)
+        .await
+        .map_err(self.failed("read facts"))?;
+        rows.into_iter().map(|(seq, text)| Ok((self.number("a fact", seq)?, text))).collect()
+    }
+
     pub(super) async fn read_heads(&self) -> Result<Vec<UpgradeHead>, StoreError> {
         let rows: Vec<(String, i64, Vec<u8>)> =
             sqlx::query_as("SELECT id, last_seq, last_hash FROM upgrade ORDER BY id")
@@ -115,6 +141,20 @@ impl SqliteStore {
             Ok((key, Revision(self.number("a revision", revision)?), value))
         };
         rows.into_iter().map(document).collect()
+    }
+
+    pub(super) async fn read_chunk_names(&self) -> Result<Vec<Digest>, StoreError> {
+        let names: Vec<Vec<u8>> = sqlx::query_scalar("SELECT sha256 FROM chunk ORDER BY sha256")
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(self.failed("list the chunks"))?;
+        let digest = |bytes: Vec<u8>| {
+            let bytes = <[u8; 32]>::try_from(bytes).map_err(|bytes| {
+                self.damaged("a chunk's digest", format!("it has {} bytes instead of 32", bytes.len()))
+            })?;
+            Ok(Digest::from_bytes(bytes))
+        };
+        names.into_iter().map(digest).collect()
     }
 
     pub(super) async fn read_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

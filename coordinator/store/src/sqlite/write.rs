@@ -24,6 +24,19 @@ impl SqliteStore {
         Ok(Epoch(self.number("the epoch", epoch)?))
     }
 
+    pub(super) async fn write_floor(&self, floor: Epoch) -> Result<(), StoreError> {
+        let floor = i64::try_from(floor.0).map_err(|_too_large| StoreError::Damaged {
+            what: "the epoch to begin after".to_owned(),
+            why: format!("{floor} is larger than this store can count"),
+        })?;
+        sqlx::query("UPDATE leadership SET epoch = max(epoch, ?), leads = 0")
+            .bind(floor)
+            .execute(&self.pools.writer)
+            .await
+            .map_err(self.failed("raise the epoch"))?;
+        Ok(())
+    }
+
     pub(super) async fn end_leadership(&self, epoch: Epoch) -> Result<(), StoreError> {
         sqlx::query("UPDATE leadership SET leads = 0 WHERE epoch = ?")
             .bind(self.stored(epoch.0))

@@ -1,0 +1,159 @@
+//! A store that was restored from a backup knows less than the agents: what it does not know is not led.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+
+mod support;
+
+use cutover_coordinator::faults::{NoFaults, Point};
+use cutover_coordinator::raise_epochs;
+use cutover_coordinator::settings::StorePlace;
+use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_vocabulary::Phase;
+use cutover_vocabulary::status::State;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::host::Seen;
+use support::{FakeAgent, Manners, Site, StopAt, until};
+
+/// The files of a SQLite store, kept and put back as a person does it.
+struct Backup {
+    folder: tempfile::TempDir,
+    of: PathBuf,
+}
+impl Backup {
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("c.db")).collect()
+    }
+    fn take(of: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for file in Self::files(of) {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        Self { folder, of: of.to_owned() }
+    }
+    /// Leads above every epoch that was given meanwhile, as docs/recovery.md has it.
+    async fn put_back(&self, given: cutover_vocabulary::Epoch) {
+        Self::files(&self.of).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        for file in Self::files(self.folder.path()) {
+            std::fs::copy(&file, self.of.join(file.file_name().unwrap())).unwrap();
+        }
+        raise_epochs(&StorePlace::Sqlite(self.of.join("c.db")), given).await.unwrap();
+    }
+}
+
+fn appends(point: &Point) -> bool {
+    matches!(point, Point::AfterAppend { .. })
+}
+
+/// Keeps nothing of Drain back, so that its order stays in hand.
+fn ignores_drain() -> Manners {
+    Manners { ignores: Some(Phase::Drain), ..Manners::default() }
+}
+
+async fn has_drain_in_hand(agent: &FakeAgent) {
+    until("the agent to have a Drain order in hand", || async {
+        let journal = agent.journal.lock().unwrap();
+        journal.orders.keys().any(|order| order.phase == Phase::Drain).then_some(())
+    })
+    .await;
+}
+
+async fn refusal(site: &Site, upgrade: &str) -> Refused {
+    until("the upgrade to be left alone", || async {
+        let asked = pb::GetUpgradeRequest { upgrade: upgrade.to_owned() };
+        let refused = site.client().upgrades.get(asked).await.err()?;
+        Refused::of(&refused).filter(|refused| refused.code == Code::Quarantined)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_of_which_an_agent_has_more_than_a_restored_store_is_not_led() {
+    let site = Site::sqlite();
+    // The start is stored, and nothing was ordered.
+    let faults = StopAt::new(1, appends);
+    let first = site.coordinator_at("c-1", &site.endpoint, faults.clone()).await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), ignores_drain());
+    let client = site.client();
+    let starting = tokio::spawn(async move { client.begin().await });
+    faults.stopped.notified().await;
+    first.kill().await;
+    let backup = Backup::take(site.dir.path());
+
+    let second = site.coordinator().await;
+    let upgrade = starting.await.unwrap();
+    has_drain_in_hand(&agent).await;
+    second.kill().await;
+    let (given, links) = {
+        let journal = agent.journal.lock().unwrap();
+        (journal.orders.clone(), journal.links)
+    };
+    let epoch = agent.journal.lock().unwrap().epoch;
+    backup.put_back(epoch).await;
+
+    let third = site.coordinator_at("c-3", &site.endpoint, Arc::new(NoFaults)).await;
+    let refused = refusal(&site, &upgrade).await;
+    for says in ["host-a has order", "/drain/", "does not know", "backup"] {
+        assert!(refused.message.contains(says), "{refused}");
+    }
+    assert!(refused.remedy.contains("restore the newest store") && refused.remedy.contains("takeover"), "{refused}");
+    let listed = site.client().upgrades.list(pb::ListUpgradesRequest::default()).await.unwrap().into_inner().upgrades;
+    assert!(listed[0].waiting_for.contains("quarantined, not led"), "{listed:?}");
+
+    // Nothing is decided and nothing is ordered any more, also where the agent comes again.
+    let stored = site.facts(&upgrade).await.len();
+    agent.break_link.lock().unwrap().cancel();
+    until("another link", || async { (agent.journal.lock().unwrap().links > links + 1).then_some(()) }).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(site.facts(&upgrade).await.len(), stored);
+    {
+        let journal = agent.journal.lock().unwrap();
+        assert_eq!(journal.violations, Vec::<String>::new());
+        assert!(journal.orders.keys().eq(given.keys()), "it was given {:?}", journal.orders.keys());
+    }
+    let planned = site.client().plan("plan-9").await.unwrap_err();
+    assert_eq!(planned.code, Code::Quarantined, "{planned}");
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_upgrade_that_a_restored_store_never_heard_of_nothing_is_begun_in_its_deployment() {
+    let site = Site::sqlite();
+    let first = site.coordinator().await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), ignores_drain());
+    site.client().plan("plan-0").await.unwrap();
+    first.stop().await;
+    let backup = Backup::take(site.dir.path());
+
+    let second = site.coordinator().await;
+    let upgrade = site.client().begin().await;
+    has_drain_in_hand(&agent).await;
+    second.stop().await;
+    let epoch = agent.journal.lock().unwrap().epoch;
+    backup.put_back(epoch).await;
+
+    let third = site.coordinator().await;
+    let refused = refusal(&site, &upgrade).await;
+    assert!(refused.message.contains("holds nothing of this upgrade"), "{refused}");
+    let planned = site.client().plan("plan-9").await.unwrap_err();
+    assert!(planned.code == Code::Quarantined && planned.message.contains(&upgrade), "{planned}");
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_of_which_nothing_is_missing_is_led_on() {
+    let site = Site::sqlite();
+    let first = site.coordinator().await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), ignores_drain());
+    let upgrade = site.client().begin().await;
+    has_drain_in_hand(&agent).await;
+    first.kill().await;
+    let backup = Backup::take(site.dir.path());
+    let epoch = agent.journal.lock().unwrap().epoch;
+    backup.put_back(epoch).await;
+    let second = site.coordinator().await;
+    until("a link under the next epoch", || async { (agent.journal.lock().unwrap().epoch > epoch).then_some(()) })
+        .await;
+    assert_eq!(site.client().status(&upgrade).await.state, State::Running);
+    second.stop().await;
+}
