@@ -193,8 +193,10 @@ fn messages(frame: &[u8], state: &Mutex<State>) -> Vec<Vec<u8>> {
 
 /// Waits for as long as this frame is to be kept back.
 fn keep(frame: &[u8], state: &Mutex<State>) {
-    let said = frame[3] == DATA && frame.len() > 9 + WELCOME_BYTES;
-    while said {
+    if frame[3] != DATA || frame.len() <= 9 + WELCOME_BYTES {
+        return;
+    }
+    loop {
         let mut state = lock(state);
         state.kept = state.keeps_orders && !state.cut && !state.ended;
         if !state.kept {

@@ -5,10 +5,10 @@ use cutover_core::upgrade::{Way, forward};
 use cutover_tests::bed::{Bed as _, Daemon};
 use cutover_tests::fleet::{Fleet, LEDGERS};
 use cutover_tests::until;
-use cutover_vocabulary::Phase;
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::order::{Order, OrderId};
 use cutover_vocabulary::phase::Border;
+use cutover_vocabulary::{Phase, Subject};
 use rustix::process::Signal;
 use std::fmt;
 use std::path::PathBuf;
@@ -116,9 +116,11 @@ impl Point {
             Self::BeforeMigrateAuthorised => in_front_of(facts, Border::MigrateAuthorised) && with(&open, SLOW),
             Self::BeforeOpenAuthorised => in_front_of(facts, Border::OpenAuthorised) && with(&open, SLOW),
             Self::MigrateUnsettled => {
-                let migrates = |order: &&Order| order.id.phase == Phase::Migrate;
+                let migrates = |order: &&Order| {
+                    order.id.phase == Phase::Migrate && matches!(order.id.step.subject, Subject::Ledger(_))
+                };
                 let ordered = facts.iter().filter_map(opened).filter(migrates).count();
-                ordered >= LEDGERS.len() && open.iter().copied().filter(migrates).count() == 1
+                ordered == LEDGERS.len() && open.iter().copied().filter(migrates).count() == 1
             }
         }
     }
