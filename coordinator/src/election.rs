@@ -123,17 +123,15 @@ async fn lead(shared: &Shared, leadership: Arc<Leadership>, shutdown: &Cancellat
         None => leadership.lost("the store could not be held while the upgrades were loaded"),
         Some(Ok(())) => {
             shared.leading.send_replace(Some(leadership.clone()));
-            let mut look = tokio::time::interval(LOOK);
-            loop {
-                tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    () = leadership.ended.cancelled() => break,
-                    () = leadership.store.lost(epoch) => {
-                        leadership.lost("the lease in the store ends soon or is gone, or another was elected");
-                    }
-                    _ = look.tick() => if !leadership.still_leads().await {
-                        leadership.lost("the store says that this coordinator does not lead");
-                    },
+            // Beside the others, for a look at a store that does not answer takes longer than the lease.
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = leadership.ended.cancelled() => {}
+                () = leadership.store.lost(epoch) => {
+                    leadership.lost("the lease in the store ends soon or is gone, or another was elected");
+                }
+                () = leads_no_more(&leadership) => {
+                    leadership.lost("the store says that this coordinator does not lead");
                 }
             }
             shared.leading.send_replace(None);
@@ -148,5 +146,16 @@ async fn lead(shared: &Shared, leadership: Arc<Leadership>, shutdown: &Cancellat
     match leadership.store.resign(epoch).await {
         Ok(()) => info!(epoch = epoch.0, "resigned"),
         Err(error) => warn!(epoch = epoch.0, error = &error as &dyn std::error::Error, "could not resign"),
+    }
+}
+
+/// Looks now and then, until the store says that another coordinator leads.
+async fn leads_no_more(leadership: &Leadership) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        look.tick().await;
+        if !leadership.still_leads().await {
+            return;
+        }
     }
 }

@@ -5,22 +5,32 @@ mod support;
 
 use cutover_coordinator::faults::NoFaults;
 use cutover_proto::transport::{Endpoint, connect_lazy};
+use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_proto::{Code, Refused, v1 as pb};
 use cutover_store::{EtcdSettings, EtcdStore};
 use cutover_test_etcd::Etcd;
 use cutover_test_etcd::proxy::Proxy;
+use cutover_vocabulary::link::{AgentMessage, Heard, Hello, Say};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Backend, Coordinator, Site, until};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 const LEASE: Duration = Duration::from_secs(2);
 
 /// A coordinator that reaches etcd at one address, and where it listens.
 async fn coordinator(name: &str, etcd: &str) -> (Site, Endpoint, Coordinator) {
+    coordinator_of(name, [etcd.to_owned()]).await
+}
+
+/// The same at several.
+async fn coordinator_of(name: &str, etcd: impl IntoIterator<Item = String>) -> (Site, Endpoint, Coordinator) {
     let mut site = Site::memory();
-    let settings = EtcdSettings { lease: LEASE, ..EtcdSettings::new([etcd.to_owned()]) };
+    let settings = EtcdSettings { lease: LEASE, ..EtcdSettings::new(etcd) };
     site.backend = Backend::Other(Arc::new(EtcdStore::open(settings).unwrap()));
     let endpoint = site.endpoint.clone();
     let running = site.coordinator_at(name, &endpoint, Arc::new(NoFaults)).await;
@@ -61,6 +71,51 @@ async fn a_leader_that_is_cut_off_from_etcd_stops_leading_before_the_other_one_b
     second_runs.stop().await;
     // In order, the lease of nobody is waited for.
     moment("c-1 leads again", &first, true).await;
+    first_runs.stop().await;
+    drop(first_site);
+}
+
+/// A link of an agent that was welcomed, with the end that keeps it.
+async fn welcomed(endpoint: &Endpoint) -> (mpsc::Sender<pb::AgentMessage>, Streaming<pb::CoordinatorMessage>) {
+    let hello = Hello {
+        agent: support::host::agent("host-a"),
+        incarnation: "inc".to_owned(),
+        machine: "m1".to_owned(),
+        boot: "boot".to_owned(),
+        epoch: Default::default(),
+        in_hand: Vec::new(),
+        instances: Vec::new(),
+        stands_by: true,
+    };
+    let (say, said) = mpsc::channel(8);
+    say.send(AgentMessage::Hello(hello).into()).await.unwrap();
+    let attached = AgentLinkClient::new(connect_lazy(endpoint)).attach(ReceiverStream::new(said)).await.unwrap();
+    let mut heard = attached.into_inner();
+    let welcome = Heard::try_from(heard.message().await.unwrap().unwrap()).unwrap();
+    assert!(matches!(&welcome, Heard::Leader(message) if message.say == Say::Welcome), "{welcome:?}");
+    (say, heard)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "which of two moments was first")]
+async fn a_leader_to_which_no_member_of_etcd_answers_ends_its_links_before_another_one_leads() {
+    let etcd = Etcd::start(1);
+    let members = [(); 3].map(|()| Proxy::to(etcd.address(0)));
+    let (first_site, first, first_runs) = coordinator_of("c-1", members.each_ref().map(Proxy::url)).await;
+    moment("c-1 leads", &first, true).await;
+    let (_second_site, second, second_runs) = coordinator("c-2", &etcd.endpoint(0)).await;
+    let (_say, mut heard) = welcomed(&first).await;
+    // It looks every two seconds whether it leads: the next look falls into the outage, and asks three members one after the other.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    members.iter().for_each(Proxy::cut);
+    let link_ends = async {
+        while heard.message().await.is_ok_and(|message| message.is_some()) {}
+        Instant::now()
+    };
+    let (ended, began) = tokio::join!(link_ends, moment("c-2 leads", &second, true));
+    assert!(ended < began, "an agent was linked to two leaders for {:?}", ended - began);
+    members.iter().for_each(Proxy::mend);
+    second_runs.stop().await;
     first_runs.stop().await;
     drop(first_site);
 }

@@ -33,8 +33,10 @@ pub enum Daemon {
 /// What can be broken of a breakable house or fleet.
 #[derive(Debug, Default)]
 pub struct Breakable {
-    /// From each agent to the coordinator.
+    /// From each agent to the coordinator; of several coordinators, those to the first come first.
     pub links: Vec<Link>,
+    /// How many agents there are.
+    agents: usize,
     /// From each host to the database.
     pub databases: Vec<Link>,
     /// The daemons' own disks, where they can be had.
@@ -53,7 +55,19 @@ impl Breakable {
             links: (0..agents).map(|_| Link::to(coordinator, UNDER_WAY)).collect(),
             databases: database.iter().flat_map(|to| (0..agents).map(|_| Link::to(*to, Duration::ZERO))).collect(),
             disks: states.filter_map(|(of, path)| Some((of, Disk::mount(&path, ROOM)?))).collect(),
+            agents,
         }
+    }
+
+    /// With so many agents and these coordinators, whose connections can be broken and are as fast as they are.
+    pub fn linked(agents: usize, coordinators: impl Iterator<Item = SocketAddr>) -> Self {
+        let links = coordinators.flat_map(|to| (0..agents).map(move |_| Link::to_coordinator(to)));
+        Self { links: links.collect(), agents, ..Self::default() }
+    }
+
+    /// The one between a coordinator, by its place, and an agent, by its number.
+    pub fn link(&self, coordinator: usize, agent: usize) -> Option<&Link> {
+        self.links.get(coordinator * self.agents + agent - 1).filter(|_| agent <= self.agents)
     }
 }
 
@@ -178,7 +192,7 @@ impl Bed for Fleet {
     }
     fn process(&mut self, daemon: Daemon) -> &mut Option<Child> {
         match daemon {
-            Daemon::Coordinator => &mut self.coordinator,
+            Daemon::Coordinator => &mut self.coordinators.all[0].process,
             Daemon::Agent(number) => &mut self.hosts[number - 1].agent,
         }
     }

@@ -23,6 +23,17 @@ pub fn check_facts(facts: &[Recorded]) {
     }
 }
 
+/// Who wrote a fact never led before who wrote an earlier one: epochs only rise.
+///
+/// # Panics
+/// When one does not.
+pub fn check_epochs(facts: &[Recorded]) {
+    for pair in facts.windows(2) {
+        let [one, next] = [&pair[0], &pair[1]];
+        assert!(one.epoch <= next.epoch, "fact {} of epoch {} follows one of {}", next.seq, next.epoch, one.epoch);
+    }
+}
+
 /// No ledger was ordered to migrate without a recovery point, and none was migrated twice.
 ///
 /// # Panics

@@ -1,10 +1,14 @@
-//! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, a coordinator over loopback TCP.
-//! All real programs; any of them can be killed at any moment.
+//! A fleet: several hosts with a ledger each at 1.3.1 on one PostgreSQL, an agent a host, one coordinator or several over
+//! loopback TCP. All real programs; any of them can be killed at any moment.
+
+mod coordinators;
+
+pub use coordinators::{Coordinator, Coordinators, LEASE, MEMBERS};
 
 use crate::bed::{Breakable, Daemon};
 use crate::checks::last_in_turn;
 use crate::clients::{Backend, Front, Writer, request, version};
-use crate::house::{home, kill, kill_all_of, program, releases, skipped};
+use crate::house::{daemon, home, kill, kill_all_of, program, releases, skipped};
 use crate::link::Link;
 use crate::voice::Voice;
 use crate::{free_address, until};
@@ -17,9 +21,8 @@ use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::{State, Status};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -41,6 +44,8 @@ pub struct Plan {
     pub strategy: Strategy,
     /// How many instances, one a host.
     pub instances: usize,
+    /// How many coordinators. One keeps its facts in a file, several in an etcd.
+    pub coordinators: usize,
     /// The coordinator's `[limits]`, lanes apart.
     pub limits: String,
     /// How many ledgers migrate side by side. Fewer than there are, so that the one that is last in turn begins when others
@@ -54,7 +59,7 @@ pub struct Plan {
     pub before: String,
     /// More lines of every agent's settings, before the instances.
     pub agent: String,
-    /// Whether connections can be cut and disks be full.
+    /// Whether connections can be cut and disks be full. Where there are several coordinators, connections to them always can.
     pub breakable: bool,
 }
 impl Default for Plan {
@@ -64,6 +69,7 @@ impl Default for Plan {
             to: "1.4.6",
             strategy: Strategy::Auto,
             instances: 3,
+            coordinators: 1,
             limits: "drain_seconds = 15\nagent_lost_seconds = 60".to_owned(),
             lanes: 2,
             transactions: 20,
@@ -95,8 +101,8 @@ pub struct Fleet {
     pub hosts: Vec<Host>,
     /// Where clients reach the ledgers.
     pub front: Front,
-    pub(crate) coordinator: Option<Child>,
-    listen: SocketAddr,
+    /// Who decides.
+    pub coordinators: Coordinators,
     /// What of it can be broken.
     pub breakable: Breakable,
     /// The operator.
@@ -130,8 +136,8 @@ impl Fleet {
         if !plan.before.is_empty() {
             cluster.sql(DATABASE, &plan.before).unwrap();
         }
-        let listen = free_address();
-        let voice = Voice::to(&format!("http://{listen}"));
+        let coordinators = Coordinators::new(dir.path(), plan.coordinators);
+        let voice = coordinators.voice();
         let hosts: Vec<Host> = (1..=plan.instances)
             .map(|number| Host {
                 dir: dir.path().join(format!("host-{number}")),
@@ -145,15 +151,15 @@ impl Fleet {
         let breakable = if plan.breakable {
             let states = hosts.iter().map(|host| (Daemon::Agent(host.number), host.dir.join("state")));
             let states = states.chain([(Daemon::Coordinator, dir.path().join("store"))]);
-            Breakable::new(hosts.len(), listen, Some(cluster.address()), states)
+            Breakable::new(hosts.len(), coordinators.all[0].listen, Some(cluster.address()), states)
+        } else if plan.coordinators > 1 {
+            Breakable::linked(hosts.len(), coordinators.all.iter().map(|one| one.listen))
         } else {
             Breakable::default()
         };
-        std::fs::create_dir_all(dir.path().join("store")).unwrap();
-        let mut fleet =
-            Self { dir, cluster, hosts, front, coordinator: None, listen, breakable, voice, plan, lost: Vec::new() };
+        let mut fleet = Self { dir, cluster, hosts, front, coordinators, breakable, voice, plan, lost: Vec::new() };
         fleet.write_settings();
-        fleet.start_coordinator();
+        fleet.coordinators.all.iter_mut().for_each(Coordinator::start);
         // The first makes what all share in the database; several that do so at once can fail, as the real ledgers do.
         for number in 1..=fleet.hosts.len() {
             fleet.start_agent(number);
@@ -198,65 +204,53 @@ impl Fleet {
         for host in &self.hosts {
             let (root, number) = (host.dir.display(), host.number);
             let through =
-                |links: &[Link], else_to: SocketAddr| links.get(number - 1).map_or(else_to, |link| link.address);
-            let database = through(&self.breakable.databases, self.cluster.address());
+                |links: &[Link], at: usize, else_to: SocketAddr| links.get(at).map_or(else_to, |it| it.address);
+            let database = through(&self.breakable.databases, number - 1, self.cluster.address());
+            let listens: Vec<String> = self
+                .coordinators
+                .all
+                .iter()
+                .enumerate()
+                .map(|(n, one)| {
+                    let at = self.breakable.link(n, number);
+                    format!("http://{}", at.map_or(one.listen, |link| link.address))
+                })
+                .collect();
             let url = url.replace(&self.cluster.address().to_string(), &database.to_string());
             home(&host.dir.join("home"), self.plan.from);
             if !host.dir.join("numary").exists() {
                 pack::install(&program("numary"), self.plan.from, &host.dir.join("numary")).unwrap();
             }
             let agent = format!(
-                "name = \"agent-{number}\"\ncoordinator = \"http://{listen}\"\nstate = \"{root}/state\"\n{extra}\n\
+                "name = \"agent-{number}\"\ncoordinator = {listens:?}\nstate = \"{root}/state\"\n{extra}\n\
                  releases = {{ place = \"{releases}\" }}\n\n[[instance]]\nname = \"ledger-{number}\"\ndeployment = \"prod\"\n\
                  manager = \"process\"\nout_of_rotation = [\"touch\", \"{root}/out-of-rotation\"]\n\
                  into_rotation = [\"rm\", \"-f\", \"{root}/out-of-rotation\"]\ncommand = \"{root}/numary\"\n\
                  home = \"{root}/home\"\n\
                  env = {{ NUMARY_STORAGE_DRIVER = \"postgres\", NUMARY_STORAGE_DIR = \"{root}/data\", \
                  NUMARY_STORAGE_POSTGRES_CONN_STRING = \"{url}\", NUMARY_SERVER_HTTP_BIND_ADDRESS = \"{address}\" }}\n",
-                listen = through(&self.breakable.links, self.listen),
                 extra = self.plan.agent,
                 releases = releases(self.plan.to).display(),
                 address = host.address,
             );
             std::fs::write(host.dir.join("agent.toml"), agent).unwrap();
         }
-        let root = self.dir().display();
-        let coordinator = format!(
-            "name = \"c1\"\nlisten = \"http://{}\"\nstore = \"sqlite:{root}/store/store.db\"\n\n[limits]\nlanes = {}\n{}\n",
-            self.listen, self.plan.lanes, self.plan.limits
-        );
-        std::fs::write(self.dir().join("coordinator.toml"), coordinator).unwrap();
+        self.coordinators.write_settings(&format!("lanes = {}\n{}", self.plan.lanes, self.plan.limits));
     }
 
-    fn spawn(&self, name: &str, folder: &Path, args: &[&str]) -> Child {
-        let log = |kind| {
-            let path = folder.join(format!("{name}.{kind}"));
-            Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
-        };
-        Command::new(program(name))
-            .args(args)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(log("out"))
-            .stderr(log("err"))
-            .process_group(0)
-            .spawn()
-            .unwrap()
-    }
-
-    /// Starts the coordinator.
+    /// Starts the coordinator, or the first of several.
     pub fn start_coordinator(&mut self) {
-        self.coordinator = Some(self.spawn("cutover-coordinator", self.dir(), &["--settings", "coordinator.toml"]));
+        self.coordinators.all[0].start();
     }
     /// Starts an agent; it starts its ledger unless that is fenced or runs.
     pub fn start_agent(&mut self, number: usize) {
         let dir = self.host(number).dir.clone();
-        let child = self.spawn("cutover-agent", &dir, &["run", "--settings", "agent.toml"]);
+        let child = daemon("cutover-agent", &dir, &["run", "--settings", "agent.toml"]);
         self.hosts[number - 1].agent = Some(child);
     }
-    /// `kill -9` of the coordinator.
+    /// `kill -9` of the coordinator, or the first of several.
     pub fn kill_coordinator(&mut self) {
-        kill(self.coordinator.take());
+        self.coordinators.all[0].kill();
     }
     /// `kill -9` of an agent alone; its workers and its ledger live on.
     pub fn kill_agent(&mut self, number: usize) {
@@ -283,12 +277,7 @@ impl Fleet {
     /// # Panics
     /// When the upgrade does not get there.
     pub fn hold_in_the_middle(&self, upgrade: &str) -> String {
-        let last = last_in_turn(&self.voice, upgrade, LEDGERS.len());
-        let never = self.dir().join("never");
-        self.fault(&format!(
-            "1.4.6:NUMARY_SIM_HOLD_MIGRATION={}\n1.4.6:NUMARY_SIM_HOLD_LEDGER={last}",
-            never.display()
-        ));
+        let last = self.hold_the_last(upgrade, "1.4.6", &self.dir().join("never"));
         until("every other ledger is migrated", Duration::from_secs(120), || {
             let status = self.voice.status(upgrade).ok()?;
             assert_eq!(status.state, State::Running, "{:#?}\n{}", status.holds, self.logs());
@@ -297,6 +286,14 @@ impl Fleet {
                 |fact: &&Recorded| matches!(&fact.fact, Fact::StepSucceeded { evidence: Evidence::Migrated(_), .. });
             (facts.iter().filter(migrated).count() + 1 == LEDGERS.len()).then_some(())
         });
+        last
+    }
+    /// From now on the migration of the ledger that comes last waits before its commit until that file exists; its name. To be
+    /// called while no migration is ordered yet.
+    pub fn hold_the_last(&self, upgrade: &str, to: &str, until_exists: &Path) -> String {
+        let last = last_in_turn(&self.voice, upgrade, LEDGERS.len());
+        let file = until_exists.display();
+        self.fault(&format!("{to}:NUMARY_SIM_HOLD_MIGRATION={file}\n{to}:NUMARY_SIM_HOLD_LEDGER={last}"));
         last
     }
     /// `kill -9` of every process of this fleet whose arguments end so.
@@ -339,9 +336,9 @@ impl Fleet {
         }
     }
 
-    /// Where the coordinator listens, as an operator names it.
+    /// Where the coordinator listens, or the first of several, as an operator names it.
     pub fn coordinator(&self) -> String {
-        format!("http://{}", self.listen)
+        format!("http://{}", self.coordinators.all[0].listen)
     }
 
     /// Waits until every instance answers as that version.
@@ -358,7 +355,13 @@ impl Fleet {
 
     /// Plans, approves what needs it, starts; the upgrade's name.
     pub fn begin(&self) -> String {
-        let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
+        self.begin_to(self.plan.to)
+    }
+
+    /// The same to another version than the fleet was built for.
+    pub fn begin_to(&self, to: &str) -> String {
+        releases(to);
+        let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", to);
         let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
         if plan.level() == Some(Level::Approve) {
             self.voice.approve(&plan).unwrap();
@@ -402,14 +405,15 @@ impl Fleet {
             format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
         };
         let agents: String = self.hosts.iter().map(|host| tail(host.dir.join("cutover-agent.err"))).collect();
-        tail(self.dir().join("cutover-coordinator.err")) + &agents
+        let coordinators = self.coordinators.all.iter().map(|one| tail(one.dir.join("cutover-coordinator.err")));
+        coordinators.collect::<String>() + &agents
     }
 }
 
 /// Ends everything that was started in this fleet; the cluster ends itself.
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.kill_coordinator();
+        self.coordinators.all.iter_mut().for_each(Coordinator::kill);
         for number in 1..=self.hosts.len() {
             self.kill_host(number);
         }

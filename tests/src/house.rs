@@ -315,12 +315,21 @@ pub fn home(path: &Path, version: &str) {
 /// # Panics
 /// When it cannot be started.
 pub fn daemon(name: &str, folder: &Path, args: &[&str]) -> Child {
+    daemon_with(name, folder, args, &[])
+}
+
+/// The same with more environment.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn daemon_with(name: &str, folder: &Path, args: &[&str], env: &[(&str, String)]) -> Child {
     let log = |kind| {
         let path = folder.join(format!("{name}.{kind}"));
         Stdio::from(std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
     };
     Command::new(program(name))
         .args(args)
+        .envs(env.iter().map(|(key, value)| (key, value)))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log("out"))

@@ -1,14 +1,16 @@
 //! The API as a test speaks it: only what the .proto files offer.
 
+use cutover_proto::Code;
 use cutover_proto::refused::Refused;
 use cutover_proto::transport::{self, Endpoint};
 use cutover_proto::v1;
+use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::Recorded;
 use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::status::Status;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
@@ -18,27 +20,104 @@ fn request_id() -> String {
     format!("test-{}-{}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed))
 }
 
+/// How long one of several coordinators has to answer: one that is stopped takes connections and says nothing. Surveys and
+/// downloads are within it.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// The same for what needs no agent.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why a call was not taken.
+struct Missed {
+    /// A refusal as its code, message and remedy.
+    said: String,
+    /// Whether another coordinator may take it.
+    elsewhere: bool,
+}
+impl From<tonic::Status> for Missed {
+    fn from(status: tonic::Status) -> Self {
+        match Refused::of(&status) {
+            Some(refused) => Self {
+                said: format!("{}: {}; what to do: {}", refused.code.word(), refused.message, refused.remedy),
+                elsewhere: matches!(refused.code, Code::NotLeader | Code::StoreUnavailable),
+            },
+            None => Self { said: status.to_string(), elsewhere: true },
+        }
+    }
+}
+impl Missed {
+    fn malformed(error: impl std::fmt::Display) -> Self {
+        Self { said: error.to_string(), elsewhere: false }
+    }
+}
+
 /// One operator.
 pub struct Voice {
-    endpoint: Endpoint,
+    endpoints: Vec<Endpoint>,
+    /// Who took a call last.
+    first: AtomicUsize,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Voice {
     /// Speaks to the coordinator there; connects anew for every call, as restarts come in between.
     pub fn to(endpoint: &str) -> Self {
+        Self::to_any([endpoint])
+    }
+
+    /// Speaks to the one of these that leads.
+    pub fn to_any<'a>(endpoints: impl IntoIterator<Item = &'a str>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { endpoint: endpoint.parse().unwrap(), runtime }
+        let endpoints = endpoints.into_iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+        Self { endpoints, first: AtomicUsize::new(0), runtime }
     }
 
     /// Where it speaks to.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.endpoints[self.first.load(Ordering::Relaxed)]
     }
 
-    async fn client(endpoint: &Endpoint) -> Result<UpgradesClient<Channel>, String> {
-        let channel = transport::connect(endpoint).await.map_err(|error| error.to_string())?;
-        Ok(UpgradesClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES))
+    /// Takes a call to one coordinator after the other, until one takes it.
+    fn ask<T>(
+        &self,
+        within: Duration,
+        call: impl AsyncFn(UpgradesClient<Channel>) -> Result<T, Missed>,
+    ) -> Result<T, String> {
+        let first = self.first.load(Ordering::Relaxed);
+        let mut said = Vec::new();
+        for turn in 0..self.endpoints.len() {
+            let at = (first + turn) % self.endpoints.len();
+            let asked = async {
+                let unreachable = |error: transport::CannotConnect| Missed { said: error.to_string(), elsewhere: true };
+                let channel = transport::connect(&self.endpoints[at]).await.map_err(unreachable)?;
+                call(UpgradesClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES)).await
+            };
+            let answer = self.runtime.block_on(async {
+                if self.endpoints.len() == 1 {
+                    return asked.await;
+                }
+                let silent = |_| Missed { said: format!("no answer within {within:?}"), elsewhere: true };
+                tokio::time::timeout(within, asked).await.map_err(silent)?
+            });
+            match answer {
+                Err(missed) if missed.elsewhere => said.push(missed.said),
+                Err(missed) => return Err(missed.said),
+                Ok(answer) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+            }
+        }
+        Err(said.join("; "))
+    }
+
+    /// The epoch under which the first of its coordinators says that it leads; none where it does not, or does not answer.
+    pub fn leads(&self) -> Option<u64> {
+        let asked = async {
+            let channel = transport::connect(self.endpoint()).await.ok()?;
+            let leader = FleetClient::new(channel).get_leader(v1::GetLeaderRequest {}).await.ok()?.into_inner();
+            leader.leading.then_some(leader.epoch)
+        };
+        self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? })
     }
 
     /// Makes a plan; a refusal comes as its code, message and remedy.
@@ -48,21 +127,20 @@ impl Voice {
 
     /// The same by a strategy.
     pub fn plan_as(&self, strategy: v1::Strategy, deployment: &str, target: &str) -> Result<Plan, String> {
-        self.runtime.block_on(async {
-            let request = v1::MakePlanRequest {
-                deployment: deployment.to_owned(),
-                target: target.to_owned(),
-                strategy: strategy.into(),
-                request_id: request_id(),
-                operator: "tester".to_owned(),
-                wave: None,
-                bake_ms: None,
-                rehearse_only: false,
-                instances: Vec::new(),
-            };
-            let mut client = Self::client(&self.endpoint).await?;
-            let plan = client.make_plan(request).await.map_err(|status| said(&status))?;
-            Plan::try_from(plan.into_inner()).map_err(|error| error.to_string())
+        let request = v1::MakePlanRequest {
+            deployment: deployment.to_owned(),
+            target: target.to_owned(),
+            strategy: strategy.into(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+            wave: None,
+            bake_ms: None,
+            rehearse_only: false,
+            instances: Vec::new(),
+        };
+        self.ask(ANSWERS_WITHIN, async |mut client| {
+            let plan = client.make_plan(request.clone()).await?;
+            Plan::try_from(plan.into_inner()).map_err(Missed::malformed)
         })
     }
 
@@ -91,40 +169,39 @@ impl Voice {
 
     /// Approves everything in the plan that needs it.
     pub fn approve(&self, plan: &Plan) -> Result<(), String> {
-        self.runtime.block_on(async {
-            let request = v1::ApproveRequest {
-                plan: plan.digest().to_string(),
-                request_id: request_id(),
-                operator: "tester".to_owned(),
-                reason: "test".to_owned(),
-                findings: Vec::new(),
-                all: true,
-                answers: plan.binding.questions.keys().map(|id| (id.0.clone(), "seen to".to_owned())).collect(),
-            };
-            Self::client(&self.endpoint).await?.approve(request).await.map_err(|status| said(&status))?;
+        let request = v1::ApproveRequest {
+            plan: plan.digest().to_string(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+            reason: "test".to_owned(),
+            findings: Vec::new(),
+            all: true,
+            answers: plan.binding.questions.keys().map(|id| (id.0.clone(), "seen to".to_owned())).collect(),
+        };
+        self.ask(LOOKS_WITHIN, async |mut client| {
+            client.approve(request.clone()).await?;
             Ok(())
         })
     }
 
     /// Starts a plan.
     pub fn start(&self, plan: &Plan) -> Result<String, String> {
-        self.runtime.block_on(async {
-            let request = v1::StartRequest {
-                plan: plan.digest().to_string(),
-                request_id: request_id(),
-                operator: "tester".to_owned(),
-            };
-            let started = Self::client(&self.endpoint).await?.start(request).await.map_err(|status| said(&status))?;
+        let request = v1::StartRequest {
+            plan: plan.digest().to_string(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+        };
+        self.ask(ANSWERS_WITHIN, async |mut client| {
+            let started = client.start(request.clone()).await?;
             Ok(started.into_inner().upgrade)
         })
     }
 
     /// Where an upgrade stands.
     pub fn status(&self, upgrade: &str) -> Result<Status, String> {
-        self.runtime.block_on(async {
-            let request = v1::GetUpgradeRequest { upgrade: upgrade.to_owned() };
-            let status = Self::client(&self.endpoint).await?.get(request).await.map_err(|status| said(&status))?;
-            Status::try_from(status.into_inner()).map_err(|error| error.to_string())
+        self.ask(LOOKS_WITHIN, async |mut client| {
+            let status = client.get(v1::GetUpgradeRequest { upgrade: upgrade.to_owned() }).await?;
+            Status::try_from(status.into_inner()).map_err(Missed::malformed)
         })
     }
 
@@ -135,8 +212,7 @@ impl Voice {
 
     /// Those behind the one with that number.
     pub fn facts_after(&self, upgrade: &str, seq: u64) -> Result<Vec<Recorded>, String> {
-        self.runtime.block_on(async {
-            let mut client = Self::client(&self.endpoint).await?;
+        self.ask(LOOKS_WITHIN, async |mut client| {
             let mut facts = Vec::new();
             loop {
                 let request = v1::ListFactsRequest {
@@ -144,9 +220,9 @@ impl Voice {
                     after_seq: seq + facts.len() as u64,
                     limit: 100,
                 };
-                let page = client.list_facts(request).await.map_err(|status| said(&status))?.into_inner();
+                let page = client.list_facts(request).await?.into_inner();
                 for fact in &page.facts {
-                    facts.push(serde_json::from_slice(&fact.json).map_err(|error| error.to_string())?);
+                    facts.push(serde_json::from_slice(&fact.json).map_err(Missed::malformed)?);
                 }
                 if !page.more {
                     return Ok(facts);
@@ -157,41 +233,38 @@ impl Voice {
 
     /// Decides a hold.
     pub fn decide(&self, upgrade: &str, hold: u32, choice: Choice) -> Result<(), String> {
-        self.runtime.block_on(async {
-            let request = v1::DecideRequest {
-                upgrade: upgrade.to_owned(),
-                hold,
-                choice: v1::Choice::from(choice).into(),
-                reason: "test".to_owned(),
-                request_id: request_id(),
-                operator: "tester".to_owned(),
-            };
-            Self::client(&self.endpoint).await?.decide(request).await.map_err(|status| said(&status))?;
+        let request = v1::DecideRequest {
+            upgrade: upgrade.to_owned(),
+            hold,
+            choice: v1::Choice::from(choice).into(),
+            reason: "test".to_owned(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+        };
+        self.ask(LOOKS_WITHIN, async |mut client| {
+            client.decide(request.clone()).await?;
             Ok(())
         })
     }
 
     /// Goes back.
     pub fn go_back(&self, upgrade: &str, rollback: bool) -> Result<(), String> {
-        self.runtime.block_on(async {
-            let request = v1::GoBackRequest {
-                upgrade: upgrade.to_owned(),
-                reason: "test".to_owned(),
-                request_id: request_id(),
-                operator: "tester".to_owned(),
-                what_if: false,
-                accept_lost_writes: false,
+        let request = v1::GoBackRequest {
+            upgrade: upgrade.to_owned(),
+            reason: "test".to_owned(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+            what_if: false,
+            accept_lost_writes: false,
+        };
+        self.ask(LOOKS_WITHIN, async |mut client| {
+            let request = request.clone();
+            if rollback {
+                client.rollback(request).await?
+            } else {
+                client.abort(request).await?
             };
-            let mut client = Self::client(&self.endpoint).await?;
-            let answer = if rollback { client.rollback(request).await } else { client.abort(request).await };
-            answer.map(|_| ()).map_err(|status| said(&status))
+            Ok(())
         })
-    }
-}
-
-fn said(status: &tonic::Status) -> String {
-    match Refused::of(status) {
-        Some(refused) => format!("{}: {}; what to do: {}", refused.code.word(), refused.message, refused.remedy),
-        None => status.to_string(),
     }
 }

@@ -77,8 +77,9 @@ impl Perform for Host {
     async fn observe(&self) -> Vec<InstanceReport> {
         self.all.surveys[&self.name].instances.iter().map(|instance| instance.report.clone()).collect()
     }
-    async fn permitted(&self, epoch: Epoch, _: &BTreeMap<InstanceName, Permit>) {
+    async fn permitted(&self, epoch: Epoch, _: &BTreeMap<InstanceName, Permit>) -> bool {
         self.all.heard.lock().unwrap().entry((epoch, self.name.clone())).or_insert_with(Instant::now);
+        true
     }
 }
 

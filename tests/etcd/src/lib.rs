@@ -113,6 +113,36 @@ impl Etcd {
         }
     }
 
+    /// Removes everything that is older than what lies there now.
+    pub fn compact(&self, member: usize) {
+        let revision = self.status(member)["header"]["revision"].to_string();
+        let said = self.ctl(member, &["compact", &revision]);
+        assert!(said.contains("compacted revision"), "{said}");
+    }
+
+    /// Raises the alarm that a member's database has reached its quota, as the member would. `etcdctl` can only disarm it.
+    ///
+    /// # Panics
+    /// When etcd does not take it: without certificates it does, over its JSON gateway.
+    pub fn raise_alarm(&self, member: usize) {
+        let id = self.status(member)["header"]["member_id"].to_string();
+        self.members[member].post("/v3/maintenance/alarm", &format!(r#"{{"action":1,"memberID":"{id}","alarm":1}}"#));
+        let said = self.ctl(member, &["alarm", "list"]);
+        assert!(said.contains("NOSPACE"), "{said}");
+    }
+    /// Disarms every alarm.
+    pub fn disarm(&self, member: usize) {
+        self.ctl(member, &["alarm", "disarm"]);
+        let said = self.ctl(member, &["alarm", "list"]);
+        assert!(!said.contains("NOSPACE"), "{said}");
+    }
+
+    fn status(&self, member: usize) -> serde_json::Value {
+        let said = self.ctl(member, &["endpoint", "status", "-w", "json"]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        said[0]["Status"].clone()
+    }
+
     /// Runs `etcdctl` against a member; returns what it printed, on either stream.
     pub fn ctl(&self, member: usize, args: &[&str]) -> String {
         self.members[member].ctl(args)

@@ -102,6 +102,17 @@ impl Member {
         ask().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
     }
 
+    /// Asks its JSON gateway.
+    pub(crate) fn post(&self, path: &str, body: &str) {
+        let mut stream = TcpStream::connect(self.client).unwrap();
+        let head =
+            format!("POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.split(' ').nth(1) == Some("200"), "{answer}");
+    }
+
     pub(crate) fn ctl(&self, args: &[&str]) -> String {
         let mut command = Command::new(program("ETCDCTL", "etcdctl"));
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.url()));

@@ -9,6 +9,8 @@ use std::time::Duration;
 struct State {
     /// What clients send is kept back.
     held: bool,
+    /// What etcd answers is kept back.
+    unanswered: bool,
     /// Nothing passes either way, and whoever connects waits for ever.
     cut: bool,
     /// How many bytes are kept back now.
@@ -62,6 +64,14 @@ impl Proxy {
     pub fn release(&self) {
         self.change(|state| state.held = false);
     }
+    /// From now on keeps back what etcd answers; what clients send still arrives.
+    pub fn hold_answers(&self) {
+        self.change(|state| state.unanswered = true);
+    }
+    /// Lets the answers arrive.
+    pub fn release_answers(&self) {
+        self.change(|state| state.unanswered = false);
+    }
     /// From now on nothing passes either way, as behind a firewall that drops packets.
     pub fn cut(&self) {
         self.change(|state| state.cut = true);
@@ -96,7 +106,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar)
     while let Ok(n) = from.read(&mut piece) {
         let mut bytes = piece[..n].to_vec();
         let mut state = shared.0.lock().unwrap();
-        let waits = |state: &State| (state.cut || (state.held && from_client)) && !state.ended;
+        let kept = |state: &State| if from_client { state.held } else { state.unanswered };
+        let waits = |state: &State| (state.cut || kept(state)) && !state.ended;
         let held = state.held && from_client && !state.ended && n > 0;
         if held {
             drop(state);

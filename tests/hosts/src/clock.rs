@@ -14,6 +14,15 @@ fn library() -> PathBuf {
     found.find(|path| path.exists()).expect("libfaketime is not installed: run deploy/setup")
 }
 
+/// What a program's environment needs for a clock that is so many seconds off from its start on; the monotonic clocks are right.
+pub fn off_by(seconds: i64) -> Vec<(&'static str, String)> {
+    vec![
+        ("LD_PRELOAD", library().display().to_string()),
+        ("FAKETIME", format!("{seconds:+}")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
 impl Host {
     /// Shifts the clock that a unit's processes see by so many seconds. The first shift of a unit takes hold when it is
     /// started next; later ones at once, as a clock that jumps. Time that passes is not changed: the monotonic clocks are

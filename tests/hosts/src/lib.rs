@@ -34,6 +34,7 @@ mod postgres;
 mod power;
 mod shell;
 
+pub use clock::off_by;
 pub use host::Host;
 pub use lab::Lab;
 pub use machine::{cgroups, skipped};
