@@ -111,11 +111,11 @@ impl Page {
                 )
             },
         );
-        self.line("", "and its guard keeps it down meanwhile".to_owned());
+        self.line("", "and its guard keeps it down meanwhile");
         if !one.entry.observe_only {
             let guard = one.described.guard.display();
             self.line("From now on", format!("{guard} has it start what lies there today and nothing else, and"));
-            self.line("", "after a boot only once a coordinator has said that this is right (at_boot)".to_owned());
+            self.line("", "after a boot only once a coordinator has said that this is right (at_boot)");
         }
     }
 
