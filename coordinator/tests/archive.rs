@@ -77,8 +77,8 @@ async fn upgrades_go_on_in_etcd_that_were_begun_in_sqlite() {
 /// Lines of the blocks of docs/coordinators.md with this mark.
 fn typed(mark: &str) -> Vec<String> {
     let page = include_str!("../../docs/coordinators.md");
-    let opening = format!("\n```{mark}\n");
-    let blocks = page.split(&opening).skip(1);
+    let begins = format!("\n```{mark}\n");
+    let blocks = page.split(&begins).skip(1);
     blocks.flat_map(|block| block.split("\n```").next().unwrap().lines().map(str::to_owned)).collect()
 }
 

@@ -216,10 +216,12 @@ fn a_takeover_refuses_every_further_order_and_leaves_the_running_one_to_finish()
     let next = order("u1", 2, instance("ledger-b"), Work::Inspect);
     let said = Action::Send(AgentMessage::TakenOver { upgrade: upgrade("u1"), note: "by hand".into() });
     let mut desk = after([please(&running)]);
+    assert_eq!(desk.in_hand().len(), 1);
     assert_eq!(
         desk.handle(taken_over("u1")),
         [Action::Journal(Entry::TakenOver { upgrade: upgrade("u1"), note: "by hand".into() }), said.clone()]
     );
+    assert_eq!(desk.in_hand(), [], "nobody waits for it");
     assert_eq!(desk.handle(please(&next)), [refused(&next, Refusal::TakenOver("by hand".into()))]);
     assert_eq!(
         desk.handle(revoke(&running)),

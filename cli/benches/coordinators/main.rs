@@ -4,6 +4,7 @@
 //! the same profile before. Temporary folders (`TMPDIR`) hold etcd's data.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a bench measures time, and prints it"
