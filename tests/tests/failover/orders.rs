@@ -1,4 +1,5 @@
-//! Orders of a leader that is none any more, and that reach an agent after it has heard of the next one.
+//! What a leader that is none any more still had in hand: an order that reaches an agent after the next leader's welcome, and facts
+//! that were stored while nobody told it.
 
 use crate::point::{Upgrade, entered, in_front_of, opened, settled};
 use crate::{Point, VERSIONS, check, fleet};
@@ -49,7 +50,7 @@ fn an_order_of_an_old_leader_that_lay_in_a_socket_is_refused_when_it_arrives() {
 }
 
 #[test]
-fn an_old_leader_that_continues_with_orders_that_it_did_not_send_yet_does_no_harm() {
+fn an_old_leader_that_is_stopped_before_it_hears_that_its_facts_are_stored_does_no_harm() {
     let Some(mut fleet) = fleet() else { return };
     let writer = fleet.writers(4);
     let upgrade = Upgrade { id: fleet.begin_to(VERSIONS[1]), to: VERSIONS[1] };
@@ -60,7 +61,7 @@ fn an_old_leader_that_continues_with_orders_that_it_did_not_send_yet_does_no_har
     let proxies = &fleet.coordinators.all[leader].to_etcd;
     proxies.iter().for_each(|proxy| proxy.hold_answers());
     Point::BeforeMigrateAuthorised.let_go(&mut fleet, &upgrade);
-    // Stored, and the leader does not know it: the orders to migrate are sent when it does.
+    // The leader does not know it. When it continues it has the answer, with orders to give by it, and hears that its time is over.
     until("the leader's facts are stored", Duration::from_secs(10), || (stored(&mut fleet) != before).then_some(()));
     let one = &fleet.coordinators.all[leader];
     one.signal(Signal::STOP);
