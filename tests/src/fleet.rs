@@ -94,7 +94,6 @@ pub struct Host {
 
 /// A fleet and who lives in it.
 pub struct Fleet {
-    dir: TempDir,
     /// The database's cluster.
     pub cluster: Cluster,
     /// The hosts.
@@ -110,6 +109,8 @@ pub struct Fleet {
     plan: Plan,
     /// What the seeding says a migration would lose, ledger by ledger.
     pub lost: Vec<String>,
+    /// Goes last: the cluster is stopped by what lies in it.
+    dir: TempDir,
 }
 
 impl Fleet {

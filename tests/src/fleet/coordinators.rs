@@ -43,7 +43,12 @@ impl Coordinator {
 
     /// `kill -9`.
     pub fn kill(&mut self) {
+        let id = self.process.as_ref().map(Child::id);
         kill(self.process.take());
+        // What a wrong clock's library leaves behind of a process that is killed.
+        for name in id.iter().flat_map(|id| [format!("faketime_shm_{id}"), format!("sem.faketime_sem_{id}")]) {
+            let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+        }
     }
     /// Starts it, unless it runs.
     pub fn start(&mut self) {
