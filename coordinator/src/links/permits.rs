@@ -50,6 +50,10 @@ impl Leadership {
     /// Whether an instance may be started; none where that cannot be told at the moment.
     fn permit(&self, report: &InstanceReport) -> Option<Permit> {
         let (deployment, instance) = (&report.deployment, &report.instance);
+        // Of an upgrade that an agent has and the store does not, nobody here knows what it left.
+        if self.sees_all_of(deployment).is_err() {
+            return None;
+        }
         if self.latest_id(deployment).is_none() {
             return Some(Permit::Start);
         }
