@@ -173,6 +173,10 @@ impl Fleet {
             let lost = seeded.lost_by_migrating.iter().filter(|row| row.starts_with("account "));
             fleet.lost.extend(lost.map(|row| format!("{ledger}: {row}")));
         }
+        // Or the first plan is without those that come a moment later.
+        until("every agent is linked", Duration::from_secs(60), || {
+            (fleet.voice.connected() == Some(fleet.hosts.len())).then_some(())
+        });
         Some(fleet)
     }
 

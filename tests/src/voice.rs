@@ -5,6 +5,7 @@ use cutover_proto::refused::Refused;
 use cutover_proto::transport::{self, Endpoint};
 use cutover_proto::v1;
 use cutover_proto::v1::fleet_client::FleetClient;
+use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::Recorded;
 use cutover_vocabulary::hold::Choice;
@@ -194,6 +195,19 @@ impl Voice {
         self.ask(ANSWERS_WITHIN, async |mut client| {
             let started = client.start(request.clone()).await?;
             Ok(started.into_inner().upgrade)
+        })
+    }
+
+    /// How many instances have their agent linked to the leader; none where nobody leads.
+    pub fn connected(&self) -> Option<usize> {
+        self.endpoints.iter().find_map(|endpoint| {
+            self.runtime.block_on(async {
+                let channel = transport::connect(endpoint).await.ok()?;
+                let asked = v1::ListInstancesRequest { deployment: None };
+                let looked = tokio::time::timeout(LOOKS_WITHIN, FleetClient::new(channel).list_instances(asked));
+                let instances = looked.await.ok()?.ok()?.into_inner().instances;
+                Some(instances.iter().filter(|instance| instance.connected).count())
+            })
         })
     }
 

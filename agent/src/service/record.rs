@@ -4,7 +4,7 @@
 use super::{Role, ServiceError};
 use crate::files::{self, FileError};
 use crate::machine;
-use cutover_vocabulary::{InstanceName, Timestamp};
+use cutover_vocabulary::{Elapsed, InstanceName, Timestamp};
 use procfs::process::{ProcState, Process};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,12 @@ pub fn alive(record: &Record, instance: &InstanceName) -> Result<bool, ServiceEr
             Err(ServiceError::Process { doing: "look at", pid: record.pid, instance: instance.clone(), source })
         }
     }
+}
+
+/// How long ago a process started that did so at this tick since boot.
+pub fn age(start: u64) -> Elapsed {
+    let started = Elapsed(start.saturating_mul(1000) / procfs::ticks_per_second().max(1));
+    machine::uptime().since(started)
 }
 
 /// When a process started, in ticks since boot; none when it does not run (any more).

@@ -9,13 +9,15 @@ use super::trouble::Trouble;
 use crate::ledger::http::Http;
 use crate::machine;
 use crate::release::stage::digest_of;
-use crate::service::Service;
 use crate::service::requests::RequestLog;
-use cutover_vocabulary::Version;
+use crate::service::{Role, Service, record};
+use cutover_vocabulary::{Elapsed, Version};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::Inspection;
 use std::time::Duration;
 
+/// Between two looks at what is being started.
+const LOOKING: Duration = Duration::from_millis(100);
 /// How long a brief look waits for an answer.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
@@ -26,13 +28,30 @@ pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection
     let command = settings.command.clone();
     let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
     Ok(Inspection {
-        running: running_version(service).await,
+        running: version_once_it_is_up(service).await,
         on_disk: site.version_on_disk(&settings.command, settings.account).await,
         binary,
         storage: place.storage.identity().clone(),
         settings: place.resolved.digest(),
         served: RequestLog::lately(service.dir()).read(),
     })
+}
+
+/// The version that answers; of a service that was started a moment ago, or waits in its guard since the host booted, once it does.
+async fn version_once_it_is_up(service: &Service) -> Option<Version> {
+    let patience = Elapsed::from_secs(service.settings().start_seconds);
+    let deadline = machine::uptime().plus(patience);
+    loop {
+        let running = service.running(Role::Service).await.ok().flatten();
+        let version = running_version(service).await;
+        let comes_up = running.is_some_and(|running| {
+            !running.ending && (running.starting || record::age(running.start) < patience)
+        });
+        if version.is_some() || !comes_up || machine::uptime() >= deadline {
+            return version;
+        }
+        tokio::time::sleep(LOOKING).await;
+    }
 }
 
 /// The version that answers, while the service's process runs.

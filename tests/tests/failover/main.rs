@@ -102,7 +102,7 @@ fn upgraded(number: usize) {
         }
         fleet.until_state(&upgrade.id, State::Completed);
         let before = writer.acknowledged();
-        until("clients are served again", Duration::from_secs(20), || {
+        until("clients are served again", Duration::from_secs(60), || {
             (writer.acknowledged() > before + 5).then_some(())
         });
         check(&fleet, &upgrade, &writer.end());
