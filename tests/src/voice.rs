@@ -5,7 +5,6 @@ use cutover_proto::refused::Refused;
 use cutover_proto::transport::{self, Endpoint};
 use cutover_proto::v1;
 use cutover_proto::v1::fleet_client::FleetClient;
-use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::upgrades_client::UpgradesClient;
 use cutover_vocabulary::Recorded;
 use cutover_vocabulary::hold::Choice;
@@ -204,7 +203,8 @@ impl Voice {
             self.runtime.block_on(async {
                 let channel = transport::connect(endpoint).await.ok()?;
                 let asked = v1::ListInstancesRequest { deployment: None };
-                let looked = tokio::time::timeout(LOOKS_WITHIN, FleetClient::new(channel).list_instances(asked));
+                let mut fleet = FleetClient::new(channel);
+                let looked = tokio::time::timeout(LOOKS_WITHIN, fleet.list_instances(asked));
                 let instances = looked.await.ok()?.ok()?.into_inner().instances;
                 Some(instances.iter().filter(|instance| instance.connected).count())
             })

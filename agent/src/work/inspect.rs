@@ -11,9 +11,9 @@ use crate::machine;
 use crate::release::stage::digest_of;
 use crate::service::requests::RequestLog;
 use crate::service::{Role, Service, record};
-use cutover_vocabulary::{Elapsed, Version};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::Inspection;
+use cutover_vocabulary::{Elapsed, Version};
 use std::time::Duration;
 
 /// Between two looks at what is being started.
@@ -44,9 +44,8 @@ async fn version_once_it_is_up(service: &Service) -> Option<Version> {
     loop {
         let running = service.running(Role::Service).await.ok().flatten();
         let version = running_version(service).await;
-        let comes_up = running.is_some_and(|running| {
-            !running.ending && (running.starting || record::age(running.start) < patience)
-        });
+        let comes_up = running
+            .is_some_and(|running| !running.ending && (running.starting || record::age(running.start) < patience));
         if version.is_some() || !comes_up || machine::uptime() >= deadline {
             return version;
         }
