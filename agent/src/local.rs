@@ -159,6 +159,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             let service = service(settings, instance)?;
             service.permit(PERSON).await?;
             service.start().await?;
+            service.forget_refusal().await?;
             Ok(match service.run_state().await {
                 RunState::Running { pid } => format!("{instance} runs as process {pid}\n"),
                 RunState::Stopped => format!("{instance} ended at once: {}\n", service.last_words(Role::Service).await),

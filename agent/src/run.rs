@@ -63,6 +63,8 @@ pub(crate) type Word = Option<(Epoch, BTreeMap<InstanceName, Permit>)>;
 
 /// How long until what could not be carried out of it is tried again.
 const PERMIT_AGAIN: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const PERMIT_AT_LAST: Duration = Duration::from_secs(60);
 
 /// Messages from the link that wait for the desk.
 const INBOX: usize = 64;
@@ -215,6 +217,7 @@ async fn report(
 
 /// Carries out the newest word on what may be started, one after the other, until nothing of it is left to do. Never ends.
 async fn permit(perform: &Arc<dyn Perform>, mut words: watch::Receiver<Word>) {
+    let mut pause = PERMIT_AGAIN;
     loop {
         let word = words.borrow_and_update().clone();
         let done = match word {
@@ -229,10 +232,15 @@ async fn permit(perform: &Arc<dyn Perform>, mut words: watch::Receiver<Word>) {
                 })
             }
         };
-        let again = async { if done { std::future::pending().await } else { tokio::time::sleep(PERMIT_AGAIN).await } };
+        let again = async { if done { std::future::pending().await } else { tokio::time::sleep(pause).await } };
         tokio::select! {
-            changed = words.changed() => if changed.is_err() { std::future::pending().await },
-            () = again => {}
+            changed = words.changed() => {
+                if changed.is_err() {
+                    std::future::pending().await
+                }
+                pause = PERMIT_AGAIN;
+            }
+            () = again => pause = (pause * 2).min(PERMIT_AT_LAST),
         }
     }
 }

@@ -14,6 +14,7 @@ impl Leadership {
     /// The release that every instance of a deployment is to run. None while an upgrade is under way that moves all of them, where
     /// there never was one, and where a person finished by hand.
     pub(crate) fn allowed(&self, deployment: &DeploymentName) -> Option<Version> {
+        self.sees_all_of(deployment).ok()?;
         release_left_by(&*self.latest(deployment)?)
     }
 

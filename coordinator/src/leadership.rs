@@ -166,6 +166,10 @@ impl Leadership {
         for (key, deployment) in deployments {
             let Some(name) = keys::deployment_of(&key) else { continue };
             let announced = deployment.latest.map(|latest| latest.id);
+            // A former version of Cutover kept no word of the one before: where the announced one never began, nothing is known.
+            if let (Some(id), None, true) = (&announced, &deployment.before, deployment.upgrades > 1) {
+                self.is_latest(&name, id);
+            }
             for id in announced.into_iter().chain(deployment.before) {
                 match self.upgrade(&id).await {
                     Ok(_) => {}
@@ -335,7 +339,10 @@ impl Leadership {
 
     /// Holds the orders that an agent has in hand against the store. Where one was never given by the facts that are here, they are
     /// older than what was done, and that upgrade is led no more: whatever it would order next may have been done, or undone, before.
-    pub(crate) async fn compare(self: &Arc<Self>, hello: &Hello) {
+    ///
+    /// # Errors
+    /// Where the store does not tell: the agent says hello again.
+    pub(crate) async fn compare(self: &Arc<Self>, hello: &Hello) -> Result<(), Refused> {
         for (order, _) in &hello.in_hand {
             let (seq, before) = match self.upgrade(&order.upgrade).await {
                 Ok(handle) => {
@@ -346,7 +353,8 @@ impl Leadership {
                     (upgrade.seq(), Some(upgrade))
                 }
                 Err(refused) if refused.code == Code::NoSuchUpgrade => (0, None),
-                Err(_) => continue,
+                Err(refused) if refused.code == Code::Quarantined => continue,
+                Err(refused) => return Err(refused),
             };
             let (id, agent, order) = (order.upgrade.clone(), hello.agent.clone(), order.clone());
             let entry = self.quarantine(&id.clone(), CannotLoad::Behind { id: id.clone(), agent, order, seq, before });
@@ -356,13 +364,17 @@ impl Leadership {
                 self.entries().insert(id, Entry::Quarantined(known));
             }
         }
+        Ok(())
     }
 
     /// Refuses to begin anything in a deployment of which an agent has an upgrade that the store does not.
     pub(crate) fn sees_all_of(&self, deployment: &DeploymentName) -> Result<(), Refused> {
         let entries = self.entries();
         let unseen = entries.iter().find_map(|(id, entry)| match entry {
-            Entry::Quarantined(quarantined) if quarantined.before.is_none() && quarantined.may_be_of(deployment) => {
+            // Of one that cannot be read it is not known whose it is, and the deployment's own document names it where it matters.
+            Entry::Quarantined(quarantined)
+                if quarantined.deployments.is_some() && quarantined.may_be_of(deployment) =>
+            {
                 Some(quarantined.refusal(id))
             }
             Entry::Led(_) | Entry::Quarantined(_) => None,

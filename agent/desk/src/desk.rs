@@ -78,7 +78,10 @@ impl Desk {
                 }
             }
             Event::LinkDown => self.linked = false,
-            Event::Remind => self.answer_all(&mut actions),
+            Event::Remind => {
+                let answers: Vec<_> = self.reminders().filter_map(|(id, known)| known.answer(id)).collect();
+                answers.into_iter().for_each(|answer| self.send(&mut actions, answer));
+            }
             Event::TakenOver { upgrade, note } => {
                 if !self.taken_over.contains_key(&upgrade) {
                     let message = taken_over(&upgrade, &note);
@@ -126,9 +129,16 @@ impl Desk {
         })
     }
 
+    /// What is said again on a standing link. Of an upgrade that a person took over it was said once a link, and may never be
+    /// acknowledged: a store that was restored does not know it.
+    fn reminders(&self) -> impl Iterator<Item = (&OrderId, &Known)> {
+        let unsettled = self.orders.iter().filter(|(_, known)| !known.settled());
+        unsettled.filter(|(id, _)| !self.taken_over.contains_key(&id.upgrade))
+    }
+
     /// Whether something was or will be sent that is not acknowledged: [`Event::Remind`] has an effect.
     pub fn owes_answers(&self) -> bool {
-        self.orders.iter().any(|(id, known)| !known.settled() && known.answer(id).is_some())
+        self.reminders().any(|(id, known)| known.answer(id).is_some())
     }
 
     /// The first message of a link, to whichever coordinator: only its answer tells whether it leads.

@@ -80,6 +80,7 @@ pub(super) async fn drain(
     service.guard().await?;
     let fence = service.fence().set(&order.id.to_string())?;
     rotation::mark_out(service)?;
+    until_past_its_guard(service, patience).await?;
     let mut left = Left::default();
     if let Some(record) = service.running(Role::Service).await? {
         turn(service, Rotation::Out).await?;
@@ -103,6 +104,17 @@ pub(super) async fn drain(
         return Err(Trouble(failure));
     }
     prove(site, service, port, left, PORT_CLOSES).await
+}
+
+/// Waits until what is being started is past its guard. The guard sees the fence and refuses; to stop it there would look like a ledger
+/// that ended badly.
+async fn until_past_its_guard(service: &Service, patience: Elapsed) -> Result<(), Trouble> {
+    let deadline = machine::uptime().plus(patience);
+    while service.running(Role::Service).await?.is_some_and(|running| running.starting) && machine::uptime() < deadline
+    {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// What is known of the stop under that fence.

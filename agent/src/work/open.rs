@@ -58,6 +58,7 @@ pub(super) async fn open(
     service.permit(&order.id.to_string()).await?;
     service.fence().lift(&order.id.to_string())?;
     service.start().await?;
+    service.forget_refusal().await?;
     let found = wait_for_answer(service, Role::Service, address, stop).await?;
     let at = machine::now();
     if found != *version {

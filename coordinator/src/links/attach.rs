@@ -175,7 +175,7 @@ async fn converse(
     }
     info!(machine = hello.machine, in_hand = hello.in_hand.len(), "an agent attached");
     let (agent, stands_by) = (hello.agent.clone(), hello.stands_by);
-    leadership.compare(&hello).await;
+    leadership.compare(&hello).await?;
     // Not to be dropped like other telemetry: an agent says hello once.
     appeared(leadership, &agent, &hello.instances).await;
     observed(leadership, &agent, hello.instances);

@@ -4,7 +4,7 @@
 use crate::allowed::release_left_by;
 use crate::leadership::Leadership;
 use cutover_vocabulary::fact::Ending;
-use cutover_vocabulary::instance::{InstanceReport, RunState};
+use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::link::{CoordinatorMessage, Permit, Say};
 use cutover_vocabulary::plan::Strategy;
 use cutover_vocabulary::{AgentName, InstanceName};
@@ -32,10 +32,11 @@ pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoin
             reports.values().filter_map(|report| Some((report.instance.clone(), leadership.permit(report)?))).collect();
         let due = reports.values().any(|report| {
             let stays = matches!(permits.get(&report.instance), Some(Permit::Stay { .. }));
-            stays && !report.fenced && report.run == RunState::Stopped
+            let guarded = report.manager == Manager::Systemd && !report.observe_only;
+            stays && guarded && !report.fenced && report.run == RunState::Stopped
         });
         // A leader that was deposed and does not know it yet may miss an upgrade.
-        if permits.is_empty() || (permits == said && !due) || !leadership.leads_by_the_store().await {
+        if permits == said && !due || !leadership.leads_by_the_store().await {
             continue;
         }
         let message = CoordinatorMessage { epoch: leadership.epoch, say: Say::Permits(permits.clone()) };

@@ -44,6 +44,14 @@ impl Host {
         self.wait_running_within(DEADLINE);
     }
 
+    /// Waits until it is up, also with a unit that did not start.
+    pub fn wait_up(&self) {
+        until(&format!("{} is up", self.name()), DEADLINE, || {
+            let state = self.try_exec(&["systemctl", "is-system-running"], DEADLINE)?;
+            matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded").then_some(())
+        });
+    }
+
     /// The same with a deadline.
     #[track_caller]
     pub fn wait_running_within(&self, deadline: Duration) {

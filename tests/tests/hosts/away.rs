@@ -12,11 +12,7 @@ use std::time::Duration;
 
 fn boot(host: &Host) {
     host.boot();
-    // With a unit that did not start it is not `running`.
-    until("the host is up", Duration::from_secs(60), || {
-        let state = host.try_exec(&["systemctl", "is-system-running"], Duration::from_secs(10))?;
-        matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded").then_some(())
-    });
+    host.wait_up();
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl tier::Fault for Fault {
                 host.power_cut();
                 begun();
                 host.boot();
-                host.wait_running();
+                // Its ledger waits in its guard, and is refused there where it was fenced meanwhile.
+                host.wait_up();
             }
             Self::Freeze(whom) => {
                 let host = whom.host(site);

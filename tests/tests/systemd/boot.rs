@@ -23,11 +23,7 @@ fn without_a_coordinator(lab: &Lab) -> Node {
 fn reboot(node: &Node) {
     node.host.power_cut();
     node.host.boot();
-    // With a unit that failed it is not `running`.
-    until("the host is up", Duration::from_secs(30), || {
-        let state = node.host.try_exec(&["systemctl", "is-system-running"], Duration::from_secs(10))?;
-        matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded").then_some(())
-    });
+    node.host.wait_up();
 }
 
 fn said(node: &Node) -> String {

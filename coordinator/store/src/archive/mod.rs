@@ -27,7 +27,8 @@ use cutover_vocabulary::{Epoch, UpgradeId};
 
 /// How far above the exported epochs the new store begins. Whoever is started on the former store by mistake counts on from there,
 /// and must never come up to the leaders of the new one: agents refuse it as long as it is below.
-pub const GAP: u64 = 1_000_000;
+/// A shared etcd counts every write of anybody.
+pub const GAP: u64 = 1 << 40;
 
 /// What an archive holds, once all of it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
