@@ -367,6 +367,7 @@ impl Leadership {
 }
 
 /// What a start finds.
+#[expect(clippy::large_enum_variant, reason = "one a start")]
 enum Begin {
     /// This very call has begun it.
     Begun(UpgradeId),
@@ -374,7 +375,7 @@ enum Begin {
     New {
         /// The deployment's document.
         deployment: Deployment,
-        /// When the last upgrade of it was started.
+        /// The last upgrade of it that began.
         last: Option<UpgradeId>,
     },
 }
