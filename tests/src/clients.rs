@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -149,6 +149,8 @@ pub struct Told {
     pub longest_gap: Duration,
 }
 
+static WRITERS: AtomicUsize = AtomicUsize::new(0);
+
 /// Clients that write until they are told to end.
 pub struct Writer {
     end: Arc<AtomicBool>,
@@ -202,6 +204,8 @@ fn write_on(
     told: &Mutex<Told>,
     (last, pause): (&Mutex<Instant>, Duration),
 ) {
+    // Another writer on the same ledgers must not repeat what one before has written: that is refused with 409 for ever.
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
     let (mut n, mut collided) = (client, false);
     while !stop.load(Ordering::Relaxed) {
         // Writers on two instances with the default lock collide: 409, nothing was written, the client asks again.
@@ -209,7 +213,7 @@ fn write_on(
             n += 1;
         }
         let ledger = &ledgers[n % ledgers.len()];
-        let reference = format!("client-{client}-{n}");
+        let reference = format!("client-{writer}-{client}-{n}");
         let body = format!(
             r#"{{"postings":[{{"source":"world","destination":"clients:{}","amount":7,"asset":"USD/2"}}],"reference":"{reference}"}}"#,
             n % 50
