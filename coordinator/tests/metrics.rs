@@ -81,10 +81,6 @@ impl Scrape {
     }
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// From the first drain to the first instance that answers clients, by the facts.
 fn downtime(facts: &[Recorded]) -> f64 {
     let at = |wanted: &dyn Fn(&Fact) -> bool| facts.iter().find(|recorded| wanted(&recorded.fact)).unwrap().at;
@@ -96,7 +92,7 @@ fn downtime(facts: &[Recorded]) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_until_it_is_closed() {
     let mut site = Site::memory();
-    let address = free_address();
+    let address = cutover_trial_postgres::free_address().unwrap();
     site.metrics = Some(address);
     let coordinator = site.coordinator().await;
     let manners = Manners { fails: Some(Phase::Migrate), ..Manners::default() };
@@ -175,7 +171,7 @@ async fn a_scrape_says_what_status_says_while_it_is_held_and_after_it_has_ended_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_get_of_metrics_is_refused_and_a_caller_that_says_nothing_keeps_nobody_out() {
     let mut site = Site::memory();
-    let address = free_address();
+    let address = cutover_trial_postgres::free_address().unwrap();
     site.metrics = Some(address);
     let coordinator = site.coordinator().await;
     let silent = until("the address to be open", || async { TcpStream::connect(address).await.ok() }).await;
@@ -197,7 +193,7 @@ async fn a_coordinator_that_follows_says_so_and_nothing_of_upgrades() {
     let leader = site.coordinator().await;
     let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
     let upgrade = site.client().begin().await;
-    let address = free_address();
+    let address = cutover_trial_postgres::free_address().unwrap();
     site.metrics = Some(address);
     let other = cutover_proto::transport::Endpoint::Unix(site.dir.path().join("other.sock"));
     let follower = site.coordinator_at("c-2", &other, std::sync::Arc::new(cutover_coordinator::faults::NoFaults)).await;

@@ -13,8 +13,16 @@ pub mod pki;
 pub mod tier;
 pub mod voice;
 
-pub use cutover_test_etcd::free_address;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// An address on loopback that nobody listens on and no other test of this process was given.
+///
+/// # Panics
+/// When there is none.
+pub fn free_address() -> SocketAddr {
+    cutover_trial_postgres::free_address().expect("a free port on 127.0.0.1")
+}
 
 /// Waits for a condition with a deadline; never for a time.
 ///

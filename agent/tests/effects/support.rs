@@ -16,7 +16,7 @@ use cutover_vocabulary::{
     Version, Work,
 };
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -75,7 +75,7 @@ impl Bed {
     /// With more arguments of the service, each with a comma before it.
     pub async fn with_args(extra: &str, args: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = cutover_trial_postgres::free_address().unwrap().port();
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
         let text = format!(
             "name = \"agent-a\"\ncoordinator = \"unix:/nonexistent\"\nstate = \"{root}/state\"\n\

@@ -15,7 +15,6 @@ use cutover_vocabulary::{DeploymentName, Digest, InstanceName, UpgradeId, Versio
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -345,10 +344,6 @@ pub(super) fn endpoints(storage: StorageWord, dir: &Path, count: u16) -> Result<
 /// # Errors
 /// When there is none.
 pub(super) fn free_addresses(count: u16) -> Result<Vec<String>, Trouble> {
-    let cannot = |error| Trouble::failed("cannot find a free port on 127.0.0.1", error);
-    let mut held = Vec::new();
-    for _ in 0..count {
-        held.push(TcpListener::bind("127.0.0.1:0").map_err(cannot)?);
-    }
-    held.iter().map(|listener| listener.local_addr().map(|address| address.to_string()).map_err(cannot)).collect()
+    let free = || cutover_trial_postgres::free_address().map(|address| address.to_string());
+    (0..count).map(|_| free().map_err(|error| Trouble::failed("cannot find a free port on 127.0.0.1", error))).collect()
 }

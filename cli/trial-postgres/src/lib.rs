@@ -3,12 +3,13 @@
 //! `initdb` and the server refuse to run as root, so root runs them as the user `postgres` that the package made. The server
 //! listens on a loopback port and asks for a password. It does not sync to disk: what is in it is for trials.
 
+mod address;
 mod programs;
 
+pub use address::free_address;
 pub use programs::{Missing, Programs};
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -99,7 +100,7 @@ impl Cluster {
                 .arg("--pgdata")
                 .arg(&data),
         )?;
-        let port = free_port().map_err(io("find a free port for", folder))?;
+        let port = free_address().map_err(io("find a free port for", folder))?.port();
         let conf = data.join("postgresql.conf");
         let text = format!(
             "{}\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
@@ -257,11 +258,6 @@ impl Drop for Cluster {
             let _ = self.stop(Stop::Immediate);
         }
     }
-}
-
-/// A port that nobody has at this moment.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// What a program said, shortened.

@@ -7,6 +7,10 @@ use cutover_vocabulary::{Digest, Epoch, Recorded, UpgradeId};
 /// etcd takes requests up to 1.5 MiB and answers with at most 4 MiB; this leaves room for pages of several batches.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 
+/// Most bytes of one fact, which is a batch of its own if it is larger than [`MAX_BATCH_BYTES`]. The first fact of an upgrade holds
+/// its plan: some 600 bytes for each instance, and every row that will be lost. A store cuts it where its values are smaller.
+pub const MAX_FACT_BYTES: usize = 4 * 1024 * 1024;
+
 /// Most bytes of one document of the registry; the same reason as [`MAX_BATCH_BYTES`].
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 

@@ -24,8 +24,8 @@ mod seal;
 pub mod sqlite;
 
 pub use contract::{
-    Appended, Batch, Leader, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, Present, Put, Store, Stored,
-    UpgradeHead,
+    Appended, Batch, Leader, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, MAX_FACT_BYTES, Present, Put, Store,
+    Stored, UpgradeHead,
 };
 pub use error::{Malformed, StoreError};
 pub use etcd::{EtcdSettings, EtcdStore};

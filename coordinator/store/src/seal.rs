@@ -1,7 +1,7 @@
 //! From a batch to the texts that are stored: checked once, alike for every store.
 
 use crate::page::Link;
-use crate::{Appended, Batch, MAX_BATCH_BYTES, Malformed, StoreError};
+use crate::{Appended, Batch, MAX_BATCH_BYTES, MAX_FACT_BYTES, Malformed, StoreError};
 use cutover_vocabulary::{Digest, Epoch, Recorded};
 
 /// A batch that fits: what remains to be compared is what the store alone knows.
@@ -47,9 +47,7 @@ pub(crate) fn seal(epoch: Epoch, expected_seq: u64, batch: &Batch) -> Result<Sea
         bytes += text.len();
         texts.push(text);
     }
-    if bytes > MAX_BATCH_BYTES {
-        return Err(Appended::TooLarge { bytes, limit: MAX_BATCH_BYTES });
-    }
+    fits(texts.len(), bytes)?;
     Ok(Sealed { texts, first_prev: first.prev, last_seq: seq, last_hash: hash })
 }
 
@@ -69,10 +67,13 @@ pub(crate) fn reseal(expected_seq: u64, texts: &[String]) -> Result<Sealed, Appe
         bytes += text.len();
     }
     let Some((last_seq, last_hash)) = end else { return Err(malformed(Malformed::Empty)) };
-    if bytes > MAX_BATCH_BYTES {
-        return Err(Appended::TooLarge { bytes, limit: MAX_BATCH_BYTES });
-    }
+    fits(texts.len(), bytes)?;
     Ok(Sealed { texts: texts.to_vec(), first_prev, last_seq, last_hash })
+}
+
+fn fits(facts: usize, bytes: usize) -> Result<(), Appended> {
+    let limit = if facts == 1 { MAX_FACT_BYTES } else { MAX_BATCH_BYTES };
+    if bytes > limit { Err(Appended::TooLarge { bytes, limit }) } else { Ok(()) }
 }
 
 /// What links a text into the chain right behind fact `after`, whose text has hash `hash` where that is known.

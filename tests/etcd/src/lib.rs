@@ -2,11 +2,8 @@
 //! started again. `ETCD=path` picks the server's binary, `ETCDCTL=path` the client's; without them both come from the PATH.
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
-mod address;
 mod member;
 pub mod proxy;
-
-pub use address::free_address;
 
 use member::Member;
 use std::process::Command;

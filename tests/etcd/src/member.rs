@@ -1,6 +1,7 @@
 //! One member: its process, its ports, its folder.
 
-use crate::{Certificates, free_address, program};
+use crate::{Certificates, program};
+use cutover_trial_postgres::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -29,9 +30,9 @@ impl Member {
     pub(crate) fn new(number: usize, folder: &Path, tls: Option<&Certificates>, args: &[&str]) -> Self {
         let name = format!("m{number}");
         Self {
-            client: free_address(),
-            peer: free_address(),
-            health: free_address(),
+            client: free_address().unwrap(),
+            peer: free_address().unwrap(),
+            health: free_address().unwrap(),
             folder: folder.join(&name),
             name,
             tls: tls.cloned(),

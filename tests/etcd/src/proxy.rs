@@ -29,7 +29,7 @@ pub struct Proxy {
 impl Proxy {
     /// One in front of that address.
     pub fn to(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind(crate::free_address()).unwrap();
+        let listener = TcpListener::bind(cutover_trial_postgres::free_address().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<(Mutex<State>, Condvar)>::default();
         let state = shared.clone();

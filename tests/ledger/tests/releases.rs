@@ -46,7 +46,7 @@ impl Drop for Server {
 }
 
 fn serve(release: &Release, home: &Path, url: Option<&str>) -> Server {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = cutover_trial_postgres::free_address().unwrap().to_string();
     let mut command = command(release, home, url);
     command.args(["server", "start", &format!("--server.http.bind_address={address}")]).stdout(Stdio::null());
     let server = Server(command.spawn().unwrap(), address);

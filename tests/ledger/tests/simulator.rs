@@ -44,7 +44,7 @@ impl Host {
     }
 
     fn serve(&self, version: &str) -> Server {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = cutover_trial_postgres::free_address().unwrap().to_string();
         let bind = format!("--server.http.bind_address={address}");
         let mut command = self.command(version, &["server", "start", &bind]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

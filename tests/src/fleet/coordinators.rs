@@ -1,10 +1,11 @@
 //! The coordinators of a fleet: one that keeps its facts in a file, or several on one etcd of three members.
 
+use crate::free_address;
 use crate::house::{daemon_with, kill};
 use crate::until;
 use crate::voice::Voice;
+use cutover_test_etcd::Etcd;
 use cutover_test_etcd::proxy::Proxy;
-use cutover_test_etcd::{Etcd, free_address};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

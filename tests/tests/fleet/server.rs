@@ -244,7 +244,7 @@ fn a_second_coordinator_on_the_same_store_refuses_and_names_the_first_which_is_n
     let upgrade = fleet.begin();
     let settings = std::fs::read_to_string(fleet.dir().join("coordinator.toml")).unwrap();
     let first = settings.lines().find(|line| line.starts_with("listen")).unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = cutover_tests::free_address();
     let second = fleet.dir().join("second.toml");
     let listen = format!("listen = \"http://{address}\"");
     std::fs::write(&second, settings.replace(first, &listen).replace("\"c1\"", "\"c2\"")).unwrap();

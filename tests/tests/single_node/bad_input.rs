@@ -366,7 +366,7 @@ fn a_database_file_that_is_damaged_or_empty_blocks_until_it_is_gone() {
 /// The settings of a second instance on the same storage.
 fn with_second(text: &str, house: &House, deployment: &str) -> String {
     let root = house.dir().display();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = cutover_tests::free_address().port();
     std::fs::copy(house.dir().join("numary"), house.dir().join("numary-b")).unwrap();
     format!(
         "{text}\n[[instance]]\nname = \"ledger-b\"\ndeployment = \"{deployment}\"\nmanager = \"process\"\n\

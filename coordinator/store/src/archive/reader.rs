@@ -3,7 +3,7 @@
 use super::line::{Counts, FORM, Line, Sums, key};
 use super::{Archive, ArchiveError};
 use crate::seal::link;
-use crate::{MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES};
+use crate::{MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, MAX_FACT_BYTES};
 use cutover_vocabulary::{Digest, Epoch, UpgradeId};
 use std::io::BufRead;
 
@@ -139,7 +139,7 @@ impl<R: BufRead> Reader<R> {
         if found.seq != seq {
             return Err(self.refuse(format!("it is said to be fact {seq} and says that it is {}", found.seq)));
         }
-        self.fits("fact", text.len(), MAX_BATCH_BYTES)?;
+        self.fits("fact", text.len(), MAX_FACT_BYTES)?;
         self.open = Some((upgrade.clone(), seq, Digest::of(text.as_bytes())));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::facts::{Writer, all_known, committed, load_in_pages};
 use super::{Fixture, leader, name, upgrade};
-use crate::{Appended, Batch, MAX_BATCH_BYTES, Malformed, StoreError};
+use crate::{Appended, Batch, MAX_BATCH_BYTES, MAX_FACT_BYTES, Malformed, StoreError};
 use cutover_vocabulary::{Digest, Epoch, UpgradeId};
 use std::sync::Arc;
 
@@ -139,6 +139,31 @@ pub async fn a_batch_of_exactly_the_limit_fits_and_one_byte_more_does_not(fixtur
     let fits = sized(0);
     committed(store.append(epoch, &upgrade("u"), 0, &fits).await);
     assert_eq!(all_known(load_in_pages(&*store, &upgrade("u"), 1).await), fits.facts);
+}
+
+/// The first fact of an upgrade holds its plan, with every instance.
+pub async fn a_fact_alone_may_be_larger_than_a_batch(fixture: &impl Fixture) {
+    let (store, epoch) = leader(fixture, "a").await;
+    let mut writer = Writer::new(epoch);
+    let empty = serde_json::to_string(&writer.clone().fact("")).unwrap().len();
+    let sized = |writer: &mut Writer, bytes: usize| {
+        let fact = writer.fact("x".repeat(bytes - empty));
+        Batch { nonce: writer.nonce(), facts: vec![fact] }
+    };
+    let refused = store.append(epoch, &upgrade("u"), 0, &sized(&mut writer.clone(), MAX_FACT_BYTES + 1)).await;
+    assert!(matches!(refused, Appended::TooLarge { limit: MAX_FACT_BYTES, .. }), "{refused:?}");
+    let large = sized(&mut writer, MAX_FACT_BYTES);
+    committed(store.append(epoch, &upgrade("u"), 0, &large).await);
+    // Its answer may get lost, and then it is asked for.
+    assert_eq!(store.find_batch(&upgrade("u"), &large.nonce).await.unwrap(), Some(1));
+    let mut facts = large.facts;
+    facts.extend(writer.append(&*store, &upgrade("u"), 3).await);
+    assert_eq!(all_known(load_in_pages(&*store, &upgrade("u"), 2).await), facts);
+    let (seq, text) = store.texts(&upgrade("u"), 0, 1).await.unwrap().remove(0);
+    assert_eq!((seq, text.len()), (1, MAX_FACT_BYTES));
+    let text = String::from_utf8(text).unwrap();
+    committed(store.restore(epoch, &upgrade("v"), 0, &writer.nonce(), &[text]).await);
+    assert_eq!(all_known(load_in_pages(&*store, &upgrade("v"), 2).await), facts[..1]);
 }
 
 /// Compare and append are one.

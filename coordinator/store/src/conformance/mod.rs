@@ -54,6 +54,7 @@ macro_rules! for_each_promise {
             appending::a_batch_that_does_not_carry_the_last_hash_conflicts
             appending::a_batch_that_contradicts_itself_is_refused_for_good
             appending::a_batch_of_exactly_the_limit_fits_and_one_byte_more_does_not
+            appending::a_fact_alone_may_be_larger_than_a_batch
             appending::of_many_batches_after_one_seq_exactly_one_commits
             appending::a_committed_batch_is_found_by_its_nonce
             appending::a_nonce_is_stored_once

@@ -3,7 +3,7 @@
 use crate::{CoordinatorName, Key, Nonce};
 use cutover_vocabulary::{Digest, UpgradeId};
 
-/// Most bytes of one value: a batch and a document have at most as many, and larger chunks are cut.
+/// Most bytes of one value: a document has at most as many, and what is larger is cut into pieces.
 pub(super) const MAX_VALUE_BYTES: usize = 256 * 1024;
 
 /// The names of all keys below one prefix.
@@ -47,6 +47,10 @@ impl Keys {
     /// The batch whose last fact has that number. Twenty digits hold every `u64`, so keys sort as numbers do.
     pub(super) fn batch(&self, upgrade: &UpgradeId, last_seq: u64) -> String {
         self.key(format_args!("u/{upgrade}/b/{last_seq:020}"))
+    }
+    /// Below it lie the pieces of a batch that is larger than a value, in order.
+    pub(super) fn large_batch(&self, upgrade: &UpgradeId, digest: &Digest) -> String {
+        self.key(format_args!("u/{upgrade}/p/{digest}/"))
     }
     pub(super) fn nonce(&self, upgrade: &UpgradeId, nonce: &Nonce) -> String {
         self.key(format_args!("u/{upgrade}/n/{nonce}"))

@@ -15,6 +15,7 @@
 //! | `u/UPGRADE/b/SEQ` | one batch, by the number of its last fact: texts, a newline between two | |
 //! | `u/UPGRADE/n/NONCE` | the last fact's number | |
 //! | `d/KEY` | a document; etcd's version of the key is its revision | |
+//! | `u/UPGRADE/p/DIGEST/N` | the pieces of a batch larger than a value | |
 //! | `c/DIGEST`, `c/DIGEST/N` | a chunk's index, and its pieces | |
 //! | `m/NAME` | a coordinator that is there, with its address | the handle's |
 //!

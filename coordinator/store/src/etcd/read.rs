@@ -44,6 +44,22 @@ impl Index {
     }
 }
 
+/// What the value of a batch is that lies in pieces. No fact's text begins with this sign.
+pub(super) struct Apart {
+    pub(super) digest: Digest,
+}
+impl Apart {
+    const SIGN: &str = "@";
+    pub(super) fn text(&self) -> String {
+        format!("{}{}", Self::SIGN, self.digest)
+    }
+    /// None where the value is the batch itself.
+    fn read(value: &[u8]) -> Option<Result<Self, String>> {
+        let digest = std::str::from_utf8(value).ok()?.strip_prefix(Self::SIGN)?;
+        Some(digest.parse().map(|digest| Self { digest }).map_err(|error| format!("it lies in pieces, and {error}")))
+    }
+}
+
 /// Some batches of one upgrade, in order.
 struct Batches {
     /// What is present is the last fact of these batches; without more of them, the last there is.
@@ -207,12 +223,31 @@ impl Inner {
                 .and_then(|digits| digits.parse::<u64>().ok())
                 .ok_or_else(|| damaged(format!("a batch of upgrade {upgrade}"), "its key ends with no number"))?;
             present = last;
+            let value = match Apart::read(batch.value()) {
+                None => batch.into_key_value().1,
+                Some(Ok(apart)) => self.read_pieces(upgrade, &apart).await?,
+                Some(Err(why)) => return Err(damaged(format!("batch {last} of upgrade {upgrade}"), why)),
+            };
             // From the end on, as only the last fact's number is in the key.
-            for (text, seq) in batch.value().rsplit(|byte| *byte == b'\n').zip((1..=last).rev()) {
+            for (text, seq) in value.rsplit(|byte| *byte == b'\n').zip((1..=last).rev()) {
                 texts.insert(seq, text.to_vec());
             }
         }
         Ok(Some(Batches { end: End { seq, hash, present }, texts, more }))
+    }
+
+    async fn read_pieces(&self, upgrade: &UpgradeId, apart: &Apart) -> Result<Vec<u8>, StoreError> {
+        let below = self.keys.large_batch(upgrade, &apart.digest);
+        let pieces = self.range("read a batch's pieces", &below, &below).await?;
+        let bytes: Vec<u8> = pieces.iter().flat_map(KeyValue::value).copied().collect();
+        // Pieces were written before what names them, and never change.
+        match Digest::of(&bytes) {
+            found if found == apart.digest => Ok(bytes),
+            found => {
+                let what = format!("a batch of upgrade {upgrade} in {} pieces", pieces.len());
+                Err(damaged(what, format!("its {} bytes have digest {found}", bytes.len())))
+            }
+        }
     }
 
     pub(super) async fn read_heads(&self) -> Result<Vec<UpgradeHead>, StoreError> {

@@ -3,7 +3,7 @@
 use super::Inner;
 use super::fence::Written;
 use super::keys::MAX_VALUE_BYTES;
-use super::read::{Head, Index, single};
+use super::read::{Apart, Head, Index, single};
 use crate::seal::{Sealed, start_of_chain};
 use crate::{Appended, Key, Nonce, Put, Revision, StoreError};
 use cutover_vocabulary::{Digest, Epoch, UpgradeId};
@@ -31,8 +31,16 @@ impl Inner {
             false => Compare::value(head.clone(), CompareOp::Equal, before.text()),
         };
         let compares = vec![end, Compare::version(nonce.clone(), CompareOp::Equal, 0)];
+        let text = sealed.texts.join("\n");
+        let batch = match text.len() {
+            0..=MAX_VALUE_BYTES => text,
+            _ => match self.write_pieces(epoch, upgrade, &text).await? {
+                Ok(apart) => apart.text(),
+                Err(by) => return Ok(Appended::Fenced { by }),
+            },
+        };
         let writes = vec![
-            TxnOp::put(self.keys.batch(upgrade, sealed.last_seq), sealed.texts.join("\n"), None),
+            TxnOp::put(self.keys.batch(upgrade, sealed.last_seq), batch, None),
             TxnOp::put(head.clone(), after.text(), None),
             TxnOp::put(nonce, sealed.last_seq.to_string(), None),
         ];
@@ -48,6 +56,28 @@ impl Inner {
                 Appended::Conflict { seq }
             }
         })
+    }
+
+    /// The pieces of a batch, which its value will name. What a writer left that died before it wrote that value is never read, and
+    /// is written over by the next one with the same batch.
+    async fn write_pieces(
+        &self,
+        epoch: Epoch,
+        upgrade: &UpgradeId,
+        text: &str,
+    ) -> Result<Result<Apart, Epoch>, StoreError> {
+        let apart = Apart { digest: Digest::of(text.as_bytes()) };
+        let below = self.keys.large_batch(upgrade, &apart.digest);
+        for (number, piece) in text.as_bytes().chunks(MAX_VALUE_BYTES).enumerate() {
+            // Two digits sort as numbers do: a fact has at most sixteen pieces.
+            let put = TxnOp::put(format!("{below}{number:02}"), piece, None);
+            match self.write("append a piece of a batch", epoch, Vec::new(), vec![put], Vec::new()).await? {
+                // It compares nothing of its own.
+                Written::Done | Written::Differs(_) => {}
+                Written::Fenced { by } => return Ok(Err(by)),
+            }
+        }
+        Ok(Ok(apart))
     }
 
     /// A document's revision is etcd's version of its key: it counts its writes, as documents are never removed.

@@ -2,7 +2,9 @@
 
 use super::*;
 use cutover_store::conformance::facts::committed;
-use cutover_store::{Batch, Key, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, Put, Revision, StoreError};
+use cutover_store::{
+    Batch, Key, MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DOCUMENT_BYTES, MAX_FACT_BYTES, Put, Revision, StoreError,
+};
 use cutover_test_etcd::Etcd;
 use etcd_client::{Client, GetOptions};
 
@@ -39,9 +41,10 @@ async fn a_large_fleet_fits_and_no_value_is_larger_than_256_kib() {
     let mut facts = Vec::new();
     while facts.len() < 10_000 {
         facts.extend(writer.append(&store, &upgrade(), 8).await);
-        if facts.len() % 400 == 0 {
+        if facts.len() % 400 < 8 {
             let (before, overhead) = (writer.seq, serde_json::to_string(&writer.clone().fact("")).unwrap().len());
-            let large = writer.fact("x".repeat(MAX_BATCH_BYTES - overhead));
+            let most = if facts.len() == 400 { MAX_FACT_BYTES } else { MAX_BATCH_BYTES };
+            let large = writer.fact("x".repeat(most - overhead));
             let batch = Batch { nonce: writer.nonce(), facts: vec![large] };
             committed(store.append(epoch, &upgrade(), before, &batch).await);
             facts.extend(batch.facts);

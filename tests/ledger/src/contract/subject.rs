@@ -6,12 +6,9 @@ use crate::storage::Driver;
 use crate::wire::{self, Reply};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -306,14 +303,7 @@ pub(crate) fn output(child: Child, what: &str) -> Step<std::process::Output> {
 /// An address that was free a moment ago, and that this process was not given before: several checks run at once, and releases
 /// 1.1.0 and 1.2.1 neither serve nor exit where their port is taken, so that one check would write into another's ledger.
 pub(crate) fn free_address() -> Step<String> {
-    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = tried("find a free port", TcpListener::bind("127.0.0.1:0"))?;
-        let address = tried("find a free port", listener.local_addr())?;
-        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
-            return Ok(address.to_string());
-        }
-    }
+    tried("find a free port", cutover_trial_postgres::free_address()).map(|address| address.to_string())
 }
 
 /// A running server; killed when dropped.
