@@ -1,6 +1,13 @@
 //! What only a leader has: an epoch, the loops of its upgrades, the links of its agents. It ends at once when the store
 //! says that another one leads, and nothing of it is used again.
 
+mod members;
+mod quarantine;
+mod tasks;
+
+pub(crate) use quarantine::Quarantined;
+pub(crate) use tasks::Tasks;
+
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::hook::{self, Hook};
@@ -10,42 +17,14 @@ use crate::settings::Settings;
 use crate::surveys::Surveys;
 use crate::upgrade_loop::load::{CannotLoad, Loaded, load};
 use crate::upgrade_loop::{Handle, Standing, prepare};
-use cutover_core::upgrade::Upgrade;
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store};
-use cutover_vocabulary::link::Hello;
-use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
-use std::collections::{BTreeMap, BTreeSet, btree_map};
-use std::future::Future;
+use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
+use std::collections::{BTreeMap, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span, error, error_span, info, warn};
-
-/// Tasks that end with their coordinator, in whatever way that ends.
-#[derive(Debug, Clone)]
-pub(crate) struct Tasks {
-    pub(crate) tracker: TaskTracker,
-    /// Cancelled when the coordinator's future is dropped: a task then stops where it stands, as in a crash.
-    pub(crate) kill: CancellationToken,
-}
-impl Tasks {
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let kill = self.kill.clone();
-        self.tracker.spawn(async move { kill.run_until_cancelled_owned(task).await });
-    }
-    /// Runs a call to its end even where the caller goes meanwhile: a call that was broken off ends wherever it waits, and one that
-    /// stores several things must not be left half done. None where the coordinator was killed.
-    pub(crate) async fn finish<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        let kill = self.kill.clone();
-        let running = self.tracker.spawn(async move { kill.run_until_cancelled_owned(call).await });
-        match running.await {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => None,
-        }
-    }
-}
+use tracing::{Instrument as _, Span, error_span, info, warn};
 
 /// What a leadership is made of.
 pub(crate) struct Means {
@@ -87,48 +66,6 @@ pub(crate) enum Entry {
     Led(Handle),
     /// It holds something that this version does not understand, or less than happened; it is shown and left alone.
     Quarantined(Quarantined),
-}
-
-/// An upgrade that is left alone.
-#[derive(Debug, Clone)]
-pub(crate) struct Quarantined {
-    pub(crate) why: String,
-    /// What to do about it.
-    remedy: &'static str,
-    /// As far as it is known.
-    pub(crate) before: Option<Arc<Upgrade>>,
-    /// Of which deployments it may be one, where nothing is known of it but an agent that speaks for these.
-    deployments: Option<BTreeSet<DeploymentName>>,
-}
-impl Quarantined {
-    fn new(why: CannotLoad) -> Self {
-        let text = why.to_string();
-        let (before, remedy) = match why {
-            CannotLoad::Foreign { before, .. } => (
-                before.map(|upgrade| Arc::new(*upgrade)),
-                "install the version of Cutover that wrote it, or a newer one; nothing was changed",
-            ),
-            CannotLoad::Behind { before, .. } => (
-                before,
-                "stop the coordinators and restore the newest store there is (docs/coordinators.md); if this is it, end the upgrade \
-                 by hand: `cutover-agent local takeover` on every host, then start the coordinator again",
-            ),
-            CannotLoad::Missing(_) | CannotLoad::Store(_) => (None, "look at the coordinator's log"),
-        };
-        Self { why: text, remedy, before, deployments: None }
-    }
-    /// Whether it may be one of this deployment.
-    pub(crate) fn may_be_of(&self, deployment: &DeploymentName) -> bool {
-        match (&self.before, &self.deployments) {
-            (Some(upgrade), _) => upgrade.plan().binding.deployment == *deployment,
-            (None, Some(deployments)) => deployments.contains(deployment),
-            (None, None) => true,
-        }
-    }
-    fn refusal(&self, id: &UpgradeId) -> Refused {
-        Refused::new(Code::Quarantined, format!("upgrade {id} is not led: {}", self.why), self.remedy)
-            .with("upgrade", id)
-    }
 }
 
 impl Leadership {
@@ -254,11 +191,6 @@ impl Leadership {
         self.entries().values().filter_map(led).collect()
     }
 
-    /// How many upgrades are shown and left alone.
-    pub(crate) fn quarantined(&self) -> usize {
-        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined(_))).count()
-    }
-
     /// An upgrade's present entry, without looking into the store.
     pub(crate) fn entry(&self, id: &UpgradeId) -> Option<Entry> {
         self.entries().get(id).cloned()
@@ -293,9 +225,7 @@ impl Leadership {
                 format!("could not load upgrade {id}: {error}"),
                 "ask again; if it lasts, look at the coordinator's log",
             )),
-            Err(foreign @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. })) => {
-                self.quarantine(id, foreign).handle(id)
-            }
+            Err(foreign @ CannotLoad::Foreign { .. }) => self.quarantine(id, Quarantined::unread(foreign)).handle(id),
         }
     }
 
@@ -322,94 +252,6 @@ impl Leadership {
             self.tasks.spawn(hook::follow(self.clone(), hook.clone(), handle).instrument(span));
         }
         entry
-    }
-
-    /// Shows an upgrade and leaves it alone.
-    pub(crate) fn quarantine(&self, id: &UpgradeId, why: CannotLoad) -> Entry {
-        error!(upgrade = %id, epoch = self.epoch.0, %why, "this upgrade is not led: it is left as it is");
-        let entry = Entry::Quarantined(Quarantined::new(why));
-        self.entries().insert(id.clone(), entry.clone());
-        entry
-    }
-
-    /// Whether this upgrade is left alone by now; its loop ends then.
-    pub(crate) fn leaves_alone(&self, id: &UpgradeId) -> bool {
-        matches!(self.entries().get(id), Some(Entry::Quarantined(_)))
-    }
-
-    /// Holds the orders that an agent has in hand against the store. Where one was never given by the facts that are here, they are
-    /// older than what was done, and that upgrade is led no more: whatever it would order next may have been done, or undone, before.
-    ///
-    /// # Errors
-    /// Where the store does not tell: the agent says hello again.
-    pub(crate) async fn compare(self: &Arc<Self>, hello: &Hello) -> Result<(), Refused> {
-        for (order, _) in &hello.in_hand {
-            let (seq, before) = match self.upgrade(&order.upgrade).await {
-                Ok(handle) => {
-                    let upgrade = handle.now().upgrade;
-                    if upgrade.gave(order) {
-                        continue;
-                    }
-                    (upgrade.seq(), Some(upgrade))
-                }
-                Err(refused) if refused.code == Code::NoSuchUpgrade => (0, None),
-                Err(refused) if refused.code == Code::Quarantined => continue,
-                Err(refused) => return Err(refused),
-            };
-            let (id, agent, order) = (order.upgrade.clone(), hello.agent.clone(), order.clone());
-            let entry = self.quarantine(&id.clone(), CannotLoad::Behind { id: id.clone(), agent, order, seq, before });
-            if let (Entry::Quarantined(quarantined), true) = (entry, seq == 0) {
-                let deployments = hello.instances.iter().map(|report| report.deployment.clone()).collect();
-                let known = Quarantined { deployments: Some(deployments), ..quarantined };
-                self.entries().insert(id, Entry::Quarantined(known));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses to begin anything in a deployment of which an agent has an upgrade that the store does not.
-    pub(crate) fn sees_all_of(&self, deployment: &DeploymentName) -> Result<(), Refused> {
-        let entries = self.entries();
-        let unseen = entries.iter().find_map(|(id, entry)| match entry {
-            // Of one that cannot be read it is not known whose it is, and the deployment's own document names it where it matters.
-            Entry::Quarantined(quarantined)
-                if quarantined.deployments.is_some() && quarantined.may_be_of(deployment) =>
-            {
-                Some(quarantined.refusal(id))
-            }
-            Entry::Led(_) | Entry::Quarantined(_) => None,
-        });
-        unseen.map_or(Ok(()), Err)
-    }
-
-    fn registered(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Registered>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps what the registry holds at hand.
-    pub(crate) fn remember(&self, member: Registered) {
-        if member.gone {
-            self.registered().remove(&member.instance);
-        } else {
-            self.registered().insert(member.instance.clone(), member);
-        }
-    }
-
-    /// Every registered instance.
-    pub(crate) fn fleet(&self) -> Vec<Registered> {
-        self.registered().values().cloned().collect()
-    }
-
-    /// With which agent an instance is registered.
-    pub(crate) fn agent_of(&self, instance: &InstanceName) -> Option<AgentName> {
-        self.registered().get(instance).map(|member| member.agent.clone())
-    }
-
-    /// The registered instances of a deployment, with their agents.
-    pub(crate) fn members_of(&self, deployment: &DeploymentName) -> BTreeMap<InstanceName, AgentName> {
-        let registered = self.registered();
-        let mine = registered.values().filter(|member| member.deployment == *deployment);
-        mine.map(|member| (member.instance.clone(), member.agent.clone())).collect()
     }
 
     /// A failed use of the registry as an answer; one that was fenced ends this leadership.

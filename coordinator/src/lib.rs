@@ -7,6 +7,7 @@
 //! - `upgrade_loop`: one task an active upgrade: decide, append, and only after the commit dispatch and answer.
 //! - `links`: the links of agents; outboxes that can be emptied and filled again at any time.
 //! - `registry`, `surveys`, `plans`: members, looks at hosts, plans and their start.
+//! - `members`, `allowed`: who must be there, and on which release; `calls`: one answer a request id.
 //! - `services`: the API; `metrics`: the same state for Prometheus; `hook`: the operator's program; `describe`: facts as sentences.
 //!
 //! Everything that decides lives in `cutover-core`; everything that is remembered lives in the store.

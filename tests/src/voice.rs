@@ -120,6 +120,16 @@ impl Voice {
         self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? })
     }
 
+    /// Whether the first of its coordinators says that another one leads.
+    pub fn follows(&self) -> bool {
+        let asked = async {
+            let channel = transport::connect(self.endpoint()).await.ok()?;
+            let leader = FleetClient::new(channel).get_leader(v1::GetLeaderRequest {}).await.ok()?.into_inner();
+            Some(!leader.leading && !leader.name.unwrap_or_default().is_empty())
+        };
+        self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? }).unwrap_or_default()
+    }
+
     /// Makes a plan; a refusal comes as its code, message and remedy.
     pub fn plan(&self, deployment: &str, target: &str) -> Result<Plan, String> {
         self.plan_as(v1::Strategy::Auto, deployment, target)

@@ -36,8 +36,4 @@ impl Ink {
     pub fn good(self, text: &str) -> String {
         self.paint("1;32", text)
     }
-    /// What is there for completeness.
-    pub fn faint(self, text: &str) -> String {
-        self.paint("2", text)
-    }
 }

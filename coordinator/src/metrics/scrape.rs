@@ -129,7 +129,7 @@ impl Page {
         let quarantined = leadership.quarantined() as f64;
         self.gauge(
             "upgrades_quarantined",
-            "Upgrades that are not led, because this version does not understand a fact of them",
+            "Upgrades that are not led: this version does not understand a fact of them, or an agent knows more of them than the store",
         )
         .set(&Labels::new(), quarantined);
         let families = Families::new(self);

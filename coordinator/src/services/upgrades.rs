@@ -255,18 +255,13 @@ async fn summary(leadership: &Arc<Leadership>, head: &UpgradeHead) -> Result<pb:
     let now = leadership.now();
     let (upgrade, quarantined) = match leadership.entry(&head.id) {
         Some(Entry::Led(handle)) => (Some(handle.now().upgrade), None),
-        Some(Entry::Quarantined(Quarantined { why, before, .. })) => (before, Some(why)),
+        Some(Entry::Quarantined(quarantined)) => (quarantined.before(), Some(quarantined.why)),
         None => match load(&*leadership.store, &head.id).await {
             Ok(loaded) => (Some(Arc::new(loaded.upgrade)), None),
             Err(CannotLoad::Store(error)) => return Err(unreadable(&error)),
-            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. } | CannotLoad::Missing(_))) => {
-                let text = why.to_string();
-                let before = match why {
-                    CannotLoad::Foreign { before, .. } => before.map(|upgrade| Arc::new(*upgrade)),
-                    CannotLoad::Behind { before, .. } => before,
-                    CannotLoad::Missing(_) | CannotLoad::Store(_) => None,
-                };
-                (before, Some(text))
+            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
+                let unread = Quarantined::unread(why);
+                (unread.before(), Some(unread.why))
             }
         },
     };

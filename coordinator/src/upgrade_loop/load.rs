@@ -2,8 +2,7 @@
 
 use cutover_core::upgrade::{BrokenChain, Upgrade};
 use cutover_store::{Store, StoreError, Stored};
-use cutover_vocabulary::{AgentName, Digest, OrderId, Recorded, UpgradeId};
-use std::sync::Arc;
+use cutover_vocabulary::{Digest, Recorded, UpgradeId};
 
 /// How many facts are read at once: some megabytes, and an answer of etcd stays below its limit by the store's own pages.
 pub(crate) const PAGE: usize = 256;
@@ -24,21 +23,8 @@ pub(crate) enum CannotLoad {
     /// What happened is not known in full, so nobody here may say what happens next.
     #[error("fact {seq} of upgrade {id} is not understood: {why}")]
     Foreign { id: UpgradeId, seq: u64, why: String, before: Option<Box<Upgrade>> },
-    /// An agent has more of it than the store.
-    #[error(
-        "agent {agent} has order {order} in hand, which this store does not know: {}. The store is older than what was done under \
-         it, as after a backup was restored, and nobody here knows what came after", until(*seq)
-    )]
-    Behind { id: UpgradeId, agent: AgentName, order: OrderId, seq: u64, before: Option<Arc<Upgrade>> },
     #[error("the store could not be read")]
     Store(#[from] StoreError),
-}
-
-fn until(seq: u64) -> String {
-    match seq {
-        0 => "it holds nothing of this upgrade".to_owned(),
-        seq => format!("its facts of this upgrade end with number {seq}"),
-    }
 }
 
 /// Reads all facts and folds them. The store checks the chain of hashes fact by fact and shows a break as foreign.

@@ -7,7 +7,7 @@ mod silence;
 
 use crate::describe::describe;
 use crate::faults::Point;
-use crate::leadership::Leadership;
+use crate::leadership::{Leadership, Quarantined};
 use batch::{Draft, TooLarge};
 use cutover_core::upgrade::{Input, Rejected, Upgrade, Want};
 use cutover_store::{Appended, Batch, Nonce};
@@ -324,8 +324,8 @@ impl Driver {
                 self.due = true;
                 Next::BackOff
             }
-            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Behind { .. } | CannotLoad::Missing(_))) => {
-                self.leadership.quarantine(&self.id, why);
+            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
+                self.leadership.quarantine(&self.id, Quarantined::unread(why));
                 Next::Stop
             }
         }

@@ -3,7 +3,7 @@
 use crate::{CoordinatorName, Key, Nonce, Revision, StoreError};
 use cutover_vocabulary::{Digest, Epoch, Recorded, UpgradeId};
 
-/// Most bytes of one batch as it is stored: each fact's JSON on one line, lines joined by a newline.
+/// Most bytes of one batch of several facts as it is stored: each fact's JSON on one line, lines joined by a newline.
 /// etcd takes requests up to 1.5 MiB and answers with at most 4 MiB; this leaves room for pages of several batches.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 

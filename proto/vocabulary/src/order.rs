@@ -2,7 +2,7 @@
 
 use crate::release::StagedRelease;
 use crate::served::Served;
-use crate::storage::{LedgerDigest, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use crate::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
 use crate::{AgentName, Digest, Elapsed, LedgerName, Phase, Subject, UpgradeId, Version, release::Release};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -221,31 +221,6 @@ pub enum Work {
         first_start: bool,
     },
 }
-impl Work {
-    /// What the ledger's digest must be after this work, for messages.
-    pub fn expected_digest(&self) -> Option<&LedgerDigest> {
-        match self {
-            Self::Prove { point, .. } => point.expected.as_ref(),
-            Self::Restore { point, .. } => point.digest.as_ref(),
-            Self::Inspect
-            | Self::StageRelease { .. }
-            | Self::Rehearse { .. }
-            | Self::Drain { .. }
-            | Self::Attest
-            | Self::AttestStorage { .. }
-            | Self::Secure { .. }
-            | Self::Register { .. }
-            | Self::Migrate { .. }
-            | Self::Switch { .. }
-            | Self::SwitchBack { .. }
-            | Self::StartClosed { .. }
-            | Self::Verify { .. }
-            | Self::Open { .. }
-            | Self::Bake { .. } => None,
-        }
-    }
-}
-
 /// One order to one agent. Its content hash is over its JSON; a known id with other content is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Order {

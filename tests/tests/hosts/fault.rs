@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long a host hangs, or a network is gone.
 const LASTS: Duration = Duration::from_secs(1);
 
-/// One way to break something. Every place meets each of them.
+/// One way to break something. Every place meets each kind of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The power of a host is cut, and it is switched on again.
@@ -18,8 +18,36 @@ pub enum Fault {
     Freeze(Whom),
     /// The coordinator's host is without a network for a while.
     CoordinatorsNetwork,
+    /// The host whose coordinator leads loses its power, hangs or is without a network until another one leads.
+    Leader(Loss),
     /// `kill -9` of the agent that is in the middle of an order; systemd starts it again.
     KillAgent,
+}
+
+/// What of them every place meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// As the fault.
+    Power(Whom),
+    /// As the fault.
+    Freeze(Whom),
+    /// As the fault.
+    CoordinatorsNetwork,
+    /// Whichever loss: each takes an election.
+    Leader,
+    /// As the fault.
+    KillAgent,
+}
+
+/// How a host is lost for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// Its power is cut, and it is switched on again.
+    Power,
+    /// It hangs, and goes on: with everything that it was about to say.
+    Freeze,
+    /// Its cable is out.
+    Network,
 }
 
 /// Which host.
@@ -47,6 +75,9 @@ impl fmt::Display for Fault {
 impl Fault {
     /// Every one that can happen there.
     pub fn all(site: &Site) -> Vec<Self> {
+        if site.coordinators.len() > 1 {
+            return [Loss::Power, Loss::Freeze, Loss::Network].map(Self::Leader).to_vec();
+        }
         let all = [
             Self::Power(Whom::Runner),
             Self::Power(Whom::Other),
@@ -64,10 +95,16 @@ impl Fault {
 }
 
 impl tier::Fault for Fault {
-    type Kind = Self;
+    type Kind = Kind;
     type On = Site;
-    fn kind(self) -> Self {
-        self
+    fn kind(self) -> Kind {
+        match self {
+            Self::Power(whom) => Kind::Power(whom),
+            Self::Freeze(whom) => Kind::Freeze(whom),
+            Self::CoordinatorsNetwork => Kind::CoordinatorsNetwork,
+            Self::Leader(_) => Kind::Leader,
+            Self::KillAgent => Kind::KillAgent,
+        }
     }
     fn happen(self, site: &mut Site, begun: &mut dyn FnMut()) {
         match self {
@@ -92,6 +129,16 @@ impl tier::Fault for Fault {
                 std::thread::sleep(LASTS);
                 site.coordinators_cable(Cable::In);
             }
+            Self::Leader(Loss::Power) => {
+                site.breaks_the_leader(Host::power_cut, begun, |host| {
+                    host.boot();
+                    host.wait_up();
+                });
+            }
+            Self::Leader(Loss::Freeze) => site.breaks_the_leader(Host::freeze, begun, Host::thaw),
+            Self::Leader(Loss::Network) => {
+                site.breaks_the_leader(|host| host.cable(Cable::Out), begun, |host| host.cable(Cable::In));
+            }
             Self::KillAgent => {
                 site.hosts[0].run(&["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"]);
                 begun();
@@ -103,7 +150,7 @@ impl tier::Fault for Fault {
             // The closed copy went with its host: another is started after the next round of attestations.
             Self::Power(Whom::Runner) => &["the closed copy of instance ledger-h1 does not run"],
             Self::Power(Whom::Other) => &["the closed copy of instance ledger-h2 does not run"],
-            Self::Freeze(_) | Self::CoordinatorsNetwork | Self::KillAgent => &[],
+            Self::Freeze(_) | Self::CoordinatorsNetwork | Self::Leader(_) | Self::KillAgent => &[],
         }
     }
 }

@@ -48,7 +48,7 @@ fn an_agent_that_reports_for_another_hosts_instance_is_refused_and_shown() {
     Lab::run(|lab| {
         let site = Site::new(lab, Plan { hosts: Some(2), ..Plan::default() });
         site.voice.plan_when_ready("prod", "1.4.6");
-        let (seat, second) = (site.coordinator.as_ref().unwrap(), &site.hosts[1]);
+        let (seat, second) = (&site.coordinators[0], &site.hosts[1]);
         site.install_agent(lab.folder(), second, "h2", "ledger-h1");
         second.run(&["systemctl", "restart", "cutover-agent"]);
         until_said(second, "instance ledger-h1 is registered with agent h1");

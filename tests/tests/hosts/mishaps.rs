@@ -39,7 +39,7 @@ fn a_host_that_is_cut_off_with_its_instance_running_does_not_pass_as_drained() {
         let limits = "drain_seconds = 15\nagent_lost_seconds = 3\nlanes = 2";
         let site = Site::new(lab, Plan { limits, ..Plan::default() });
         let writer = site.writer();
-        let (seat, third) = (site.coordinator.as_ref().unwrap(), &site.hosts[2]);
+        let (seat, third) = (&site.coordinators[0], &site.hosts[2]);
         let upgrade = site.begin();
         assert!(until_phase(&site.voice, &upgrade, Phase::Rehearse));
         partition(seat, third);
@@ -130,7 +130,7 @@ fn a_recovery_folder_that_is_full_leads_back_before_anything_is_migrated() {
 fn clocks_that_jump_an_hour_forth_and_back_change_nothing() {
     Lab::run(|lab| {
         let site = Site::new(lab, Plan::default());
-        let (seat, runner) = (site.coordinator.as_ref().unwrap(), &site.hosts[0]);
+        let (seat, runner) = (&site.coordinators[0], &site.hosts[0]);
         let shift = |seconds| {
             seat.clock_shift("cutover-coordinator.service", seconds);
             runner.clock_shift("cutover-agent.service", -seconds);

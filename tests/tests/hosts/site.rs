@@ -1,5 +1,6 @@
 //! Hosts with a ledger each that was installed before anybody thought of Cutover, one database for all of them, and a
-//! coordinator on a host of its own, reached over TLS. Or one host with everything, on SQLite.
+//! coordinator on a host of its own, reached over TLS; or three, each with a member of etcd beside it. Or one host with
+//! everything, on SQLite.
 
 use cutover_ledger_simulator::{pack, seed};
 use cutover_proto::v1::Strategy;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 /// The ledger's unit on every host.
 pub const UNIT: &str = "numary.service";
-/// Where the agents reach the coordinator.
+/// Where the agents reach a coordinator.
 pub const COORDINATOR_PORT: u16 = 7443;
 
 /// Whose presence takes an instance out of rotation.
@@ -29,12 +30,16 @@ const OUT: &str = "/var/lib/out-of-rotation";
 const GO_ON: &str = "/var/lib/go-on";
 /// Of the ledgers' database: role, password and name.
 const DATABASE: &str = "ledger";
+/// The member of etcd beside each of several coordinators.
+const ETCD: &str = "etcd-member.service";
 
 /// What is upgraded, and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// How many hosts share a database; none for one host on SQLite.
     pub hosts: Option<usize>,
+    /// How many coordinators lead those, each on a host of its own: one with its facts in a file, or several with etcd.
+    pub coordinators: usize,
     /// What runs.
     pub from: &'static str,
     /// What it is upgraded to.
@@ -50,6 +55,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             hosts: Some(5),
+            coordinators: 1,
             from: "1.3.1",
             to: "1.4.6",
             strategy: Strategy::Auto,
@@ -61,14 +67,16 @@ impl Default for Plan {
 
 /// The hosts, and who lives there.
 pub struct Site {
-    /// Where the coordinator runs; none where it is on the only host.
-    pub coordinator: Option<Host>,
+    /// Where coordinators run, `c1` and on; none where the coordinator is on the only host.
+    pub coordinators: Vec<Host>,
     /// Where ledgers run, `h1` and on.
     pub hosts: Vec<Host>,
     /// Where clients reach the ledgers.
     pub front: Front,
-    /// The operator, on the coordinator's host.
+    /// The operator, on the coordinators' hosts.
     pub voice: Voice,
+    /// To each coordinator alone.
+    to_each: Vec<Voice>,
     /// The certificates' own authority.
     pub authority: Authority,
     postgres: Option<Postgres>,
@@ -78,7 +86,11 @@ pub struct Site {
 impl Site {
     /// Where recovery points lie, where they have a disk of their own.
     pub const RECOVERY: &str = "/srv/recovery";
-    /// Where the operator reaches the coordinator, on its host.
+    /// How long an election may take on a busy machine, after a boot.
+    const ELECTED_WITHIN: Duration = Duration::from_secs(30);
+    /// How long a leader among several is the leader without being heard.
+    pub const LEASE: Duration = Duration::from_secs(2);
+    /// Where the operator reaches a coordinator, on its host.
     pub const SOCKET: &str = "/var/lib/cutover-coordinator/coordinator.sock";
 
     /// Builds and boots it, and writes some transactions to every ledger.
@@ -94,21 +106,27 @@ impl Site {
             lab.install(&file.path(), &format!("/usr/share/numary-releases/v{}/{name}", plan.to));
         }
         let postgres = plan.hosts.map(|_| database(lab));
-        let coordinator = plan.hosts.map(|_| lab.host("c1"));
+        let seats = plan.hosts.map_or(0, |_| plan.coordinators);
+        let coordinators: Vec<Host> = (1..=seats).map(|number| lab.host(&format!("c{number}"))).collect();
         let hosts: Vec<Host> = (1..=plan.hosts.unwrap_or(1)).map(|number| lab.host(&format!("h{number}"))).collect();
-        let all = || coordinator.iter().chain(&hosts);
+        let all = || coordinators.iter().chain(&hosts);
         if let Some(bytes) = plan.recovery {
             hosts.iter().for_each(|host| host.disk(Self::RECOVERY, bytes));
         }
         all().for_each(Host::boot);
         all().for_each(Host::wait_running);
         let authority = Authority::new("Company");
-        let seat = coordinator.as_ref().unwrap_or(&hosts[0]);
         let backend = |host: &Host| Backend { address: serves(host), out: below(host, OUT) };
         let front = Front::before(hosts.iter().map(backend).collect());
-        let voice = Voice::to(&format!("unix:{}", below(seat, Self::SOCKET).display()));
-        let site = Self { front, voice, authority, postgres, plan, coordinator, hosts };
-        site.install_coordinator(lab.folder());
+        let seats = if coordinators.is_empty() { &hosts[..1] } else { &coordinators };
+        let sockets: Vec<String> =
+            seats.iter().map(|seat| format!("unix:{}", below(seat, Self::SOCKET).display())).collect();
+        let voice = Voice::to_any(sockets.iter().map(String::as_str));
+        let to_each = sockets.iter().map(|socket| Voice::to(socket)).collect();
+        let site = Self { front, voice, to_each, authority, postgres, plan, coordinators, hosts };
+        for seat in site.seats() {
+            site.install_coordinator(lab.folder(), seat);
+        }
         for host in &site.hosts {
             site.install_ledger(host);
             site.install_agent(lab.folder(), host, host.name(), &format!("ledger-{}", host.name()));
@@ -132,7 +150,11 @@ impl Site {
         for ledger in LEDGERS {
             seed::over_http(&serves(&self.hosts[0]).to_string(), ledger, 20).unwrap();
         }
-        self.seat().run(&["systemctl", "start", "cutover-coordinator"]);
+        if self.shares_etcd() {
+            // A member is there once it has found the others.
+            self.seats().iter().for_each(|seat| _ = seat.run(&["systemctl", "start", "--no-block", ETCD]));
+        }
+        self.seats().iter().for_each(|seat| _ = seat.run(&["systemctl", "start", "cutover-coordinator"]));
         for host in &self.hosts {
             host.run(&["systemctl", "start", "cutover-agent"]);
         }
@@ -141,10 +163,10 @@ impl Site {
     /// As it was when it was new: nothing of an upgrade is left, on any host or in the database.
     pub fn begin_anew(&self) {
         let forget = format!(
-            "systemctl stop cutover-agent cutover-coordinator {UNIT}; rm -rf {OUT} /var/lib/numary /opt/cutover \
+            "systemctl stop cutover-agent cutover-coordinator {UNIT} {ETCD}; rm -rf /var/lib/etcd {OUT} /var/lib/numary /opt/cutover \
              /etc/systemd/system/{UNIT}.d /var/lib/cutover-agent/* /var/lib/cutover-coordinator/*; systemctl daemon-reload"
         );
-        for host in self.coordinator.iter().chain(&self.hosts) {
+        for host in self.coordinators.iter().chain(&self.hosts) {
             host.run(&["sh", "-c", &forget]);
         }
         if let Some(server) = &self.postgres {
@@ -153,8 +175,11 @@ impl Site {
         self.start();
     }
 
-    fn seat(&self) -> &Host {
-        self.coordinator.as_ref().unwrap_or(&self.hosts[0])
+    fn seats(&self) -> &[Host] {
+        if self.coordinators.is_empty() { &self.hosts[..1] } else { &self.coordinators }
+    }
+    fn shares_etcd(&self) -> bool {
+        self.coordinators.len() > 1
     }
 
     fn install_ledger(&self, host: &Host) {
@@ -175,11 +200,12 @@ impl Site {
         host.run(&["systemctl", "enable", "--quiet", UNIT]);
     }
 
-    fn install_coordinator(&self, folder: &Path) {
-        let seat = self.seat();
-        let mut settings = "name = \"c1\"\nstore = \"sqlite:/var/lib/cutover-coordinator/store.db\"\n".to_owned();
+    fn install_coordinator(&self, folder: &Path, seat: &Host) {
+        let sqlite = "sqlite:/var/lib/cutover-coordinator/store.db";
+        let store = if self.shares_etcd() { "etcd" } else { sqlite };
+        let mut settings = format!("name = \"{}\"\nstore = \"{store}\"\n", seat.name());
         let names = [seat.name().to_owned(), seat.address().to_string()];
-        if self.coordinator.is_some() {
+        if !self.coordinators.is_empty() {
             self.certificates(folder, seat, "coordinator", &names);
             settings +=
                 &format!("listen = [\"unix:{}\", \"https://0.0.0.0:{COORDINATOR_PORT}\"]\n[tls]\n{TLS}", Self::SOCKET);
@@ -187,6 +213,11 @@ impl Site {
             settings += &format!("listen = \"unix:{}\"\n", Self::SOCKET);
         }
         settings += &format!("[limits]\n{}\n", self.plan.limits);
+        if self.shares_etcd() {
+            self.install_etcd(seat);
+            let members: Vec<String> = self.seats().iter().map(|seat| format!("http://{}:2379", seat.name())).collect();
+            settings += &format!("[etcd]\nendpoints = {members:?}\nlease_seconds = {}\n", Self::LEASE.as_secs());
+        }
         seat.put("/etc/cutover/coordinator.toml", settings.replace("ROLE", "coordinator"), 0o640);
         let unit = include_str!("../../../deploy/systemd/cutover-coordinator.service");
         seat.put("/usr/lib/systemd/system/cutover-coordinator.service", unit, 0o644);
@@ -194,28 +225,45 @@ impl Site {
         seat.put("/usr/lib/sysusers.d/cutover-coordinator.conf", user, 0o644);
         seat.run(&["systemd-sysusers", "cutover-coordinator.conf"]);
         seat.run(&["chown", "-R", "cutover-coordinator", "/etc/cutover/coordinator.toml"]);
-        if self.coordinator.is_some() {
+        if !self.coordinators.is_empty() {
             seat.run(&["chown", "-R", "cutover-coordinator", "/etc/cutover/coordinator"]);
         }
         seat.run(&["systemctl", "daemon-reload"]);
         seat.run(&["systemctl", "enable", "--quiet", "cutover-coordinator"]);
     }
 
+    /// A member of the coordinators' etcd, not started: with the times that etcd itself proposes for one network, and a new cluster
+    /// where it has no data.
+    fn install_etcd(&self, seat: &Host) {
+        let peer = |seat: &Host| format!("{}=http://{}:2380", seat.name(), seat.address());
+        let cluster: Vec<String> = self.seats().iter().map(peer).collect();
+        let (name, address) = (seat.name(), seat.address());
+        let unit = format!(
+            "[Unit]\nDescription=A member of etcd\n[Service]\nType=notify\nTimeoutStartSec=infinity\nRestart=always\nRestartSec=1\n\
+             ExecStart=/usr/bin/etcd --name {name} --data-dir /var/lib/etcd --initial-cluster {} \
+             --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://{address}:2379 \
+             --listen-peer-urls http://{address}:2380 --initial-advertise-peer-urls http://{address}:2380\n\
+             [Install]\nWantedBy=multi-user.target\n",
+            cluster.join(",")
+        );
+        seat.put(&format!("/etc/systemd/system/{ETCD}"), unit, 0o644);
+        seat.run(&["systemctl", "daemon-reload"]);
+        seat.run(&["systemctl", "enable", "--quiet", ETCD]);
+    }
+
     /// An agent of that name with an instance of that name, not started.
     pub fn install_agent(&self, folder: &Path, host: &Host, name: &str, instance: &str) {
-        let (coordinator, tls) = match &self.coordinator {
-            Some(seat) => {
+        let (coordinators, tls) = match self.coordinators.is_empty() {
+            false => {
                 self.certificates(folder, host, "agent", &[name.to_owned()]);
-                (
-                    format!("https://{}:{COORDINATOR_PORT}", seat.name()),
-                    format!("[tls]\n{TLS}").replace("ROLE", "agent"),
-                )
+                let address = |seat: &Host| format!("https://{}:{COORDINATOR_PORT}", seat.name());
+                (self.coordinators.iter().map(address).collect(), format!("[tls]\n{TLS}").replace("ROLE", "agent"))
             }
-            None => (format!("unix:{}", Self::SOCKET), String::new()),
+            true => (vec![format!("unix:{}", Self::SOCKET)], String::new()),
         };
         let recovery = self.plan.recovery.map(|_| format!("recovery = \"{}\"", Self::RECOVERY)).unwrap_or_default();
         let settings = format!(
-            "name = \"{name}\"\ncoordinator = \"{coordinator}\"\nstate = \"/var/lib/cutover-agent\"\n\
+            "name = \"{name}\"\ncoordinator = {coordinators:?}\nstate = \"/var/lib/cutover-agent\"\n\
              releases = {{ place = \"/usr/share/numary-releases\", unpacked = \"/opt/cutover/releases\" }}\n{recovery}\n{tls}\n\
              [[instance]]\nname = \"{instance}\"\ndeployment = \"prod\"\nmanager = \"systemd\"\nunit = \"{UNIT}\"\n\
              out_of_rotation = [\"touch\", \"{OUT}\"]\ninto_rotation = [\"rm\", \"-f\", \"{OUT}\"]\n"
@@ -237,11 +285,11 @@ impl Site {
         }
     }
 
-    /// What `cutover` prints on the coordinator's host, in one line.
+    /// What `cutover` prints on the first coordinator's host, in one line.
     pub fn cutover(&self, words: &[&str]) -> String {
         let coordinator = format!("--coordinator=unix:{}", Self::SOCKET);
         let command: Vec<&str> = ["/usr/bin/cutover", &coordinator].into_iter().chain(words.iter().copied()).collect();
-        let output = self.seat().exec(&command);
+        let output = self.seats()[0].exec(&command);
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -285,9 +333,29 @@ impl Site {
         check_exactly_once(serves(&self.hosts[0]), LEDGERS, &writer.end());
     }
 
-    /// Takes the wire of the coordinator's host out, or puts it in again.
+    /// Which of several coordinators leads, and under which epoch.
+    fn leader(&self) -> Option<(usize, u64)> {
+        self.to_each.iter().enumerate().find_map(|(number, voice)| Some((number, voice.leads()?)))
+    }
+
+    /// Breaks something of the host whose coordinator leads, and mends it once another one leads. At its end all of them are there.
+    pub fn breaks_the_leader(&self, break_it: impl Fn(&Host), begun: &mut dyn FnMut(), mend: impl Fn(&Host)) {
+        let (leader, epoch) = until("one leads", Self::ELECTED_WITHIN, || self.leader());
+        let host = &self.coordinators[leader];
+        break_it(host);
+        begun();
+        let others = || self.to_each.iter().enumerate().filter(|(number, _)| *number != leader);
+        until("another one leads", Self::ELECTED_WITHIN, || {
+            others().find_map(|(_, voice)| voice.leads().filter(|now| *now > epoch))
+        });
+        mend(host);
+        // With it, etcd can lose another one again.
+        until("the former leader follows", Self::ELECTED_WITHIN, || self.to_each[leader].follows().then_some(()));
+    }
+
+    /// Takes the wire of the only coordinator's host out, or puts it in again.
     pub fn coordinators_cable(&self, cable: Cable) {
-        self.seat().cable(cable);
+        self.seats()[0].cable(cable);
     }
 }
 
@@ -315,7 +383,7 @@ impl Driven for Site {
             let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
             format!("--- {}\n{}\n", host.name(), text.unwrap_or_else(|| "it is off, or hangs".to_owned()))
         };
-        self.coordinator.iter().chain(&self.hosts).map(said).collect()
+        self.coordinators.iter().chain(&self.hosts).map(said).collect()
     }
 }
 

@@ -61,6 +61,14 @@ fn whatever_happens_to_five_hosts_their_roll_that_migrates_first_ends_as_it_shou
 }
 
 #[test]
+fn whatever_happens_to_the_host_that_leads_of_three_an_upgrade_goes_on_under_another() {
+    Lab::run(|lab| {
+        let plan = Plan { hosts: Some(3), coordinators: 3, ..Plan::default() };
+        is_covered(lab, "A under three coordinators, each with a member of etcd", &plan, Way::Downtime, |_| true);
+    });
+}
+
+#[test]
 fn whatever_happens_to_a_single_host_on_sqlite_its_upgrade_ends_as_it_should() {
     Lab::run(|lab| {
         let plan = Plan { hosts: None, ..Plan::default() };

@@ -36,31 +36,36 @@ pub(super) async fn settings(own: &InstanceSettings, unit: &str) -> Result<Insta
                 .to_owned(),
         );
     }
-    let root = service.root_directory().await.map_err(failed)?;
+    // Asked at once: each answer by itself would wake the agent once more, for every report.
+    let manager = Bus.manager().await.map_err(failed)?;
+    let (root, dynamic, groups, group, commands, inherited, variables, files, unset, user, working_directory) =
+        tokio::try_join!(
+            service.root_directory(),
+            service.dynamic_user(),
+            service.supplementary_groups(),
+            service.group(),
+            service.exec_start_ex(),
+            manager.environment(),
+            service.variables(),
+            service.environment_files(),
+            service.unset_environment(),
+            service.user(),
+            service.working_directory(),
+        )
+        .map_err(failed)?;
     if !matches!(root.as_str(), "" | "/") {
         return Err(format!("it runs below RootDirectory={root}, which Cutover cannot look into yet"));
     }
-    if service.dynamic_user().await.map_err(failed)? {
+    if dynamic {
         return Err("it has DynamicUser=yes, and its user is gone once it is down; give it a fixed User=".to_owned());
     }
-    let groups = service.supplementary_groups().await.map_err(failed)?;
     if !groups.is_empty() {
         return Err(format!(
             "it has SupplementaryGroups={}, which commands that migrate would run without; give its User= what it needs itself",
             groups.join(" ")
         ));
     }
-    let found = Found {
-        group: service.group().await.map_err(failed)?,
-        commands: service.exec_start_ex().await.map_err(failed)?,
-        inherited: Bus.manager().await.map_err(failed)?.environment().await.map_err(failed)?,
-        variables: service.variables().await.map_err(failed)?,
-        files: service.environment_files().await.map_err(failed)?,
-        unset: service.unset_environment().await.map_err(failed)?,
-        user: service.user().await.map_err(failed)?,
-        working_directory: service.working_directory().await.map_err(failed)?,
-    };
-    found.settings(own)
+    Found { group, commands, inherited, variables, files, unset, user, working_directory }.settings(own)
 }
 
 /// What of a unit matters here.

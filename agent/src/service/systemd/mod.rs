@@ -120,8 +120,10 @@ impl SystemdUnit {
     /// the storage tell of it.
     async fn processes(&self, unit: &str) -> Result<Vec<u32>, zbus::Error> {
         let (_, service) = Bus.unit(unit).await?;
-        let main = service.main_pid().await?;
-        let all = match Bus.manager().await?.get_unit_processes(unit).await {
+        let manager = Bus.manager().await?;
+        let (main, all) = tokio::join!(service.main_pid(), manager.get_unit_processes(unit));
+        let main = main?;
+        let all = match all {
             // A copy that was never made, or that is gone.
             Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => Vec::new(),
             all => all?,

@@ -21,11 +21,6 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether nothing differs at all.
-    pub fn is_equal(&self) -> bool {
-        self.unexplained == 0 && self.known.is_empty()
-    }
-
     fn note(&mut self, difference: Difference) {
         match difference.class {
             Some(class) => {

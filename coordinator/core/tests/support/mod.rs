@@ -4,7 +4,7 @@
 
 use cutover_core::plan::{self, Approve, PlanAsk, StrategyAsk};
 use cutover_core::upgrade::{Ask, Decision, Happened, Input, Upgrade, Want, decide, start};
-use cutover_vocabulary::fact::{Cause, Fact, Recorded};
+use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::order::{Epoch, Work};
 use cutover_vocabulary::outcome::*;
@@ -504,10 +504,6 @@ pub fn failure(kind: FailureKind) -> Outcome {
         remedy: "look".to_owned(),
         effect: Effect::Unknown,
     })
-}
-
-pub fn caused_by_machine(recorded: &Recorded) -> bool {
-    recorded.by == Cause::Machine
 }
 
 /// A failure of which the agent knows that it changed nothing.

@@ -1,0 +1,132 @@
+//! Upgrades that are shown and left alone: what this version cannot read, and what an agent knows more of than the store.
+
+use super::{Entry, Leadership};
+use crate::upgrade_loop::load::CannotLoad;
+use cutover_core::upgrade::Upgrade;
+use cutover_proto::{Code, Refused};
+use cutover_vocabulary::link::Hello;
+use cutover_vocabulary::{DeploymentName, OrderId, UpgradeId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tracing::error;
+
+/// An upgrade that is left alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Quarantined {
+    pub(crate) why: String,
+    /// What to do about it.
+    remedy: &'static str,
+    known: Known,
+}
+
+/// What is known of it here.
+#[derive(Debug, Clone)]
+enum Known {
+    /// What it was at some moment.
+    Until(Arc<Upgrade>),
+    /// That an agent has an order of it, which speaks for instances of these deployments.
+    OneOf(BTreeSet<DeploymentName>),
+    Nothing,
+}
+
+impl Quarantined {
+    /// One whose facts this version cannot read, or that is not there.
+    pub(crate) fn unread(why: CannotLoad) -> Self {
+        let text = why.to_string();
+        let (known, remedy) = match why {
+            CannotLoad::Foreign { before, .. } => (
+                before.map_or(Known::Nothing, |upgrade| Known::Until(Arc::new(*upgrade))),
+                "install the version of Cutover that wrote it, or a newer one; nothing was changed",
+            ),
+            CannotLoad::Missing(_) | CannotLoad::Store(_) => (Known::Nothing, "look at the coordinator's log"),
+        };
+        Self { why: text, remedy, known }
+    }
+
+    /// One of which an agent has more than the store.
+    fn behind(hello: &Hello, order: &OrderId, here: Option<Arc<Upgrade>>) -> Self {
+        let until = match &here {
+            Some(upgrade) => format!("its facts of this upgrade end with number {}", upgrade.seq()),
+            None => "it holds nothing of this upgrade".to_owned(),
+        };
+        let why = format!(
+            "agent {} has order {order} in hand, which this store does not know: {until}. The store is older than what was done \
+             under it, as after a backup was restored, and nobody here knows what came after",
+            hello.agent
+        );
+        let deployments = || hello.instances.iter().map(|report| report.deployment.clone()).collect();
+        Self {
+            why,
+            remedy: "stop the coordinators and restore the newest store there is (docs/coordinators.md); if this is it, end the \
+                     upgrade by hand: `cutover-agent local takeover` on every host, then start the coordinator again",
+            known: here.map_or_else(|| Known::OneOf(deployments()), Known::Until),
+        }
+    }
+
+    /// What it was at some moment, where that is known.
+    pub(crate) fn before(&self) -> Option<Arc<Upgrade>> {
+        match &self.known {
+            Known::Until(upgrade) => Some(upgrade.clone()),
+            Known::OneOf(_) | Known::Nothing => None,
+        }
+    }
+
+    pub(super) fn refusal(&self, id: &UpgradeId) -> Refused {
+        Refused::new(Code::Quarantined, format!("upgrade {id} is not led: {}", self.why), self.remedy)
+            .with("upgrade", id)
+    }
+}
+
+impl Leadership {
+    /// How many upgrades are shown and left alone.
+    pub(crate) fn quarantined(&self) -> usize {
+        self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined(_))).count()
+    }
+
+    /// Shows an upgrade and leaves it alone.
+    pub(crate) fn quarantine(&self, id: &UpgradeId, found: Quarantined) -> Entry {
+        error!(upgrade = %id, epoch = self.epoch.0, why = found.why, "this upgrade is not led: it is left as it is");
+        let entry = Entry::Quarantined(found);
+        self.entries().insert(id.clone(), entry.clone());
+        entry
+    }
+
+    /// Whether this upgrade is left alone by now; its loop ends then.
+    pub(crate) fn leaves_alone(&self, id: &UpgradeId) -> bool {
+        matches!(self.entries().get(id), Some(Entry::Quarantined(_)))
+    }
+
+    /// Holds the orders that an agent has in hand against the store. Where one was never given by the facts that are here, they are
+    /// older than what was done, and that upgrade is led no more: whatever it would order next may have been done, or undone, before.
+    ///
+    /// # Errors
+    /// Where the store does not tell: the agent says hello again.
+    pub(crate) async fn compare(self: &Arc<Self>, hello: &Hello) -> Result<(), Refused> {
+        for (order, _) in &hello.in_hand {
+            let here = match self.upgrade(&order.upgrade).await {
+                Ok(handle) => Some(handle.now().upgrade),
+                Err(refused) if refused.code == Code::NoSuchUpgrade => None,
+                Err(refused) if refused.code == Code::Quarantined => continue,
+                Err(refused) => return Err(refused),
+            };
+            if !here.as_ref().is_some_and(|upgrade| upgrade.gave(order)) {
+                self.quarantine(&order.upgrade, Quarantined::behind(hello, order, here));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to begin anything in a deployment of which an agent has an upgrade that the store does not.
+    pub(crate) fn sees_all_of(&self, deployment: &DeploymentName) -> Result<(), Refused> {
+        let entries = self.entries();
+        let unseen = entries.iter().find_map(|(id, entry)| match entry {
+            Entry::Quarantined(quarantined) => match &quarantined.known {
+                Known::OneOf(deployments) if deployments.contains(deployment) => Some(quarantined.refusal(id)),
+                // Of one that cannot be read it is not known whose it is, and the deployment's own document names it where it matters.
+                Known::OneOf(_) | Known::Until(_) | Known::Nothing => None,
+            },
+            Entry::Led(_) => None,
+        });
+        unseen.map_or(Ok(()), Err)
+    }
+}
