@@ -2,7 +2,7 @@
 
 use crate::files::FileError;
 use crate::perform::Perform;
-use crate::service::ServiceError;
+use crate::service::{AtWork, Service, ServiceError};
 use crate::settings::{Settings, SettingsError};
 use crate::work::{self, Site};
 use crate::worker::{Program, WorkFolder};
@@ -86,6 +86,7 @@ fn forget_old_surveys(settings: &Settings) {
 #[async_trait]
 impl Perform for Host {
     async fn perform(&self, order: &Order, stop: CancellationToken) -> Outcome {
+        let _at_work: Vec<AtWork<'_>> = self.site.services().map(Service::at_work).collect();
         work::perform(&self.site, order, &stop).await
     }
 

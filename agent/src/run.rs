@@ -226,10 +226,19 @@ async fn permit(perform: &Arc<dyn Perform>, mut words: watch::Receiver<Word>) {
                 let perform = Arc::clone(perform);
                 // In a task of its own: a fault in it must not end the link.
                 let carried_out = tokio::spawn(async move { perform.permitted(epoch, &permits).await });
-                AbortOnDropHandle::new(carried_out).await.unwrap_or_else(|panic| {
-                    error!("carrying out what may be started ended in a panic: {panic}");
-                    false
-                })
+                let mut carried_out = AbortOnDropHandle::new(carried_out);
+                tokio::select! {
+                    done = &mut carried_out => done.unwrap_or_else(|panic| {
+                        error!("carrying out what may be started ended in a panic: {panic}");
+                        false
+                    }),
+                    // A newer word does not wait for a start that takes long: all of it is done again where it was not done.
+                    Ok(()) = words.changed() => {
+                        pause = PERMIT_AGAIN;
+                        words.mark_changed();
+                        false
+                    }
+                }
             }
         };
         let again = async { if done { std::future::pending().await } else { tokio::time::sleep(pause).await } };

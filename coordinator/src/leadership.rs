@@ -20,7 +20,7 @@ use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store};
 use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,8 @@ pub(crate) struct Leadership {
     /// Which upgrade of a deployment is its latest that began, by the registry: by no clock.
     latest: Mutex<BTreeMap<DeploymentName, UpgradeId>>,
     members: Mutex<BTreeMap<InstanceName, Registered>>,
+    /// The deployments of which every agent was heard, or is late by now.
+    heard: Mutex<BTreeSet<DeploymentName>>,
     pub(crate) claims: Mutex<BTreeMap<InstanceName, Claim>>,
     loading: tokio::sync::Mutex<()>,
 }
@@ -87,6 +89,7 @@ impl Leadership {
             upgrades: Mutex::default(),
             latest: Mutex::default(),
             members: Mutex::default(),
+            heard: Mutex::default(),
             claims: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         }

@@ -132,3 +132,29 @@ async fn an_upgrade_that_was_announced_and_never_began_changes_nothing_of_who_ma
     let away = agent(&site, "c", Seen { away: vec!["c"], ..Seen::three_at(NEW, 6) }, Manners::default());
     until_stays(&away, "prod is to run 1.4.6").await;
 }
+
+/// An agent that is heard later may have in hand what this store does not know: it is restored, or another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_lets_nobody_start_before_it_has_heard_every_agent() {
+    let mut site = Site::memory();
+    site.limits.agent_lost = Elapsed::from_secs(600);
+    let coordinator = site.coordinator().await;
+    let both = [
+        agent(&site, "a", Seen::default(), Manners::default()),
+        agent(&site, "b", Seen::default(), Manners::default()),
+    ];
+    for agent in &both {
+        permit(agent).await;
+    }
+    let upgrade = site.client().begin().await;
+    assert_eq!(site.client().reaches(&upgrade, State::Completed).await.instances.len(), 2);
+    drop(both);
+    coordinator.kill().await;
+    let _next = site.coordinator().await;
+    let first = agent(&site, "a", Seen::three_at(NEW, 6), Manners::default());
+    until("a word", || async { (first.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    assert!(first.journal.lock().unwrap().permits.is_empty(), "{:?}", first.journal.lock().unwrap().permits);
+    let second = agent(&site, "b", Seen::three_at(NEW, 6), Manners::default());
+    assert_eq!(permit(&second).await, Permit::Start);
+    assert_eq!(permit(&first).await, Permit::Start);
+}

@@ -24,7 +24,10 @@ impl Backup {
         let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("c.db")).collect()
     }
-    fn take(of: &Path) -> Self {
+    /// Once nobody has it open any more: the database's own thread ends a moment after its coordinator, and moves what was written
+    /// last from one file to another.
+    async fn take(of: &Path) -> Self {
+        until("the store to be closed", || async { (!of.join("c.db-wal").exists()).then_some(()) }).await;
         let folder = tempfile::tempdir().unwrap();
         for file in Self::files(of) {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
@@ -78,7 +81,7 @@ async fn an_upgrade_of_which_an_agent_has_more_than_a_restored_store_is_not_led(
     let starting = tokio::spawn(async move { client.begin().await });
     faults.stopped.notified().await;
     first.kill().await;
-    let backup = Backup::take(site.dir.path());
+    let backup = Backup::take(site.dir.path()).await;
 
     let second = site.coordinator().await;
     let upgrade = starting.await.unwrap();
@@ -123,7 +126,7 @@ async fn of_an_upgrade_that_a_restored_store_never_heard_of_nothing_is_begun_in_
     let agent = FakeAgent::start(&site.endpoint, Seen::default(), ignores_drain());
     site.client().plan("plan-0").await.unwrap();
     first.stop().await;
-    let backup = Backup::take(site.dir.path());
+    let backup = Backup::take(site.dir.path()).await;
 
     let second = site.coordinator().await;
     let upgrade = site.client().begin().await;
@@ -148,7 +151,7 @@ async fn a_restored_store_of_which_nothing_is_missing_is_led_on() {
     let upgrade = site.client().begin().await;
     has_drain_in_hand(&agent).await;
     first.kill().await;
-    let backup = Backup::take(site.dir.path());
+    let backup = Backup::take(site.dir.path()).await;
     let epoch = agent.journal.lock().unwrap().epoch;
     backup.put_back(epoch).await;
     let second = site.coordinator().await;

@@ -17,6 +17,7 @@ pub mod requests;
 pub mod systemd;
 
 use crate::files::FileError;
+use crate::machine;
 use crate::release::ReleaseError;
 use crate::settings::{InstanceSettings, Settings};
 use crate::worker::Program;
@@ -28,8 +29,12 @@ use environment::EnvironmentError;
 use fence::FenceFile;
 use process::ProcessService;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use systemd::SystemdUnit;
+
+/// For how long reports go by settings that were read before, while no order is at work.
+const SETTINGS_HOLD: Elapsed = Elapsed::from_secs(5);
 
 /// Which process of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -146,6 +151,14 @@ pub trait Manage: Send + Sync {
         Ok(false)
     }
 
+    /// Notes that a start was refused for a fence alone, where one was since the host booted; whether it was.
+    ///
+    /// # Errors
+    /// When that cannot be told or written.
+    async fn note_fenced_start(&self) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
+
     /// A refused start was made up for, or is not to be.
     ///
     /// # Errors
@@ -184,8 +197,21 @@ pub trait Manage: Send + Sync {
 /// One instance of this host.
 pub struct Service {
     settings: RwLock<Arc<InstanceSettings>>,
+    /// When they were read, in milliseconds of [`machine::uptime`]; 0: they may have changed.
+    read_at: AtomicU64,
+    /// How many orders are at work, any of which may change them.
+    orders: AtomicU64,
     dir: PathBuf,
     manager: Box<dyn Manage>,
+}
+
+/// See [`Service::at_work`].
+pub struct AtWork<'a>(&'a Service);
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.read_at.store(0, Ordering::SeqCst);
+        self.0.orders.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Service {
@@ -199,7 +225,7 @@ impl Service {
             }
             Manager::Systemd => Box::new(SystemdUnit::new(Arc::clone(&own), dir.clone(), launcher.clone())),
         };
-        Self { settings: RwLock::new(own), dir, manager }
+        Self { settings: RwLock::new(own), read_at: AtomicU64::new(0), orders: AtomicU64::new(0), dir, manager }
     }
 
     /// The instance's settings as they were at the last [`refresh`](Self::refresh).
@@ -213,7 +239,23 @@ impl Service {
     pub async fn refresh(&self) -> Result<(), ServiceError> {
         let now = Arc::new(self.manager.settings().await?);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = now;
+        self.read_at.store(machine::uptime().0, Ordering::SeqCst);
         Ok(())
+    }
+    /// The same, for looks that prove nothing: not where they were read a moment ago and nothing was done to the service since. To
+    /// ask systemd for all of it for every report was half of what an idle agent did.
+    pub async fn refresh_for_a_report(&self) {
+        let read_at = Elapsed(self.read_at.load(Ordering::SeqCst));
+        let known = read_at != Elapsed(0) && machine::uptime().since(read_at) < SETTINGS_HOLD;
+        if !known || self.orders.load(Ordering::SeqCst) > 0 {
+            // Where they cannot be told, the run state says so.
+            let _ = self.refresh().await;
+        }
+    }
+    /// An order is at work until this is dropped.
+    pub fn at_work(&self) -> AtWork<'_> {
+        self.orders.fetch_add(1, Ordering::SeqCst);
+        AtWork(self)
     }
     /// The instance's own folder.
     pub fn dir(&self) -> &Path {
@@ -277,6 +319,10 @@ impl Service {
     /// As [`Manage::permit`].
     pub async fn permit(&self, by: &str) -> Result<bool, ServiceError> {
         self.manager.permit(by).await
+    }
+    /// As [`Manage::note_fenced_start`].
+    pub async fn note_fenced_start(&self) -> Result<bool, ServiceError> {
+        self.manager.note_fenced_start().await
     }
     /// As [`Manage::forget_refusal`].
     pub async fn forget_refusal(&self) -> Result<(), ServiceError> {

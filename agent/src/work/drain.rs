@@ -15,7 +15,7 @@ use crate::files;
 use crate::machine;
 use crate::service::idle::Rule;
 use crate::service::ports::Connection;
-use crate::service::{Role, Service, Stopped, ports};
+use crate::service::{Role, Running, Service, Stopped, ports};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
 use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
@@ -80,7 +80,7 @@ pub(super) async fn drain(
     service.guard().await?;
     let fence = service.fence().set(&order.id.to_string())?;
     rotation::mark_out(service)?;
-    until_past_its_guard(service, patience).await?;
+    until_past_its_guard(service, patience, stop).await?;
     let mut left = Left::default();
     if let Some(record) = service.running(Role::Service).await? {
         turn(service, Rotation::Out).await?;
@@ -108,10 +108,14 @@ pub(super) async fn drain(
 
 /// Waits until what is being started is past its guard. The guard sees the fence and refuses; to stop it there would look like a ledger
 /// that ended badly.
-async fn until_past_its_guard(service: &Service, patience: Elapsed) -> Result<(), Trouble> {
+async fn until_past_its_guard(service: &Service, patience: Elapsed, stop: &CancellationToken) -> Result<(), Trouble> {
     let deadline = machine::uptime().plus(patience);
-    while service.running(Role::Service).await?.is_some_and(|running| running.starting) && machine::uptime() < deadline
-    {
+    let on_its_way = |running: Running| running.starting || running.ending;
+    while service.running(Role::Service).await?.is_some_and(on_its_way) && machine::uptime() < deadline {
+        if stop.is_cancelled() {
+            let what = format!("stopped while instance {} was being started: it is fenced", service.name());
+            return Err(Trouble::stopped(what).effect(Effect::Unknown));
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

@@ -70,8 +70,7 @@ async fn running_version(service: &Service) -> Option<Version> {
 pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
     // Before anything is looked at: what ends while a binary is being looked at must not seem to run after its end.
     let at = machine::now();
-    // Where they cannot be told, the run state says so.
-    let _ = service.refresh().await;
+    service.refresh_for_a_report().await;
     let settings = service.settings();
     let (fenced_by, fence, run) = match service.fence().read() {
         Ok(fence) => (fence.standing.then_some(fence.by), fence.generation, service.run_state().await),

@@ -39,7 +39,7 @@ pub(crate) async fn permitted(site: &Site, epoch: Epoch, permits: &BTreeMap<Inst
 /// that word; an order's or a person's stays, and with it what was refused is theirs to start.
 async fn start(service: &Service, epoch: Epoch) -> Result<bool, ServiceError> {
     let by = format!("the coordinator of epoch {epoch}");
-    let refused = service.permit(&by).await?;
+    let mut refused = service.permit(&by).await?;
     service.guard().await?;
     let fence = service.fence().read()?;
     if fence.standing && !fence.by_word() {
@@ -47,6 +47,7 @@ async fn start(service: &Service, epoch: Epoch) -> Result<bool, ServiceError> {
         return Ok(true);
     }
     if fence.standing {
+        refused |= service.note_fenced_start().await?;
         service.fence().lift(&by)?;
     }
     if !refused {

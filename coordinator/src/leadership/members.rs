@@ -30,6 +30,18 @@ impl Leadership {
         self.registered().get(instance).map(|member| member.agent.clone())
     }
 
+    /// Whether this holds of a deployment; not asked any more once it did.
+    pub(crate) fn all_heard(&self, deployment: &DeploymentName, look: impl FnOnce() -> bool) -> bool {
+        if self.heard.lock().unwrap_or_else(PoisonError::into_inner).contains(deployment) {
+            return true;
+        }
+        let heard = look();
+        if heard {
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(deployment.clone());
+        }
+        heard
+    }
+
     /// The registered instances of a deployment, with their agents.
     pub(crate) fn members_of(&self, deployment: &DeploymentName) -> BTreeMap<InstanceName, AgentName> {
         let registered = self.registered();

@@ -3,11 +3,12 @@
 
 use crate::allowed::release_left_by;
 use crate::leadership::Leadership;
+use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::{InstanceReport, Manager, RunState};
 use cutover_vocabulary::link::{CoordinatorMessage, Permit, Say};
 use cutover_vocabulary::plan::Strategy;
-use cutover_vocabulary::{AgentName, InstanceName};
+use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ type Outgoing = tokio::sync::mpsc::Sender<Result<cutover_proto::v1::CoordinatorM
 /// Says what holds for an agent's instances, and says it again whenever that changes, and where one is down that was to stay so and
 /// has no fence. Ends where the agent does not take it.
 pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoing: &Outgoing) {
-    let mut said = BTreeMap::new();
+    // A new link is told also that nothing can be said: what another leader said before is over.
+    let mut said = None;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -36,21 +38,21 @@ pub(super) async fn say(leadership: &Arc<Leadership>, agent: &AgentName, outgoin
             stays && guarded && !report.fenced && report.run == RunState::Stopped
         });
         // A leader that was deposed and does not know it yet may miss an upgrade.
-        if permits == said && !due || !leadership.leads_by_the_store().await {
+        if said.as_ref() == Some(&permits) && !due || !leadership.leads_by_the_store().await {
             continue;
         }
         let message = CoordinatorMessage { epoch: leadership.epoch, say: Say::Permits(permits.clone()) };
         if outgoing.send(Ok(message.into())).await.is_err() {
             return;
         }
-        said = permits;
+        said = Some(permits);
     }
 }
 
 impl Leadership {
     /// Whether an instance may be started; none where that cannot be told at the moment.
     fn permit(&self, report: &InstanceReport) -> Option<Permit> {
-        let (deployment, instance) = (&report.deployment, &report.instance);
+        let deployment = &report.deployment;
         // Of an upgrade that an agent has and the store does not, nobody here knows what it left.
         if self.sees_all_of(deployment).is_err() {
             return None;
@@ -59,31 +61,39 @@ impl Leadership {
             return Some(Permit::Start);
         }
         // One that is not understood here says nothing of what may be started.
-        let latest = self.latest(deployment)?;
+        let permit = self.by_the_latest(report, &*self.latest(deployment)?)?;
+        // Whoever is heard later may have in hand what this store does not know.
+        (permit != Permit::Start || self.has_heard_all_of(deployment)).then_some(permit)
+    }
+
+    fn by_the_latest(&self, report: &InstanceReport, latest: &Upgrade) -> Option<Permit> {
+        let (deployment, instance, id) = (&report.deployment, &report.instance, latest.id());
         let member = latest.members().get(instance);
         let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
-        if !latest.finished() && !rejoins {
-            return match member {
-                // From its drain on an order's fence stands, and an order lifts it. Before, only what was there from the start
-                // serves; who came later gets its release first.
-                Some(_) if report.fenced || latest.came_later(instance) => None,
-                Some(_) => Some(Permit::Start),
-                None => Some(Permit::Stay {
-                    why: format!(
-                        "upgrade {} of {deployment} is under way, and {instance} takes no part in it; `cutover status` shows it",
-                        latest.id()
-                    ),
-                }),
-            };
+        if latest.taken_over() || latest.ending() == Some(Ending::TakenOver) {
+            // What a person left is known by what lies there, once it is the same everywhere: one that was off has still what was.
+            let agreed = report.on_disk.is_some() && self.links.agree_on_disk(&self.members_of(deployment));
+            return (member.is_some() && !report.fenced && agreed).then_some(Permit::Start);
         }
-        // It is stopped, switched and opened by orders.
-        if !latest.finished() && member.is_some() {
-            return None;
+        match member {
+            // Its orders' fence stands from its drain on, and an order lifts it.
+            Some(_) if !latest.finished() && report.fenced => return None,
+            // Only an order brings these to their release and opens them. From then on they serve like others.
+            Some(_) if !latest.finished() && (rejoins || latest.came_later(instance)) => {
+                let target = &latest.plan().binding.target.version;
+                let serves = latest.runs_target(instance) && report.on_disk.as_ref() == Some(target);
+                return serves.then_some(Permit::Start);
+            }
+            Some(_) if !latest.finished() => return Some(Permit::Start),
+            None if !latest.finished() && !rejoins => {
+                let why = format!(
+                    "upgrade {id} of {deployment} is under way, and {instance} takes no part in it; `cutover status` shows it"
+                );
+                return Some(Permit::Stay { why });
+            }
+            Some(_) | None => {}
         }
-        let Some(wanted) = release_left_by(&latest) else {
-            // A person finished by hand, and has seen the members.
-            return member.map(|_| Permit::Start);
-        };
+        let wanted = release_left_by(latest)?;
         let found = report.on_disk.as_ref()?;
         // What went back left its members what each had, be it another's or not.
         let went_back = !rejoins && latest.ending() != Some(Ending::Completed);
@@ -91,10 +101,18 @@ impl Leadership {
             return Some(Permit::Start);
         }
         let why = format!(
-            "{deployment} is to run {wanted} since upgrade {}, and this would start {found}; bring it there with `cutover rejoin \
-             {instance}`",
-            latest.id()
+            "{deployment} is to run {wanted} since upgrade {id}, and this would start {found}; bring it there with `cutover rejoin \
+             {instance}`"
         );
         Some(Permit::Stay { why })
+    }
+
+    /// Whether every agent of a deployment has said hello under this leadership, or had the time after which it counts as lost.
+    fn has_heard_all_of(&self, deployment: &DeploymentName) -> bool {
+        let heard = || {
+            self.moment().0 > self.settings.limits.agent_lost
+                || self.links.heard_each(self.members_of(deployment).values())
+        };
+        self.all_heard(deployment, heard)
     }
 }

@@ -49,6 +49,8 @@ pub struct Journal {
     pub last_refusal: Option<Status>,
     /// What was said last of its instances.
     pub permits: BTreeMap<InstanceName, Permit>,
+    /// How often it was told what may be started, also that nothing can be told.
+    pub words: u32,
     /// Said when the link has time for it.
     pub to_say: Vec<AgentMessage>,
 }
@@ -242,6 +244,7 @@ impl Agent {
             }
             Say::Permits(permits) => {
                 journal.permits = permits;
+                journal.words += 1;
                 Vec::new()
             }
             Say::Survey { request, .. } => {

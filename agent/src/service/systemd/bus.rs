@@ -56,6 +56,10 @@ pub(super) trait Unit {
     #[zbus(property)]
     fn load_error(&self) -> zbus::Result<(String, String)>;
     #[zbus(property)]
+    fn assert_result(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn assert_timestamp(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn need_daemon_reload(&self) -> zbus::Result<bool>;

@@ -210,6 +210,8 @@ async fn until_permitted(
             let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
         }
+        // It starts after all: nothing is to be made up for.
+        permit.forget_refusal()?;
     }
     Ok(())
 }

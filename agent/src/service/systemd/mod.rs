@@ -287,6 +287,19 @@ impl Manage for SystemdUnit {
         Ok(permit.was_refused())
     }
 
+    /// A fence that stands is seen by systemd before the guard runs, which would have noted it.
+    async fn note_fenced_start(&self) -> Result<bool, ServiceError> {
+        let asked = async {
+            let (unit, _) = Bus.unit(self.name()).await?;
+            Ok(unit.assert_timestamp().await? != 0 && !unit.assert_result().await?)
+        };
+        let refused = asked.await.map_err(self.bus_error("tell whether its last start was refused"))?;
+        if refused {
+            Permit::of(self.name()).note_refusal("its fence")?;
+        }
+        Ok(refused)
+    }
+
     async fn forget_refusal(&self) -> Result<(), ServiceError> {
         Ok(Permit::of(self.name()).forget_refusal()?)
     }

@@ -340,7 +340,7 @@ impl Upgrade {
         self.back_from.is_some()
     }
     /// Whether a person took it over on a host; what is done then is theirs alone.
-    pub(super) fn taken_over(&self) -> bool {
+    pub fn taken_over(&self) -> bool {
         self.holds.values().any(|hold| matches!(hold.reason, cutover_vocabulary::hold::HoldReason::TakenOver { .. }))
     }
     /// Whether a call with this id was carried out.
@@ -393,7 +393,7 @@ impl Upgrade {
         planned.unwrap_or(waves.len().saturating_sub(1)).try_into().unwrap_or(u16::MAX)
     }
     /// Whether it was opened on the target.
-    pub(super) fn runs_target(&self, instance: &InstanceName) -> bool {
+    pub fn runs_target(&self, instance: &InstanceName) -> bool {
         self.up.get(instance).is_some_and(|(_, version)| *version == self.plan.binding.target.version)
     }
     /// Whether it moves beside instances that serve, so that nothing is ever restored: one wave after the other, or a rejoin.
