@@ -68,6 +68,10 @@ impl Coordinator {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("cutover-coordinator.err")).unwrap_or_default()
     }
+    /// Whether it says that another one leads.
+    pub fn follows(&self) -> bool {
+        self.process.is_some() && self.voice.follows()
+    }
     /// The epoch under which it leads, if it does.
     pub fn leads(&self) -> Option<u64> {
         self.process.as_ref().and_then(|_| self.voice.leads())

@@ -143,9 +143,8 @@ impl Fault {
                 all[follower].kill();
                 all[follower].env = off_by(OFF);
                 all[follower].start();
-                let runs = |one: &Coordinator| one.log().lines().last().is_some_and(|line| line.contains("follows"));
                 let one = &fleet.coordinators.all[follower];
-                until("the one with the wrong clock follows", Duration::from_secs(10), || runs(one).then_some(()));
+                until("the one with the wrong clock follows", Duration::from_secs(10), || one.follows().then_some(()));
                 fleet.coordinators.all[third].kill();
                 fleet.coordinators.all[leader].kill();
                 let (now, next) = fleet.coordinators.until_led(epoch);
