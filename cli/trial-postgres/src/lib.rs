@@ -5,6 +5,7 @@
 
 mod address;
 mod programs;
+mod starting;
 
 pub use address::free_address;
 pub use programs::{Missing, Programs};
@@ -132,6 +133,7 @@ impl Cluster {
             said: format!("{} names no port", conf.display()),
         })?;
         let cluster = Self { programs, data, port, owned: true };
+        starting::wait(&cluster.data);
         if !cluster.runs() {
             cluster.start()?;
         }
@@ -145,6 +147,10 @@ impl Cluster {
     /// [`ClusterError`].
     pub fn end(folder: &Path) -> Result<bool, ClusterError> {
         let data = folder.join("data");
+        if !data.exists() {
+            return Ok(false);
+        }
+        starting::wait(&data);
         // Written by the server when it starts, removed when it ends.
         if !data.join("postmaster.pid").exists() {
             return Ok(false);
