@@ -11,6 +11,7 @@ use crate::files::FileError;
 use crate::journal::{Journal, JournalError};
 use crate::release::ReleaseError;
 use crate::run::journal_file;
+use crate::service::fence::By;
 use crate::service::{Role, Service, ServiceError};
 use crate::settings::{InstanceSettings, Settings};
 use crate::work;
@@ -27,7 +28,6 @@ use upgrades::{Latest, Upgrades, folders};
 use way_back::Back;
 
 /// Who a command here speaks for.
-const PERSON: &str = "a person on this host";
 
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
@@ -142,12 +142,12 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
     match command {
         LocalCommand::Status { upgrade } => status(settings, upgrade.as_ref()).await,
         LocalCommand::Fence { instance } => {
-            let fence = service(settings, instance)?.fence().set(PERSON)?;
+            let fence = service(settings, instance)?.fence().set(By::Person)?;
             Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
         }
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
-            let fence = service.fence().lift(PERSON)?;
+            let fence = service.fence().lift(By::Person)?;
             work::return_to_rotation(&service)?;
             Ok(format!(
                 "{instance} is not fenced (generation {}). Start it: {} start {instance}\n",
@@ -157,7 +157,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
-            service.permit(PERSON).await?;
+            service.permit(&By::Person.to_string()).await?;
             service.start().await?;
             service.forget_refusal().await?;
             Ok(match service.run_state().await {

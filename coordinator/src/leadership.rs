@@ -18,7 +18,7 @@ use crate::surveys::Surveys;
 use crate::upgrade_loop::load::{CannotLoad, Loaded, load};
 use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_proto::{Code, Refused};
-use cutover_store::{Key, Store};
+use cutover_store::{Key, Store, StoreError};
 use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,10 +106,6 @@ impl Leadership {
         for (key, deployment) in deployments {
             let Some(name) = keys::deployment_of(&key) else { continue };
             let announced = deployment.latest.map(|latest| latest.id);
-            // A former version of Cutover kept no word of the one before: where the announced one never began, nothing is known.
-            if let (Some(id), None, true) = (&announced, &deployment.before, deployment.upgrades > 1) {
-                self.is_latest(&name, id);
-            }
             for id in announced.into_iter().chain(deployment.before) {
                 match self.upgrade(&id).await {
                     Ok(_) => {}
@@ -223,6 +219,10 @@ impl Leadership {
                 format!("there is no upgrade {id}"),
                 "`cutover status` lists the upgrades there are",
             )),
+            // The others are led: one that stays damaged must not keep them waiting.
+            Err(damaged @ CannotLoad::Store(StoreError::Damaged { .. })) => {
+                self.quarantine(id, Quarantined::unread(damaged)).handle(id)
+            }
             Err(CannotLoad::Store(error)) => Err(Refused::new(
                 Code::StoreUnavailable,
                 format!("could not load upgrade {id}: {error}"),

@@ -203,9 +203,8 @@ impl Leadership {
         let key = || keys::approval(&given.plan).map_err(Into::into);
         let after = self.latest_id(&kept.entry.deployment);
         let agreed = |present: Option<Agreed>| {
-            let present =
-                present.filter(|present| !present.former && present.after == after).map(|present| present.approval);
-            Agreed { approval: together(present, given.clone()), after: after.clone(), former: false }
+            let present = present.filter(|present| present.after == after).map(|present| present.approval);
+            Agreed { approval: together(present, given.clone()), after: after.clone() }
         };
         let Agreed { approval, .. } = self.replace(key, agreed).await?;
         call.answer = Some(Answer::Approval(approval.clone()));
@@ -236,7 +235,7 @@ impl Leadership {
                 let key = keys::approval(&agreed.plan.digest()).map_err(|error| self.refuse(error.into()))?;
                 let (_, agreed_to) = self.registry.read::<Agreed>(&key).await.map_err(|error| self.refuse(error))?;
                 // An approval is for one upgrade: what was agreed to before the last one began is not agreed to again.
-                let approval = agreed_to.filter(|it| !it.former && it.after == last).map(|it| it.approval);
+                let approval = agreed_to.filter(|it| it.after == last).map(|it| it.approval);
                 plan::may_start(&agreed.plan, &fresh, approval.as_ref())
                     .map_err(|why| may_not_start(&agreed.plan.digest(), why))?;
                 self.begin(fresh, approval, by, request).await?

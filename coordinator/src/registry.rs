@@ -55,31 +55,11 @@ pub(crate) struct Deployment {
 
 /// What was agreed to of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Kept")]
 pub(crate) struct Agreed {
     pub(crate) approval: Approval,
     /// The deployment's latest upgrade at that time: an approval is for the next one alone. Not a moment, for coordinators'
     /// clocks differ.
     pub(crate) after: Option<UpgradeId>,
-    /// A former version of Cutover kept it, without a word on which upgrade it is for: it is asked for again.
-    #[serde(skip)]
-    pub(crate) former: bool,
-}
-
-/// What lies where an approval is kept.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Kept {
-    Now { approval: Approval, after: Option<UpgradeId> },
-    Former(Approval),
-}
-impl From<Kept> for Agreed {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::Now { approval, after } => Self { approval, after, former: false },
-            Kept::Former(approval) => Self { approval, after: None, former: true },
-        }
-    }
 }
 
 /// A deployment's latest upgrade.

@@ -244,3 +244,34 @@ async fn an_upgrade_with_a_foreign_fact_is_shown_and_left_alone() {
     assert_eq!(site.store().await.load(&UpgradeId::new(upgrade).unwrap(), 0, 1000).await.unwrap().len(), facts.len());
     coordinator.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_etcd_holds_damaged_is_shown_and_left_alone_and_nothing_begins_after_it() {
+    let site = Site::etcd();
+    let coordinator = site.coordinator().await;
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let client = site.client();
+    let upgrade = client.begin().await;
+    client.reaches(&upgrade, State::Completed).await;
+    coordinator.kill().await;
+    let Backend::Etcd(etcd) = &site.backend else { unreachable!() };
+    let keys = etcd.ctl(0, &["get", "--prefix", "", "--keys-only"]);
+    let batch = keys.lines().filter(|key| key.contains(&format!("u/{upgrade}/b/"))).nth(2).expect("a batch");
+    // As one of several pieces that are not there.
+    etcd.ctl(0, &["put", batch, "@0000"]);
+
+    let coordinator = site.coordinator().await;
+    let listed = until("a leader", || async {
+        Some(client.upgrades.clone().list(pb::ListUpgradesRequest::default()).await.ok()?.into_inner().upgrades)
+    })
+    .await;
+    assert!(listed[0].waiting_for.contains("quarantined, not led"), "{listed:?}");
+    let get = pb::GetUpgradeRequest { upgrade: upgrade.clone() };
+    let refused = Refused::of(&client.upgrades.clone().get(get).await.unwrap_err()).unwrap();
+    assert_eq!(refused.code, Code::Quarantined, "{refused}");
+    assert!(refused.message.contains("in etcd") && refused.remedy.contains("restore the newest store"), "{refused}");
+    let planned = client.plan("after").await.unwrap_err();
+    assert!(planned.code == Code::Quarantined && planned.message.contains(&upgrade), "{planned}");
+    drop(agent);
+    coordinator.stop().await;
+}

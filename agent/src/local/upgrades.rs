@@ -4,7 +4,7 @@
 
 use super::LocalError;
 use crate::release::switch;
-use crate::service::fence::FenceFile;
+use crate::service::fence::{By, FenceFile};
 use crate::settings::{InstanceSettings, Settings};
 use cutover_desk::Entry;
 use cutover_storage::points::{Manifest, manifest};
@@ -147,9 +147,8 @@ fn left_by_instances(settings: &Settings) -> Result<BTreeMap<String, DeploymentN
     let mut all = BTreeMap::new();
     for instance in &settings.instances {
         let dir = settings.instance_dir(&instance.name);
-        // An order is written as `UPGRADE/…`; a person is no order.
-        if let Some((upgrade, _)) = FenceFile::of(&dir).read()?.by.split_once('/') {
-            all.insert(upgrade.to_owned(), instance.deployment.clone());
+        if let By::Order(order) = FenceFile::of(&dir).read()?.by {
+            all.insert(order.upgrade.to_string(), instance.deployment.clone());
         }
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

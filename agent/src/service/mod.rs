@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use systemd::SystemdUnit;
+use tokio::sync::Mutex;
 
 /// For how long reports go by settings that were read before, while no order is at work.
 const SETTINGS_HOLD: Elapsed = Elapsed::from_secs(5);
@@ -197,19 +198,30 @@ pub trait Manage: Send + Sync {
 /// One instance of this host.
 pub struct Service {
     settings: RwLock<Arc<InstanceSettings>>,
-    /// When they were read, in milliseconds of [`machine::uptime`]; 0: they may have changed.
-    read_at: AtomicU64,
-    /// How many orders are at work, any of which may change them.
+    /// Their last reading. Held while they are read, so that an earlier answer never replaces a later one.
+    read: Mutex<Option<Reading>>,
+    /// Orders that are at work, any of which may change them.
     orders: AtomicU64,
+    /// Orders that have ended.
+    ended: AtomicU64,
     dir: PathBuf,
     manager: Box<dyn Manage>,
+}
+
+/// When an instance's settings were asked for.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// On [`machine::uptime`].
+    at: Elapsed,
+    /// How many orders had ended by then.
+    ended: u64,
 }
 
 /// See [`Service::at_work`].
 pub struct AtWork<'a>(&'a Service);
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.read_at.store(0, Ordering::SeqCst);
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
         self.0.orders.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -225,7 +237,14 @@ impl Service {
             }
             Manager::Systemd => Box::new(SystemdUnit::new(Arc::clone(&own), dir.clone(), launcher.clone())),
         };
-        Self { settings: RwLock::new(own), read_at: AtomicU64::new(0), orders: AtomicU64::new(0), dir, manager }
+        Self {
+            settings: RwLock::new(own),
+            read: Mutex::new(None),
+            orders: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            dir,
+            manager,
+        }
     }
 
     /// The instance's settings as they were at the last [`refresh`](Self::refresh).
@@ -237,20 +256,27 @@ impl Service {
     /// # Errors
     /// As [`Manage::settings`]; the former ones stay.
     pub async fn refresh(&self) -> Result<(), ServiceError> {
-        let now = Arc::new(self.manager.settings().await?);
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = now;
-        self.read_at.store(machine::uptime().0, Ordering::SeqCst);
-        Ok(())
+        self.read_into(&mut *self.read.lock().await).await
     }
     /// The same, for looks that prove nothing: not where they were read a moment ago and nothing was done to the service since. To
     /// ask systemd for all of it for every report was half of what an idle agent did.
     pub async fn refresh_for_a_report(&self) {
-        let read_at = Elapsed(self.read_at.load(Ordering::SeqCst));
-        let known = read_at != Elapsed(0) && machine::uptime().since(read_at) < SETTINGS_HOLD;
+        let mut read = self.read.lock().await;
+        let known = read.is_some_and(|last| {
+            last.ended == self.ended.load(Ordering::SeqCst) && machine::uptime().since(last.at) < SETTINGS_HOLD
+        });
         if !known || self.orders.load(Ordering::SeqCst) > 0 {
             // Where they cannot be told, the run state says so.
-            let _ = self.refresh().await;
+            let _ = self.read_into(&mut read).await;
         }
+    }
+    async fn read_into(&self, read: &mut Option<Reading>) -> Result<(), ServiceError> {
+        // Of before the answer: an order that ends while it is given may have changed what was told already.
+        let reading = Reading { at: machine::uptime(), ended: self.ended.load(Ordering::SeqCst) };
+        let now = Arc::new(self.manager.settings().await?);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = now;
+        *read = Some(reading);
+        Ok(())
     }
     /// An order is at work until this is dropped.
     pub fn at_work(&self) -> AtWork<'_> {

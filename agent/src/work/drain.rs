@@ -13,6 +13,7 @@ use super::strays;
 use super::trouble::Trouble;
 use crate::files;
 use crate::machine;
+use crate::service::fence::By;
 use crate::service::idle::Rule;
 use crate::service::ports::Connection;
 use crate::service::{Role, Running, Service, Stopped, ports};
@@ -37,7 +38,7 @@ const NAMED_PEERS: usize = 10;
 struct Stopping {
     /// Under which fence.
     fence: u64,
-    /// Which process was told to end.
+    /// Which process was told to end; 0 where there was none, and its manager was to start it again later.
     pid: u32,
     /// Its start, in ticks since boot.
     start: u64,
@@ -78,7 +79,7 @@ pub(super) async fn drain(
     own_folder(service)?;
     end_closed_copy(service).await?;
     service.guard().await?;
-    let fence = service.fence().set(&order.id.to_string())?;
+    let fence = service.fence().set(By::Order(order.id.clone()))?;
     rotation::mark_out(service)?;
     until_past_its_guard(service, patience, stop).await?;
     let mut left = Left::default();
@@ -90,12 +91,12 @@ pub(super) async fn drain(
             Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
         files::write_json(&note(service, STOPPING), &stopping)?;
         let stopped = service.stop(Role::Service, patience).await?;
-        stopping.end = end(service, order, stopped, patience).await?;
+        stopping.end = end(service, order, stopping.pid, stopped, patience).await?;
         files::write_json(&note(service, STOPPING), &stopping)?;
     } else if let Some(mut stopping) = stopping(service, fence.generation)?
         && stopping.end == End::NotSeen
     {
-        stopping.end = end(service, order, service.ended().await?, patience).await?;
+        stopping.end = end(service, order, stopping.pid, service.ended().await?, patience).await?;
         files::write_json(&note(service, STOPPING), &stopping)?;
     }
     if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) = stopping(service, fence.generation)?
@@ -235,11 +236,19 @@ fn peers(active: &[Connection]) -> String {
     format!(" (active: {}{more})", named.join(", "))
 }
 
-/// What a stop comes to.
-async fn end(service: &Service, order: &Order, stopped: Stopped, patience: Elapsed) -> Result<End, Trouble> {
+/// What a stop of that process comes to.
+async fn end(
+    service: &Service,
+    order: &Order,
+    pid: u32,
+    stopped: Stopped,
+    patience: Elapsed,
+) -> Result<End, Trouble> {
     let name = service.name();
     match stopped {
         Stopped::NotRunning => Ok(End::Before),
+        // There was none to signal: its manager was to start it again later, and tells how the last one had ended.
+        Stopped::Badly(_) if pid == 0 => Ok(End::Before),
         Stopped::Ended(end) => Ok(End::Clean(end)),
         Stopped::Badly(how) => {
             let trouble = Trouble::new(

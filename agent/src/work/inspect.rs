@@ -73,7 +73,7 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
     service.refresh_for_a_report().await;
     let settings = service.settings();
     let (fenced_by, fence, run) = match service.fence().read() {
-        Ok(fence) => (fence.standing.then_some(fence.by), fence.generation, service.run_state().await),
+        Ok(fence) => (fence.standing.then(|| fence.by.to_string()), fence.generation, service.run_state().await),
         Err(error) => (None, 0, RunState::Unknown { why: error.to_string() }),
     };
     let on_disk = site.version_on_disk(&settings.command, settings.account).await;

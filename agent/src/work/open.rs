@@ -10,6 +10,7 @@ use super::site::{Site, address, end_closed_copy, own_folder, wait_for_answer};
 use super::trouble::Trouble;
 use crate::machine;
 use crate::service::Role;
+use crate::service::fence::By;
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::{Order, Version};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +57,7 @@ pub(super) async fn open(
         }
     }
     service.permit(&order.id.to_string()).await?;
-    service.fence().lift(&order.id.to_string())?;
+    service.fence().lift(By::Order(order.id.clone()))?;
     service.start().await?;
     service.forget_refusal().await?;
     let found = wait_for_answer(service, Role::Service, address, stop).await?;

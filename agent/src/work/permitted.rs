@@ -3,7 +3,7 @@
 //! reports, and a person or an order puts it right.
 
 use super::site::Site;
-use crate::service::fence::BY_WORD;
+use crate::service::fence::By;
 use crate::service::{Role, Service, ServiceError};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::link::Permit;
@@ -38,17 +38,15 @@ pub(crate) async fn permitted(site: &Site, epoch: Epoch, permits: &BTreeMap<Inst
 /// The permit first: what is started before the guard is in its place needs none. A fence of a coordinator's own word goes with
 /// that word; an order's or a person's stays, and with it what was refused is theirs to start.
 async fn start(service: &Service, epoch: Epoch) -> Result<bool, ServiceError> {
-    let by = format!("the coordinator of epoch {epoch}");
-    let mut refused = service.permit(&by).await?;
+    let by = By::Word(format!("it may start, says the leader of epoch {epoch}"));
+    let mut refused = service.permit(&by.to_string()).await?;
     service.guard().await?;
-    let fence = service.fence().read()?;
-    if fence.standing && !fence.by_word() {
+    if service.fence().read()?.stands_by_word() {
+        refused |= service.note_fenced_start().await?;
+    }
+    if service.fence().lift_word(by)?.standing {
         service.forget_refusal().await?;
         return Ok(true);
-    }
-    if fence.standing {
-        refused |= service.note_fenced_start().await?;
-        service.fence().lift(&by)?;
     }
     if !refused {
         return Ok(true);
@@ -77,7 +75,7 @@ async fn stay(service: &Service, why: &str) -> Result<bool, ServiceError> {
     }
     if !service.fence().read()?.standing {
         warn!(instance = %service.name(), "fenced: {why}");
-        service.fence().set(&format!("{BY_WORD}{why}"))?;
+        service.fence().set(By::Word(why.to_owned()))?;
     }
     service.guard().await?;
     Ok(true)

@@ -30,15 +30,23 @@ enum Known {
 }
 
 impl Quarantined {
-    /// One whose facts this version cannot read, or that is not there.
+    /// One whose facts this version cannot read, that the store holds damaged, or that is not there.
     pub(crate) fn unread(why: CannotLoad) -> Self {
-        let text = why.to_string();
+        let text = match &why {
+            CannotLoad::Store(error) => error.to_string(),
+            CannotLoad::Foreign { .. } | CannotLoad::Missing(_) => why.to_string(),
+        };
         let (known, remedy) = match why {
             CannotLoad::Foreign { before, .. } => (
                 before.map_or(Known::Nothing, |upgrade| Known::Until(Arc::new(*upgrade))),
                 "install the version of Cutover that wrote it, or a newer one; nothing was changed",
             ),
-            CannotLoad::Missing(_) | CannotLoad::Store(_) => (Known::Nothing, "look at the coordinator's log"),
+            CannotLoad::Missing(_) => (Known::Nothing, "look at the coordinator's log"),
+            CannotLoad::Store(_) => (
+                Known::Nothing,
+                "stop the coordinators and restore the newest store there is (docs/coordinators.md); if there is none, end the \
+                 upgrade by hand: `cutover-agent local takeover` on every host",
+            ),
         };
         Self { why: text, remedy, known }
     }

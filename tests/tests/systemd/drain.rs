@@ -123,6 +123,21 @@ fn a_unit_that_always_restarts_does_not_come_back_while_it_is_fenced() {
 }
 
 #[test]
+fn a_unit_that_waits_for_its_next_automatic_start_is_drained_as_one_that_is_down() {
+    Lab::run(|lab| {
+        let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=3600", "drain_seconds = 1");
+        let host = &node.host;
+        host.run(&["systemctl", "kill", "--signal=KILL", UNIT]);
+        let state = || host.run(&["systemctl", "show", "--value", "--property=SubState", UNIT]);
+        until("it waits", Duration::from_secs(30), || (state() == "auto-restart").then_some(()));
+        let upgrade = node.begin();
+        // How it had ended before is nothing that the drain did.
+        node.until_state(&upgrade, State::Completed);
+        assert_eq!(version(node.address).as_deref(), Some("1.4.6"));
+    });
+}
+
+#[test]
 fn a_ledger_that_dies_while_its_clients_are_waited_for_does_not_pass_as_drained() {
     Lab::run(|lab| {
         let node = Node::with(lab, "1.3.1", "1.4.6", "", "drain_seconds = 60");

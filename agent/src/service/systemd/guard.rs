@@ -195,7 +195,7 @@ async fn until_permitted(
         let fence = FenceFile::of(instance_dir).read()?;
         if fence.standing {
             permit.note_refusal("its fence")?;
-            return Err(NotAllowed::Fenced { by: fence.by });
+            return Err(NotAllowed::Fenced { by: fence.by.to_string() });
         }
         if permit.is_given() || waited >= patience {
             break;

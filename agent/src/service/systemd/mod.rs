@@ -116,12 +116,12 @@ impl SystemdUnit {
         self.dir.join("closed-unit.json")
     }
 
-    /// The processes of a unit, its main process first. One that left the unit's control group is not seen here: the port and
-    /// the storage tell of it.
-    async fn processes(&self, unit: &str) -> Result<Vec<u32>, zbus::Error> {
-        let (_, service) = Bus.unit(unit).await?;
-        let manager = Bus.manager().await?;
-        let (main, all) = tokio::join!(service.main_pid(), manager.get_unit_processes(unit));
+    /// A unit's state and its processes, the main process first. One that left the unit's control group is not seen here: the
+    /// port and the storage tell of it. Asked at once, as every report does it: an agent that waits three times wakes three times.
+    async fn state_of(&self, unit: &str) -> Result<(String, Vec<u32>), zbus::Error> {
+        let ((general, service), manager) = tokio::try_join!(Bus.unit(unit), Bus.manager())?;
+        let (state, main, all) =
+            tokio::join!(general.active_state(), service.main_pid(), manager.get_unit_processes(unit));
         let main = main?;
         let all = match all {
             // A copy that was never made, or that is gone.
@@ -129,7 +129,7 @@ impl SystemdUnit {
             all => all?,
         };
         let others = all.into_iter().map(|(_, pid, _)| pid).filter(|pid| *pid != main);
-        Ok(Some(main).filter(|pid| *pid != 0).into_iter().chain(others).collect())
+        Ok((state?, Some(main).filter(|pid| *pid != 0).into_iter().chain(others).collect()))
     }
 
     /// How the unit's last run ended, once it is down.
@@ -157,13 +157,7 @@ impl Manage for SystemdUnit {
 
     async fn running(&self, role: Role) -> Result<Option<Running>, ServiceError> {
         let name = self.unit_of(role);
-        let look = async {
-            let (unit, _) = Bus.unit(&name).await?;
-            let state = unit.active_state().await?;
-            let processes = self.processes(&name).await?;
-            Ok((state, processes))
-        };
-        let (state, processes) = look.await.map_err(self.bus_error("tell whether it runs"))?;
+        let (state, processes) = self.state_of(&name).await.map_err(self.bus_error("tell whether it runs"))?;
         // One that waits for its next automatic start has no process, and is not down.
         if matches!(state.as_str(), "inactive" | "failed") && processes.is_empty() {
             return Ok(None);

@@ -215,7 +215,9 @@ impl Subject {
     }
 
     pub(crate) fn command(&self, home: &Home, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        // By env, for who began this with nohup hands an ignored SIGHUP down.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(&self.binary);
         command.args(arguments).env_clear().env("HOME", home.path("home")).env("PATH", "/usr/bin:/bin");
         command.env("NUMARY_SEGMENT_ENABLED", "false").env("NUMARY_TELEMETRY_ENABLED", "false");
         if let Some(database) = &home.database {
