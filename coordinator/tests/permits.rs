@@ -158,3 +158,39 @@ async fn a_new_leader_lets_nobody_start_before_it_has_heard_every_agent() {
     assert_eq!(permit(&second).await, Permit::Start);
     assert_eq!(permit(&first).await, Permit::Start);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_takeover_nobody_may_start_before_all_members_have_the_same_on_disk() {
+    let site = Site::memory();
+    let _coordinator = site.coordinator().await;
+    let stuck = Manners { ignores: Some(Phase::Drain), ..Manners::default() };
+    let [a, b] = ["a", "b"].map(|name| agent(&site, name, Seen::default(), stuck));
+    permit(&a).await;
+    permit(&b).await;
+    let mut client = site.client();
+    let upgrade = client.begin().await;
+    until("a drain in hand", || async {
+        let journal = a.journal.lock().unwrap();
+        journal.orders.keys().any(|order| order.phase == Phase::Drain).then_some(())
+    })
+    .await;
+    a.take_over(&upgrade, "by hand");
+    client.reaches(&upgrade, State::Held).await;
+    let close = pb::SteerRequest {
+        upgrade: upgrade.clone(),
+        reason: "brought to 1.4.6 by hand".to_owned(),
+        request_id: "close-1".to_owned(),
+        operator: "ops".to_owned(),
+    };
+    client.upgrades.close(close).await.unwrap();
+    client.reaches(&upgrade, State::TakenOver).await;
+    drop(a);
+    // The other one was off, and its host has still what was.
+    let a = agent(&site, "a", Seen::three_at(NEW, 6), Manners::default());
+    until("a word", || async { (a.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    assert!(a.journal.lock().unwrap().permits.is_empty(), "{:?}", a.journal.lock().unwrap().permits);
+    drop(b);
+    let b = agent(&site, "b", Seen::three_at(NEW, 6), Manners::default());
+    assert_eq!(permit(&b).await, Permit::Start);
+    assert_eq!(permit(&a).await, Permit::Start);
+}

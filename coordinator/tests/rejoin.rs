@@ -8,6 +8,7 @@ use cutover_proto::transport::connect_lazy;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::{Code, Refused, v1 as pb};
 use cutover_vocabulary::Phase;
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::plan::Plan;
 use cutover_vocabulary::status::State;
 use support::host::{NEW, OLD, Seen, database, version};
@@ -113,6 +114,33 @@ async fn a_host_that_was_off_is_brought_in_alone_and_the_release_to_run_is_told_
         assert_eq!(asked, 0, "the others are asked nothing");
     }
     assert!(c.journal.lock().unwrap().violations.is_empty());
+    coordinator.stop().await;
+}
+
+/// Its host may reboot while it is watched.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_a_rejoin_may_start_by_itself_once_it_was_opened_and_not_before() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let until = |phase| Manners { ignores: Some(phase), ..Manners::default() };
+    let [_a, _b, mut c] = with_one_that_was_off(&site, until(Phase::Open)).await;
+    let plan = rejoin(&site, "plan-c", &[]).await.unwrap();
+    site.client().start(&plan.digest().to_string(), "start-c").await.unwrap();
+    for (phase, may) in [(Phase::Open, None), (Phase::Bake, Some(Permit::Start))] {
+        support::until("its order", || async {
+            c.journal.lock().unwrap().orders.keys().any(|id| id.phase == phase).then_some(())
+        })
+        .await;
+        // It boots, with its release in its place.
+        drop(c);
+        c = agent(&site, "c", upgraded(), until(phase));
+        support::until("a word", || async { (c.journal.lock().unwrap().words > 0).then_some(()) }).await;
+        let name = cutover_vocabulary::InstanceName::new("c").unwrap();
+        assert_eq!(c.journal.lock().unwrap().permits.get(&name), may.as_ref(), "before {phase}");
+        drop(c);
+        c = agent(&site, "c", Seen { away: vec!["c"], ..upgraded() }, until(Phase::Bake));
+    }
+    drop(c);
     coordinator.stop().await;
 }
 

@@ -237,13 +237,7 @@ fn peers(active: &[Connection]) -> String {
 }
 
 /// What a stop of that process comes to.
-async fn end(
-    service: &Service,
-    order: &Order,
-    pid: u32,
-    stopped: Stopped,
-    patience: Elapsed,
-) -> Result<End, Trouble> {
+async fn end(service: &Service, order: &Order, pid: u32, stopped: Stopped, patience: Elapsed) -> Result<End, Trouble> {
     let name = service.name();
     match stopped {
         Stopped::NotRunning => Ok(End::Before),

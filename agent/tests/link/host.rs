@@ -41,6 +41,7 @@ struct Seen {
     performed: Vec<OrderId>,
     stops: Vec<CancellationToken>,
     observed: u32,
+    permitted: Vec<(Epoch, Vec<InstanceName>)>,
     released: bool,
 }
 
@@ -84,6 +85,12 @@ impl FakeHost {
 
     pub(crate) async fn observed(&self) {
         self.until(|seen| seen.observed > 0).await;
+    }
+
+    /// Waits for a word on what an instance may do.
+    pub(crate) async fn permitted(&self, epoch: u64, instance: &str) {
+        let word = (Epoch(epoch), vec![instance.parse().unwrap()]);
+        self.until(|seen| seen.permitted.contains(&word)).await;
     }
 
     pub(crate) fn release(&self) {
@@ -142,7 +149,12 @@ impl Perform for FakeHost {
         }]
     }
 
-    async fn permitted(&self, _: Epoch, _: &BTreeMap<InstanceName, Permit>) -> bool {
+    /// What `slow` may do takes until it is released.
+    async fn permitted(&self, epoch: Epoch, permits: &BTreeMap<InstanceName, Permit>) -> bool {
+        self.change(|seen| seen.permitted.push((epoch, permits.keys().cloned().collect())));
+        if permits.keys().any(|instance| instance.as_str() == "slow") {
+            self.until(|seen| seen.released).await;
+        }
         true
     }
 }

@@ -13,7 +13,7 @@ use cutover_desk::Host;
 use cutover_proto::transport::Endpoint;
 use cutover_proto::v1::{self, coordinator_message};
 use cutover_vocabulary::fact::Settlement;
-use cutover_vocabulary::link::{AgentMessage, Refusal, Say};
+use cutover_vocabulary::link::{AgentMessage, Permit, Refusal, Say};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::survey::SurveyAsk;
 use cutover_vocabulary::{Digest, Epoch, Order, Outcome, Version};
@@ -336,6 +336,20 @@ async fn what_a_coordinator_says_out_of_turn_leaves_the_agent_at_work() {
     answers.push(linked.next_but(&answers[0]).await);
     assert!(answers.contains(&outcome_of(&early, done())) && answers.contains(&never), "{answers:?}");
     assert_eq!(bench.host.performed(), [early.id]);
+    agent.stop().await;
+}
+
+/// A unit that does not come up must not keep another one free that has to stay down by now.
+#[tokio::test]
+async fn a_newer_word_on_what_may_start_does_not_wait_for_a_start_that_takes_long() {
+    let mut bench = Bench::new().await;
+    let agent = bench.start();
+    let (linked, _) = bench.welcome(1).await;
+    let word = |instance: &str, permit| Say::Permits([(instance.parse().unwrap(), permit)].into());
+    linked.say(1, word("slow", Permit::Start)).await;
+    bench.host.permitted(1, "slow").await;
+    linked.say(1, word("quick", Permit::Stay { why: "it is old".to_owned() })).await;
+    bench.host.permitted(1, "quick").await;
     agent.stop().await;
 }
 

@@ -4,6 +4,7 @@ use crate::node::{Node, UNIT};
 use cutover_test_hosts::Lab;
 use cutover_tests::clients::version;
 use cutover_tests::until;
+use cutover_vocabulary::status::State;
 use std::time::Duration;
 
 /// A unit whose guard waits two seconds, and that is tried once: `Restart=` is set behind these lines.
@@ -78,5 +79,26 @@ fn without_a_coordinator_a_person_starts_it_and_settings_may_say_so_before() {
         node.host.run(&["systemctl", "stop", "cutover-coordinator"]);
         reboot(&node);
         until_serves(&node);
+    });
+}
+
+/// systemd refuses it before the guard could note it.
+#[test]
+fn a_start_that_the_coordinators_fence_refused_is_made_up_for_once_its_release_is_right() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let upgrade = node.begin();
+        node.until_state(&upgrade, State::Completed);
+        let host = &node.host;
+        let release = "/opt/cutover/releases/1.4.6/numary";
+        host.run(&["systemctl", "stop", UNIT]);
+        host.run(&["mv", release, "/opt/cutover/kept"]);
+        host.run(&["cp", "/usr/local/bin/numary", release]);
+        let fence = host.root().join("var/lib/cutover-agent/instances/ledger/fenced");
+        until("it is to stay down", Duration::from_secs(60), || fence.exists().then_some(()));
+        assert!(!host.exec(&["systemctl", "start", UNIT]).status.success(), "{}", said(&node));
+        host.run(&["mv", "/opt/cutover/kept", release]);
+        until("it serves", Duration::from_secs(60), || (version(node.address)? == "1.4.6").then_some(()));
+        assert!(!fence.exists());
     });
 }
