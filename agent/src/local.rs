@@ -27,8 +27,6 @@ use std::path::{Path, PathBuf};
 use upgrades::{Latest, Upgrades, folders};
 use way_back::Back;
 
-/// Who a command here speaks for.
-
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
 

@@ -19,7 +19,7 @@ use crate::upgrade_loop::load::{CannotLoad, Loaded, load};
 use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_proto::{Code, Refused};
 use cutover_store::{Key, Store, StoreError};
-use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
+use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,8 @@ pub(crate) struct Leadership {
     members: Mutex<BTreeMap<InstanceName, Registered>>,
     /// The deployments of which every agent was heard, or is late by now.
     heard: Mutex<BTreeSet<DeploymentName>>,
+    /// Of which deployments each agent knows an upgrade that the store does not.
+    unknown: Mutex<BTreeMap<AgentName, BTreeSet<DeploymentName>>>,
     pub(crate) claims: Mutex<BTreeMap<InstanceName, Claim>>,
     loading: tokio::sync::Mutex<()>,
 }
@@ -90,6 +92,7 @@ impl Leadership {
             latest: Mutex::default(),
             members: Mutex::default(),
             heard: Mutex::default(),
+            unknown: Mutex::default(),
             claims: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         }
@@ -230,6 +233,13 @@ impl Leadership {
             )),
             Err(foreign @ CannotLoad::Foreign { .. }) => self.quarantine(id, Quarantined::unread(foreign)).handle(id),
         }
+    }
+
+    /// Whether the store holds anything of this upgrade.
+    pub(crate) async fn holds(&self, id: &UpgradeId) -> Result<bool, Refused> {
+        let head = self.store.head(id).await;
+        let head = head.map_err(|source| self.refuse(RegistryError::Store { key: format!("upgrade {id}"), source }))?;
+        Ok(head.is_some())
     }
 
     /// What every log line about an upgrade carries. Of the highest level, or a filter for warnings alone would take it away.

@@ -305,12 +305,7 @@ impl Leadership {
         let id = loop {
             deployment.upgrades += 1;
             let id = upgrade_id(&name, deployment.upgrades, request, self.now().wall)?;
-            let head = self
-                .store
-                .head(&id)
-                .await
-                .map_err(|source| self.refuse(RegistryError::Store { key: format!("upgrade {id}"), source }))?;
-            if head.is_none() {
+            if !self.holds(&id).await? {
                 break id;
             }
         };

@@ -86,6 +86,7 @@ async fn welcomed(endpoint: &Endpoint) -> (mpsc::Sender<pb::AgentMessage>, Strea
         in_hand: Vec::new(),
         instances: Vec::new(),
         stands_by: true,
+        newest: Default::default(),
     };
     let (say, said) = mpsc::channel(8);
     say.send(AgentMessage::Hello(hello).into()).await.unwrap();

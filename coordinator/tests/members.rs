@@ -209,6 +209,7 @@ async fn greets_from(machine: &str, site: &Site, instances: &[(&str, &str)]) -> 
         in_hand: Vec::new(),
         instances: instances.iter().map(report).collect(),
         stands_by: false,
+        newest: Default::default(),
     };
     let (say, said) = tokio::sync::mpsc::channel::<pb::AgentMessage>(1);
     say.send(AgentMessage::Hello(hello).into()).await.unwrap();

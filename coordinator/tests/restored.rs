@@ -7,11 +7,12 @@ use cutover_coordinator::faults::{NoFaults, Point};
 use cutover_coordinator::raise_epochs;
 use cutover_coordinator::settings::StorePlace;
 use cutover_proto::{Code, Refused, v1 as pb};
-use cutover_vocabulary::Phase;
+use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::status::State;
+use cutover_vocabulary::{Elapsed, Phase};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use support::host::Seen;
+use support::host::{NEW, Seen, database};
 use support::{FakeAgent, Manners, Site, StopAt, until};
 
 /// The files of a SQLite store, kept and put back as a person does it.
@@ -159,4 +160,42 @@ async fn a_restored_store_of_which_nothing_is_missing_is_led_on() {
         .await;
     assert_eq!(site.client().status(&upgrade).await.state, State::Running);
     second.stop().await;
+}
+
+/// All of it was acknowledged, so nothing of it is in hand; and one host was off meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_loss_of_an_upgrade_that_had_ended_nobody_may_start_what_it_replaced() {
+    let mut site = Site::sqlite();
+    site.limits.agent_lost = Elapsed::from_secs(600);
+    let host = |name: &'static str, seen: Seen, journal| {
+        let seen = Seen { instances: vec![name], storage: database(), ..seen };
+        FakeAgent::named(&site.endpoint, seen, Manners::default(), name, &format!("inc-{name}"), journal)
+    };
+    let may_start = |agent: &FakeAgent| agent.journal.lock().unwrap().permits.values().any(|it| *it == Permit::Start);
+    let first = site.coordinator().await;
+    let a = host("a", Seen::default(), Arc::default());
+    until("a to be known", || async { may_start(&a).then_some(()) }).await;
+    first.stop().await;
+    let backup = Backup::take(site.dir.path()).await;
+
+    let second = site.coordinator().await;
+    let upgrade = site.client().begin().await;
+    site.client().reaches(&upgrade, State::Completed).await;
+    second.stop().await;
+    let journal = a.journal.clone();
+    drop(a);
+    backup.put_back(journal.lock().unwrap().epoch).await;
+    journal.lock().unwrap().permits.clear();
+
+    let third = site.coordinator().await;
+    let a = host("a", Seen::three_at(NEW, 6), journal);
+    until("a may start", || async { may_start(&a).then_some(()) }).await;
+    let off = host("c", Seen::default(), Arc::default());
+    until("a word", || async { (off.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    assert!(off.journal.lock().unwrap().permits.is_empty(), "{:?}", off.journal.lock().unwrap().permits);
+    // A person brings it to what the others have.
+    drop(off);
+    let back = host("c", Seen::three_at(NEW, 6), Arc::default());
+    until("c may start", || async { may_start(&back).then_some(()) }).await;
+    third.stop().await;
 }

@@ -33,6 +33,7 @@ impl Link {
             in_hand: Vec::new(),
             instances: Vec::new(),
             stands_by,
+            newest: Default::default(),
         };
         let (say, said) = mpsc::channel(8);
         say.send(AgentMessage::Hello(hello).into()).await.unwrap();

@@ -341,6 +341,7 @@ async fn an_agent_that_answers_an_order_of_another_is_shut_out_and_the_order_sta
         in_hand: Vec::new(),
         instances: Vec::new(),
         stands_by: false,
+        newest: Default::default(),
     }))
     .await;
     // The second hello ends the link, so what was before it was heard: nothing of it was acknowledged.

@@ -271,6 +271,25 @@ impl Voice {
         })
     }
 
+    /// Gives no new orders, or gives them again.
+    pub fn pause(&self, upgrade: &str, pause: bool) -> Result<(), String> {
+        let request = v1::SteerRequest {
+            upgrade: upgrade.to_owned(),
+            reason: "test".to_owned(),
+            request_id: request_id(),
+            operator: "tester".to_owned(),
+        };
+        self.ask(LOOKS_WITHIN, async |mut client| {
+            let request = request.clone();
+            if pause {
+                client.pause(request).await?
+            } else {
+                client.resume(request).await?
+            };
+            Ok(())
+        })
+    }
+
     /// Goes back.
     pub fn go_back(&self, upgrade: &str, rollback: bool) -> Result<(), String> {
         let request = v1::GoBackRequest {

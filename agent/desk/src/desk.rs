@@ -4,7 +4,7 @@ use crate::known::Known;
 use crate::{Action, Entry, Event, Greeting, Host};
 use cutover_vocabulary::link::{AgentMessage, Hello, Refusal};
 use cutover_vocabulary::outcome::{Effect, FailureKind};
-use cutover_vocabulary::{Digest, Epoch, Failure, Order, OrderId, Outcome, UpgradeId};
+use cutover_vocabulary::{DeploymentName, Digest, Epoch, Failure, Order, OrderId, Outcome, UpgradeId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an agent knows of its orders. Nothing of it is lost in a restart: it is the fold of its journal.
@@ -121,6 +121,13 @@ impl Desk {
         open.filter_map(|(id, known)| Some((id.clone(), *known.content()?))).collect()
     }
 
+    /// Of each deployment the last upgrade that an order was accepted of, as a hello tells it.
+    fn newest(&self) -> BTreeMap<DeploymentName, UpgradeId> {
+        let deployment = |upgrade: &UpgradeId| self.orders_of(upgrade).find_map(|(_, known)| known.deployment()).cloned();
+        // The later replaces the earlier.
+        self.upgrades.iter().filter_map(|upgrade| Some((deployment(upgrade)?, upgrade.clone()))).collect()
+    }
+
     /// Orders without an outcome.
     pub fn running(&self) -> impl Iterator<Item = &Order> {
         self.orders.values().filter_map(|known| match known {
@@ -153,6 +160,7 @@ impl Desk {
             in_hand: self.in_hand(),
             instances,
             stands_by: true,
+            newest: self.newest(),
         }
     }
 

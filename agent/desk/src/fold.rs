@@ -95,7 +95,7 @@ impl Desk {
             .collect()
     }
 
-    fn orders_of(&self, upgrade: &UpgradeId) -> impl Iterator<Item = (&OrderId, &Known)> {
+    pub(crate) fn orders_of(&self, upgrade: &UpgradeId) -> impl Iterator<Item = (&OrderId, &Known)> {
         self.orders.iter().filter(move |(id, _)| id.upgrade == *upgrade)
     }
 }

@@ -170,6 +170,18 @@ fn a_link_begins_with_a_hello_that_names_what_is_in_hand_then_everything_unackno
     assert_eq!(desk.handle(up), [outcome(&ended, done())]);
 }
 
+/// A store that was restored may not know it any more, though all of it was acknowledged.
+#[test]
+fn a_hello_names_the_last_upgrade_that_the_host_took_part_in_also_once_it_is_over() {
+    let (first, last) = (inspect("u2"), inspect("u1"));
+    let mut desk = after([please(&first), finished(&first, done()), please(&last), finished(&last, done())]);
+    desk.handle(acknowledge(&first));
+    desk.handle(acknowledge(&last));
+    let hello = desk.hello(greeting());
+    assert_eq!(hello.in_hand, []);
+    assert_eq!(hello.newest, [(last.deployment, last.id.upgrade)].into());
+}
+
 #[test]
 fn a_link_that_is_welcomed_under_an_older_epoch_is_turned_away_and_what_came_of_orders_is_said_on_the_leaders_link() {
     let order = inspect("u1");

@@ -176,18 +176,17 @@ pub(super) fn changed(settings: &Settings, instances: &[&InstanceSettings], upgr
 fn recovery_points(settings: &Settings) -> Result<BTreeMap<String, Vec<Manifest>>, LocalError> {
     let mut all: BTreeMap<String, BTreeMap<RecoveryItem, Manifest>> = BTreeMap::new();
     for (upgrade, folder) in folders(&settings.recovery()) {
-        for (_, run) in folders(&folder) {
+        let mut runs: Vec<_> = folders(&folder).into_iter().collect();
+        // `STAGE.RUN`, as numbers: which came later is told by no clock, which may have been set back in between.
+        runs.sort_by_key(|(name, _)| name.split('.').map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>());
+        for (_, run) in runs {
             let Ok(files) = std::fs::read_dir(&run) else { continue };
             for file in files.flatten() {
                 let name = file.file_name().to_string_lossy().into_owned();
                 if let Some(copy) = name.strip_suffix(".manifest.json")
                     && let Some(manifest) = manifest(&run.join(copy))?
                 {
-                    let points = all.entry(upgrade.clone()).or_default();
-                    let earlier = points.get(&manifest.point.item);
-                    if earlier.is_none_or(|earlier| earlier.point.taken <= manifest.point.taken) {
-                        points.insert(manifest.point.item.clone(), manifest);
-                    }
+                    all.entry(upgrade.clone()).or_default().insert(manifest.point.item.clone(), manifest);
                 }
             }
         }

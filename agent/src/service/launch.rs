@@ -121,6 +121,15 @@ fn prepare(launch: &Launch, settings: &InstanceSettings, instance_dir: &Path) ->
     Ok((command, lock))
 }
 
+/// Waits until nobody is between a launch's look at the fence and its record: whoever sets the fence sees from then on every process
+/// that it did not keep from starting.
+///
+/// # Errors
+/// When the lock cannot be used.
+pub fn settled(instance_dir: &Path) -> Result<(), ServiceError> {
+    lock(instance_dir).map(drop)
+}
+
 /// Keeps two launches of one instance apart. Waits: the other one is about to become the ledger or to end.
 fn lock(instance_dir: &Path) -> Result<File, ServiceError> {
     let path = instance_dir.join("launch.lock");

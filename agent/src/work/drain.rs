@@ -16,7 +16,7 @@ use crate::machine;
 use crate::service::fence::By;
 use crate::service::idle::Rule;
 use crate::service::ports::Connection;
-use crate::service::{Role, Running, Service, Stopped, ports};
+use crate::service::{Role, Running, Service, Stopped, launch, ports};
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
 use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
@@ -42,6 +42,10 @@ struct Stopping {
     pid: u32,
     /// Its start, in ticks since boot.
     start: u64,
+    /// Under which order, whose proof counts the connections that were there; a person who orders it again has seen them.
+    order: OrderId,
+    /// What those were.
+    left: Left,
     /// How it ended, once it has.
     end: End,
 }
@@ -80,24 +84,41 @@ pub(super) async fn drain(
     end_closed_copy(service).await?;
     service.guard().await?;
     let fence = service.fence().set(By::Order(order.id.clone()))?;
+    launch::settled(service.dir())?;
     rotation::mark_out(service)?;
     until_past_its_guard(service, patience, stop).await?;
     let mut left = Left::default();
     if let Some(record) = service.running(Role::Service).await? {
         turn(service, Rotation::Out).await?;
         let out = taken_out(site, service, stop).await?;
-        left = wait_until_idle(service, port, out, patience, stop).await?;
-        let mut stopping =
-            Stopping { fence: fence.generation, pid: record.pid, start: record.start, end: End::NotSeen };
+        left = wait_until_idle(service, port, &record, out, patience, stop).await?;
+        let mut stopping = Stopping {
+            fence: fence.generation,
+            pid: record.pid,
+            start: record.start,
+            order: order.id.clone(),
+            left,
+            end: End::NotSeen,
+        };
+        // Between an end and its manager's word on it no process is seen: what was told to end is told by then.
+        if record.pid == 0
+            && let Some(told) = self::stopping(service, fence.generation)?
+            && told.end == End::NotSeen
+        {
+            (stopping.pid, stopping.start) = (told.pid, told.start);
+        }
         files::write_json(&note(service, STOPPING), &stopping)?;
         let stopped = service.stop(Role::Service, patience).await?;
         stopping.end = end(service, order, stopping.pid, stopped, patience).await?;
         files::write_json(&note(service, STOPPING), &stopping)?;
-    } else if let Some(mut stopping) = stopping(service, fence.generation)?
-        && stopping.end == End::NotSeen
-    {
-        stopping.end = end(service, order, stopping.pid, service.ended().await?, patience).await?;
-        files::write_json(&note(service, STOPPING), &stopping)?;
+    } else if let Some(mut stopping) = stopping(service, fence.generation)? {
+        if stopping.order == order.id {
+            left = stopping.left;
+        }
+        if stopping.end == End::NotSeen {
+            stopping.end = end(service, order, stopping.pid, service.ended().await?, patience).await?;
+            files::write_json(&note(service, STOPPING), &stopping)?;
+        }
     }
     if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) = stopping(service, fence.generation)?
         && *seen_by == order.id
@@ -138,7 +159,7 @@ pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Tro
 }
 
 /// Connections that were there when SIGTERM was sent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Left {
     active: u32,
     idle: u32,
@@ -165,10 +186,12 @@ async fn taken_out(site: &Site, service: &Service, stop: &CancellationToken) -> 
     }
 }
 
-/// Waits until no connection is active in two looks after one another. `out` is the moment from which it is out of rotation.
+/// Waits until no connection to this process is active in two looks after one another. `out` is the moment from which it is out of
+/// rotation.
 async fn wait_until_idle(
     service: &Service,
     port: u16,
+    of: &Running,
     out: Option<Elapsed>,
     patience: Elapsed,
     stop: &CancellationToken,
@@ -179,17 +202,20 @@ async fn wait_until_idle(
     let mut active_before = 0;
     loop {
         let rule = Rule { out_for: out.map(|out| machine::uptime().since(out)), longest_request };
+        let seen = ports::look(port)?;
         let (idle, active): (Vec<_>, Vec<_>) =
-            ports::look(port)?.connections.into_iter().partition(|connection| rule.is_idle(connection));
+            seen.connections.into_iter().partition(|connection| rule.is_idle(connection));
         let left = Left { active: count(&active), idle: count(&idle) };
+        let now = service.running(Role::Service).await?;
+        if !seen.listening || !now.is_some_and(|now| (now.pid, now.start) == (of.pid, of.start) && !now.ending) {
+            // It ends, by itself or by somebody, and its connections with it: those of a moment ago were cut. A ledger that is told to
+            // end closes its port first, and its manager may have begun another one by now, or be about to.
+            return Ok(Left { active: left.active.max(active_before), ..left });
+        }
         match (active.is_empty(), quiet_before) {
             (true, true) => return Ok(left),
             (true, false) => quiet_before = true,
             (false, _) => quiet_before = false,
-        }
-        if service.running(Role::Service).await?.is_none() {
-            // It ended by itself, and its connections with it: those of a moment ago were cut.
-            return Ok(Left { active: left.active.max(active_before), ..left });
         }
         active_before = left.active;
         let state = || {

@@ -44,9 +44,10 @@ use crate::files::FileError;
 use crate::release::download;
 use crate::service::systemd::settings_now;
 use crate::settings::Settings;
-use crate::worker::{self, Program, Task, WorkFolder};
+use crate::worker::{self, Program, Task, WorkFolder, WorkerError};
 use bench::Bench;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::outcome::Effect;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
 use cutover_vocabulary::{Evidence, Order, Outcome, Version, Work};
 use std::path::Path;
@@ -57,6 +58,7 @@ pub async fn perform(site: &Site, order: &Order, stop: &CancellationToken) -> Ou
     match here(site, order, stop).await {
         Ok(Some(evidence)) => Outcome::Done(evidence),
         Ok(None) => in_worker(site, order, stop).await,
+        Err(trouble) if folder_of(&site.settings, &order.id).has_begun() => whatever_ran_before(order, trouble.into()),
         Err(trouble) => trouble.into(),
     }
 }
@@ -104,7 +106,22 @@ async fn in_worker(site: &Site, order: &Order, stop: &CancellationToken) -> Outc
     let task = Task::Order { settings: site.settings.file.clone(), order: Box::new(order.clone()) };
     match worker::run::<Outcome>(&site.worker, &folder, &task, stop).await {
         Ok(outcome) => outcome,
-        Err(error) => Trouble::from(error).while_trying(&order.id).into(),
+        Err(error) => {
+            let nothing_ran = matches!(error, WorkerError::NeverBegun | WorkerError::OtherOrder { .. });
+            let outcome = Trouble::from(error).while_trying(&order.id).into();
+            if nothing_ran { outcome } else { whatever_ran_before(order, outcome) }
+        }
+    }
+}
+
+/// What this run says of an order that an earlier run may have carried out, when nobody read that one's word any more: that it
+/// failed is true, and that nothing was changed it cannot know. A way back leaves alone what was not changed, and restores what was.
+fn whatever_ran_before(order: &Order, outcome: Outcome) -> Outcome {
+    match (outcome, &order.work) {
+        (Outcome::Failed(failure), Work::Register { .. } | Work::Migrate { .. } | Work::Restore { .. }) => {
+            Trouble(failure).effect(Effect::Unknown).into()
+        }
+        (outcome, _) => outcome,
     }
 }
 
@@ -156,6 +173,7 @@ pub async fn observe(site: &Site) -> Vec<InstanceReport> {
 /// # Errors
 /// When the result cannot be written; then the daemon starts another worker, which looks first.
 pub async fn order_in_worker(settings: &Path, order: &Order, folder: &WorkFolder) -> Result<(), FileError> {
+    let again = folder.begin()?;
     let outcome = match settings_now(settings).await {
         Ok(settings) => match storage_work(&Bench { settings: &settings, order, folder }).await {
             Ok(evidence) => Outcome::Done(evidence),
@@ -164,7 +182,7 @@ pub async fn order_in_worker(settings: &Path, order: &Order, folder: &WorkFolder
         Err(error) => Trouble::refused(error.to_string(), "correct the agent's settings").into(),
     };
     let _ = std::fs::remove_dir_all(folder.path().join("scratch"));
-    folder.write_result(&outcome)
+    folder.write_result(&if again { whatever_ran_before(order, outcome) } else { outcome })
 }
 
 /// What runs in a worker.

@@ -89,6 +89,22 @@ impl WorkFolder {
         files::read_json(&self.0.join("result.json"))
     }
 
+    /// A worker begins: on disk before anything of the work is done. Whether another one had begun before.
+    pub fn begin(&self) -> Result<bool, FileError> {
+        let again = self.has_begun();
+        if !again {
+            files::write(&self.begun(), b"")?;
+        }
+        Ok(again)
+    }
+    /// Whether a worker has begun here.
+    pub fn has_begun(&self) -> bool {
+        self.begun().exists()
+    }
+    fn begun(&self) -> PathBuf {
+        self.0.join("begun")
+    }
+
     /// Writes down what came of it, so that it is there wholly or not at all.
     pub fn write_result(&self, result: &impl Serialize) -> Result<(), FileError> {
         files::write_json(&self.0.join("result.json"), result)

@@ -364,6 +364,42 @@ async fn a_worker_that_is_killed_again_and_again_is_reported_and_not_started_for
     }
 }
 
+/// A power cut between a migration and its result, and then a storage that cannot be looked at: the way back must look and restore.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_order_that_ran_before_never_says_that_nothing_was_changed() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    quiet.register().await.unwrap();
+    let order = quiet.migrate("main", quiet.expected().await);
+    assert!(matches!(bed.outcome(&order).await, Outcome::Done(Evidence::Migrated(_))));
+    let folder = bed.dir.path().join("state/work").join(order.id.file_name());
+    std::fs::remove_file(folder.join("result.json")).unwrap();
+    let file = std::fs::File::open(bed.dir.path().join("data/numary_main.db")).unwrap();
+    let mut stranger = std::process::Command::new("sleep").arg("60").stdin(file).spawn().unwrap();
+    let effect = async |order: &Order| match bed.outcome(order).await {
+        Outcome::Failed(failure) => failure.effect,
+        done => panic!("{done:?}"),
+    };
+    let outcomes = (effect(&order).await, effect(&quiet.migrate("main", after())).await);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert_eq!(outcomes, (Effect::Unknown, Effect::None), "the order that ran before, and one that did not");
+}
+
+/// As where the disk of the agent's state is full: the worker has migrated, and nobody hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_whose_result_cannot_be_read_may_have_changed_something() {
+    let quiet = quiet().await;
+    quiet.register().await.unwrap();
+    let order = quiet.migrate("main", after());
+    let folder = quiet.bed.dir.path().join("state/work").join(order.id.file_name());
+    std::fs::create_dir_all(folder.join("result.json")).unwrap();
+    match quiet.bed.outcome(&order).await {
+        Outcome::Failed(failure) => assert_eq!(failure.effect, Effect::Unknown, "{failure:?}"),
+        done => panic!("{done:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_another_order_with_the_same_id_came_to_is_not_taken_for_an_answer() {
     let quiet = quiet().await;

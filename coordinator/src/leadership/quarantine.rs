@@ -7,8 +7,8 @@ use cutover_proto::{Code, Refused};
 use cutover_vocabulary::link::Hello;
 use cutover_vocabulary::{DeploymentName, OrderId, UpgradeId};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use tracing::error;
+use std::sync::{Arc, PoisonError};
+use tracing::{error, warn};
 
 /// An upgrade that is left alone.
 #[derive(Debug, Clone)]
@@ -121,7 +121,25 @@ impl Leadership {
                 self.quarantine(&order.upgrade, Quarantined::behind(hello, order, here));
             }
         }
+        let mut unknown = BTreeSet::new();
+        for (deployment, upgrade) in &hello.newest {
+            if self.entry(upgrade).is_none() && !self.holds(upgrade).await? {
+                warn!(
+                    %deployment, %upgrade, epoch = self.epoch.0, agent = %hello.agent,
+                    "the agent took part in an upgrade that this store does not know, as after a backup was restored: until the \
+                     deployment is upgraded again, its hosts start after a boot only once all of them have the same release on disk"
+                );
+                unknown.insert(deployment.clone());
+            }
+        }
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).insert(hello.agent.clone(), unknown);
         Ok(())
+    }
+
+    /// Whether an agent took part in an upgrade of this deployment that the store does not know.
+    pub(crate) fn misses_an_upgrade_of(&self, deployment: &DeploymentName) -> bool {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.values().any(|deployments| deployments.contains(deployment))
     }
 
     /// Refuses to begin anything in a deployment of which an agent has an upgrade that the store does not.

@@ -57,11 +57,18 @@ impl Leadership {
         if self.sees_all_of(deployment).is_err() {
             return None;
         }
-        if self.latest_id(deployment).is_none() {
-            return Some(Permit::Start);
-        }
-        // One that is not understood here says nothing of what may be started.
-        let permit = self.by_the_latest(report, &*self.latest(deployment)?)?;
+        let latest = match self.latest_id(deployment) {
+            None => None,
+            // One that is not understood here says nothing of what may be started.
+            Some(_) => Some(self.latest(deployment)?),
+        };
+        let permit = match latest {
+            Some(latest) if !latest.finished() => self.by_the_latest(report, &latest)?,
+            // What the latest that is known here left is not what there is.
+            Some(_) | None if self.misses_an_upgrade_of(deployment) => self.as_found(report)?,
+            Some(latest) => self.by_the_latest(report, &latest)?,
+            None => Permit::Start,
+        };
         // Whoever is heard later may have in hand what this store does not know.
         (permit != Permit::Start || self.has_heard_all_of(deployment)).then_some(permit)
     }
@@ -71,9 +78,7 @@ impl Leadership {
         let member = latest.members().get(instance);
         let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
         if latest.taken_over() || latest.ending() == Some(Ending::TakenOver) {
-            // What a person left is known by what lies there, once it is the same everywhere: one that was off has still what was.
-            let agreed = report.on_disk.is_some() && self.links.agree_on_disk(&self.members_of(deployment));
-            return (member.is_some() && !report.fenced && agreed).then_some(Permit::Start);
+            return member.and_then(|_| self.as_found(report));
         }
         match member {
             // Its orders' fence stands from its drain on, and an order lifts it.
@@ -105,6 +110,13 @@ impl Leadership {
              {instance}`"
         );
         Some(Permit::Stay { why })
+    }
+
+    /// What a person left, or a store that was lost knew, is told by what lies there, once it is the same everywhere: one that was off
+    /// has still what was.
+    fn as_found(&self, report: &InstanceReport) -> Option<Permit> {
+        let agreed = report.on_disk.is_some() && self.links.agree_on_disk(&self.members_of(&report.deployment));
+        (!report.fenced && agreed).then_some(Permit::Start)
     }
 
     /// Whether every agent of a deployment has said hello under this leadership, or had the time after which it counts as lost.

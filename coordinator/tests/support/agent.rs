@@ -51,6 +51,8 @@ pub struct Journal {
     pub permits: BTreeMap<InstanceName, Permit>,
     /// How often it was told what may be started, also that nothing can be told.
     pub words: u32,
+    /// Of each deployment the upgrade that gave it its last order.
+    pub newest: BTreeMap<DeploymentName, UpgradeId>,
     /// Said when the link has time for it.
     pub to_say: Vec<AgentMessage>,
 }
@@ -165,6 +167,7 @@ impl Agent {
             instances: self.reports(),
             // A test's own coordinators follow for a moment at most: what one says then ends the link.
             stands_by: true,
+            newest: journal.newest.clone(),
         })
     }
 
@@ -264,6 +267,7 @@ impl Agent {
             }
             return answer(&order.id, &journal.orders[&order.id]);
         }
+        journal.newest.insert(order.deployment.clone(), order.id.upgrade.clone());
         if self.manners.refuses_once && !journal.refused.contains_key(&order.id) {
             journal.refused.insert(order.id.clone(), 1);
             let why = link::Refusal::Conflicts("another one".to_owned());

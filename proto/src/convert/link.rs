@@ -8,14 +8,14 @@ use cutover_vocabulary::link::{
 };
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::survey::{HostSurvey, SurveyAsk};
-use cutover_vocabulary::{Digest, Order, OrderId};
+use cutover_vocabulary::{DeploymentName, Digest, Order, OrderId, UpgradeId};
 use pb::agent_message::Say as AgentSay;
 use pb::coordinator_message::Say as CoordinatorSay;
 use pb::order_refused::Why;
 
 impl From<Hello> for pb::Hello {
     fn from(hello: Hello) -> Self {
-        let Hello { agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by } = hello;
+        let Hello { agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by, newest } = hello;
         let in_hand = in_hand
             .into_iter()
             .map(|(order, content)| pb::OrderInHand { order: Some(order.into()), content_sha256: content.into() });
@@ -28,7 +28,19 @@ impl From<Hello> for pb::Hello {
             in_hand: in_hand.collect(),
             instances: instances.into_iter().map(Into::into).collect(),
             stands_by,
+            newest: newest.into_iter().map(Into::into).collect(),
         }
+    }
+}
+impl From<(DeploymentName, UpgradeId)> for pb::KnownUpgrade {
+    fn from((deployment, upgrade): (DeploymentName, UpgradeId)) -> Self {
+        Self { deployment: deployment.into(), upgrade: upgrade.into() }
+    }
+}
+impl TryFrom<pb::KnownUpgrade> for (DeploymentName, UpgradeId) {
+    type Error = Malformed;
+    fn try_from(wire: pb::KnownUpgrade) -> Result<Self, Malformed> {
+        Ok((text("deployment", &wire.deployment)?, text("upgrade", &wire.upgrade)?))
     }
 }
 impl TryFrom<pb::OrderInHand> for (OrderId, Digest) {
@@ -49,6 +61,7 @@ impl TryFrom<pb::Hello> for Hello {
             in_hand: each("in_hand", wire.in_hand)?,
             instances: each("instances", wire.instances)?,
             stands_by: wire.stands_by,
+            newest: each("newest", wire.newest)?.into_iter().collect(),
         })
     }
 }

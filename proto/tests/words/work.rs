@@ -239,8 +239,9 @@ pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
         vec((order_id(), digest()), 0..3),
         vec(report(), 0..3),
         any::<bool>(),
+        proptest::collection::btree_map(deployment(), upgrade(), 0..3),
     )
-        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by)| Hello {
+        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by, newest)| Hello {
             agent,
             incarnation,
             machine,
@@ -249,6 +250,7 @@ pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
             in_hand,
             instances,
             stands_by,
+            newest,
         });
     let refusal = prop_oneof![
         (epoch(), epoch()).prop_map(|(sent, known)| Refusal::OldEpoch { sent, known }),

@@ -4,7 +4,7 @@ use crate::fact::Settlement;
 use crate::instance::InstanceReport;
 use crate::order::Epoch;
 use crate::survey::{HostSurvey, SurveyAsk};
-use crate::{AgentName, Digest, InstanceName, Order, OrderId, Outcome, RequestId};
+use crate::{AgentName, DeploymentName, Digest, InstanceName, Order, OrderId, Outcome, RequestId, UpgradeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub enum AgentMessage {
     /// A person on this host took the upgrade out of our hands.
     TakenOver {
         /// Which upgrade.
-        upgrade: crate::UpgradeId,
+        upgrade: UpgradeId,
         /// What they noted.
         note: String,
     },
@@ -74,6 +74,9 @@ pub struct Hello {
     /// It keeps a link to a coordinator that follows. Agents before this one did not.
     #[serde(default)]
     pub stands_by: bool,
+    /// Of each deployment the last upgrade that it accepted an order of: a store that was restored may not know it.
+    #[serde(default)]
+    pub newest: BTreeMap<DeploymentName, UpgradeId>,
 }
 
 /// Why an agent refuses an order.

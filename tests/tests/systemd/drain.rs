@@ -126,14 +126,36 @@ fn a_unit_that_always_restarts_does_not_come_back_while_it_is_fenced() {
 fn a_unit_that_waits_for_its_next_automatic_start_is_drained_as_one_that_is_down() {
     Lab::run(|lab| {
         let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=3600", "drain_seconds = 1");
+        let upgrade = node.begin();
+        assert!(until_phase(&node.voice, &upgrade, Phase::Rehearse));
+        node.voice.pause(&upgrade, true).unwrap();
         let host = &node.host;
         host.run(&["systemctl", "kill", "--signal=KILL", UNIT]);
         let state = || host.run(&["systemctl", "show", "--value", "--property=SubState", UNIT]);
         until("it waits", Duration::from_secs(30), || (state() == "auto-restart").then_some(()));
-        let upgrade = node.begin();
+        node.voice.pause(&upgrade, false).unwrap();
         // How it had ended before is nothing that the drain did.
         node.until_state(&upgrade, State::Completed);
         assert_eq!(version(node.address).as_deref(), Some("1.4.6"));
+    });
+}
+
+/// Ended well, by somebody, and its manager is about to start it again: its client was cut all the same.
+#[test]
+fn a_ledger_that_somebody_ends_while_its_clients_are_waited_for_does_not_pass_as_drained() {
+    Lab::run(|lab| {
+        let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=3600", "drain_seconds = 60");
+        let mut client = std::net::TcpStream::connect(node.address).unwrap();
+        client.write_all(b"GET /_info HTTP/1.1\r\n").unwrap();
+        let upgrade = node.begin();
+        let host = &node.host;
+        let fenced = || host.exec(&["test", "-e", "/var/lib/cutover-agent/instances/ledger/fenced"]).status.success();
+        until("it is fenced", Duration::from_secs(60), || fenced().then_some(()));
+        host.run(&["systemctl", "kill", "--signal=TERM", UNIT]);
+        let held = node.until_state(&upgrade, State::Held);
+        let why = reason(&held);
+        assert!(why.contains("1 connections to ledger were open"), "{why}");
+        drop(client);
     });
 }
 

@@ -107,14 +107,20 @@ fn another_binary_in_the_units_place_is_not_started() {
         host.run(&["cp", "/usr/local/bin/numary", "/opt/cutover/releases/1.4.6/numary.new"]);
         host.run(&["mv", "/opt/cutover/releases/1.4.6/numary.new", "/opt/cutover/releases/1.4.6/numary"]);
         assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
-        let said = || host.run(&["journalctl", "--no-pager", "--output=cat", "-u", UNIT]);
-        assert!(said().contains("was replaced since Cutover last switched it"), "{}", said());
+        // The journal has it a moment later.
+        let until_said = |words: &str| {
+            until(words, Duration::from_secs(20), || {
+                let said = host.run(&["journalctl", "--no-pager", "--output=cat", "-u", UNIT]);
+                said.contains(words).then_some(())
+            });
+        };
+        until_said("was replaced since Cutover last switched it");
 
         // And not the former one in its own place, whoever takes our drop-in away.
         host.run(&["rm", "/etc/systemd/system/numary.service.d/zzz-cutover-release.conf"]);
         host.run(&["systemctl", "daemon-reload"]);
         assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
-        assert!(said().contains("it would start /usr/local/bin/numary"), "{}", said());
+        until_said("it would start /usr/local/bin/numary");
     });
 }
 
