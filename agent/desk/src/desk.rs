@@ -123,7 +123,8 @@ impl Desk {
 
     /// Of each deployment the last upgrade that an order was accepted of, as a hello tells it.
     fn newest(&self) -> BTreeMap<DeploymentName, UpgradeId> {
-        let deployment = |upgrade: &UpgradeId| self.orders_of(upgrade).find_map(|(_, known)| known.deployment()).cloned();
+        let deployment =
+            |upgrade: &UpgradeId| self.orders_of(upgrade).find_map(|(_, known)| known.deployment()).cloned();
         // The later replaces the earlier.
         self.upgrades.iter().filter_map(|upgrade| Some((deployment(upgrade)?, upgrade.clone()))).collect()
     }

@@ -230,28 +230,21 @@ fn host_survey() -> impl Strategy<Value = HostSurvey> {
 }
 
 pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let hello = (
-        agent(),
-        text(),
-        text(),
-        text(),
-        epoch(),
-        vec((order_id(), digest()), 0..3),
-        vec(report(), 0..3),
-        any::<bool>(),
-        proptest::collection::btree_map(deployment(), upgrade(), 0..3),
-    )
-        .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by, newest)| Hello {
-            agent,
-            incarnation,
-            machine,
-            boot,
-            epoch,
-            in_hand,
-            instances,
-            stands_by,
-            newest,
-        });
+    let hello =
+        (
+            agent(),
+            text(),
+            text(),
+            text(),
+            epoch(),
+            vec((order_id(), digest()), 0..3),
+            vec(report(), 0..3),
+            any::<bool>(),
+            proptest::collection::btree_map(deployment(), upgrade(), 0..3),
+        )
+            .prop_map(|(agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by, newest)| {
+                Hello { agent, incarnation, machine, boot, epoch, in_hand, instances, stands_by, newest }
+            });
     let refusal = prop_oneof![
         (epoch(), epoch()).prop_map(|(sent, known)| Refusal::OldEpoch { sent, known }),
         Just(Refusal::OtherContent),

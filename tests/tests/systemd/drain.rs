@@ -104,10 +104,19 @@ fn a_timer_that_starts_the_unit_is_in_the_plan_and_refused_while_it_is_fenced() 
     });
 }
 
+/// A node whose unit is started anew however it ended. The unit's own lines end with another word on that.
+fn always_restarts(lab: &Lab, after: &str, settings: &str) -> Node {
+    let node = Node::with(lab, "1.3.1", "1.4.6", "", settings);
+    let always = format!("[Service]\nRestart=always\nRestartSec={after}\n");
+    node.host.put("/etc/systemd/system/numary.service.d/always.conf", always, 0o644);
+    node.host.run(&["systemctl", "daemon-reload"]);
+    node
+}
+
 #[test]
 fn a_unit_that_always_restarts_does_not_come_back_while_it_is_fenced() {
     Lab::run(|lab| {
-        let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=100ms", "");
+        let node = always_restarts(lab, "100ms", "");
         let upgrade = node.begin();
         node.until_state(&upgrade, State::Completed);
         let host = &node.host;
@@ -125,7 +134,7 @@ fn a_unit_that_always_restarts_does_not_come_back_while_it_is_fenced() {
 #[test]
 fn a_unit_that_waits_for_its_next_automatic_start_is_drained_as_one_that_is_down() {
     Lab::run(|lab| {
-        let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=3600", "drain_seconds = 1");
+        let node = always_restarts(lab, "3600", "drain_seconds = 1");
         let upgrade = node.begin();
         assert!(until_phase(&node.voice, &upgrade, Phase::Rehearse));
         node.voice.pause(&upgrade, true).unwrap();
@@ -144,7 +153,7 @@ fn a_unit_that_waits_for_its_next_automatic_start_is_drained_as_one_that_is_down
 #[test]
 fn a_ledger_that_somebody_ends_while_its_clients_are_waited_for_does_not_pass_as_drained() {
     Lab::run(|lab| {
-        let node = Node::with(lab, "1.3.1", "1.4.6", "Restart=always\nRestartSec=3600", "drain_seconds = 60");
+        let node = always_restarts(lab, "3600", "drain_seconds = 60");
         let mut client = std::net::TcpStream::connect(node.address).unwrap();
         client.write_all(b"GET /_info HTTP/1.1\r\n").unwrap();
         let upgrade = node.begin();
@@ -152,10 +161,10 @@ fn a_ledger_that_somebody_ends_while_its_clients_are_waited_for_does_not_pass_as
         let fenced = || host.exec(&["test", "-e", "/var/lib/cutover-agent/instances/ledger/fenced"]).status.success();
         until("it is fenced", Duration::from_secs(60), || fenced().then_some(()));
         host.run(&["systemctl", "kill", "--signal=TERM", UNIT]);
+        drop(client);
         let held = node.until_state(&upgrade, State::Held);
         let why = reason(&held);
         assert!(why.contains("1 connections to ledger were open"), "{why}");
-        drop(client);
     });
 }
 
