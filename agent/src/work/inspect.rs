@@ -43,7 +43,7 @@ async fn version_once_it_is_up(service: &Service) -> Option<Version> {
     let deadline = machine::uptime().plus(patience);
     loop {
         let running = service.running(Role::Service).await.ok().flatten();
-        let version = running_version(service).await;
+        let version = if running.is_some() { version_that_answers(service).await } else { None };
         let comes_up = running
             .is_some_and(|running| !running.ending && (running.starting || record::age(running.start) < patience));
         if version.is_some() || !comes_up || machine::uptime() >= deadline {
@@ -53,17 +53,12 @@ async fn version_once_it_is_up(service: &Service) -> Option<Version> {
     }
 }
 
-/// The version that answers, while the service's process runs.
-async fn running_version(service: &Service) -> Option<Version> {
-    match service.run_state().await {
-        RunState::Running { .. } => {
-            let settings = service.settings();
-            let resolved = place::settings_of(&settings).ok()?;
-            let address = place::address(&settings, &resolved).ok()?;
-            Http::new(address, BRIEFLY).with(resolved.credentials()).version().await.ok()
-        }
-        RunState::Stopped | RunState::Unknown { .. } => None,
-    }
+/// The version that answers at the service's address: its own where its process runs.
+async fn version_that_answers(service: &Service) -> Option<Version> {
+    let settings = service.settings();
+    let resolved = place::settings_of(&settings).ok()?;
+    let address = place::address(&settings, &resolved).ok()?;
+    Http::new(address, BRIEFLY).with(resolved.credentials()).version().await.ok()
 }
 
 /// Looks briefly: telemetry.
@@ -78,11 +73,15 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
     };
     let on_disk = site.version_on_disk(&settings.command, settings.account).await;
     let drift = drift::look(site, service, &settings, &run, on_disk.as_ref()).await;
+    let running = match &run {
+        RunState::Running { .. } => version_that_answers(service).await,
+        RunState::Stopped | RunState::Unknown { .. } => None,
+    };
     InstanceReport {
         instance: settings.name.clone(),
         deployment: settings.deployment.clone(),
         run,
-        running: running_version(service).await,
+        running,
         on_disk,
         drift,
         fenced: fenced_by.is_some(),
