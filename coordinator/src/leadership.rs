@@ -206,6 +206,11 @@ impl Leadership {
         }
     }
 
+    /// Whether a person took this upgrade over and has not ended it yet.
+    pub(crate) fn is_taken_over(&self, id: &UpgradeId) -> bool {
+        matches!(self.entry(id), Some(Entry::Led(handle)) if handle.now().upgrade.taken_over())
+    }
+
     /// An upgrade's loop; loads the upgrade where it has none yet.
     pub(crate) async fn upgrade(self: &Arc<Self>, id: &UpgradeId) -> Result<Handle, Refused> {
         if let Some(entry) = self.entry(id) {

@@ -81,7 +81,7 @@ impl FenceFile {
     pub fn set(&self, by: By) -> Result<Fence, FileError> {
         self.change(|now| {
             let keeps = !now.stands_by_word() || matches!(by, By::Word(_));
-            (!(now.standing && keeps)).then(|| (true, by))
+            (!(now.standing && keeps)).then_some((true, by))
         })
     }
 

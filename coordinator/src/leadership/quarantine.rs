@@ -1,8 +1,9 @@
 //! Upgrades that are shown and left alone: what this version cannot read, and what an agent knows more of than the store.
 
 use super::{Entry, Leadership};
+use crate::upgrade_loop::Command;
 use crate::upgrade_loop::load::CannotLoad;
-use cutover_core::upgrade::Upgrade;
+use cutover_core::upgrade::{Input, Upgrade};
 use cutover_proto::{Code, Refused};
 use cutover_vocabulary::link::Hello;
 use cutover_vocabulary::{DeploymentName, OrderId, UpgradeId};
@@ -130,10 +131,28 @@ impl Leadership {
                      deployment is upgraded again, its hosts start after a boot only once all of them have the same release on disk"
                 );
                 unknown.insert(deployment.clone());
+                self.passed_by(hello, deployment, upgrade).await;
             }
         }
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner).insert(hello.agent.clone(), unknown);
         Ok(())
+    }
+
+    /// The store's own latest of a deployment came before the one that an agent names, where that agent carried out orders of it: however
+    /// unfinished it is here, it was ended, and is a person's to close.
+    async fn passed_by(self: &Arc<Self>, hello: &Hello, deployment: &DeploymentName, later: &UpgradeId) {
+        let Some(Entry::Led(handle)) = self.latest_id(deployment).and_then(|id| self.entry(&id)) else { return };
+        let here = handle.now().upgrade;
+        if here.finished() || here.taken_over() || !here.was_staged_by(&hello.agent) {
+            return;
+        }
+        let note = format!(
+            "its host took part in upgrade {later} after this one, and this store does not know that one: it is older than what was \
+             done under it, as after a backup was restored. Restore the newest store there is; if this is it, close this upgrade"
+        );
+        let over = Input::TakenOver { agent: hello.agent.clone(), note };
+        // A loop that is gone went with its leadership.
+        let _ = handle.commands.send(Command::Learnt(over)).await;
     }
 
     /// Whether an agent took part in an upgrade of this deployment that the store does not know.

@@ -239,6 +239,10 @@ async fn talk(leadership: &Leadership, session: &Session, outgoing: &Outgoing) {
                 // Only what stands now: an order that was settled meanwhile must not be sent to an agent that forgot it.
                 let Some(standing) = leadership.standing(&order) else { continue };
                 let want = standing.want;
+                // What a person took over on one host is not gone on with on another.
+                if want == Want::Do && leadership.is_taken_over(&order.upgrade) {
+                    continue;
+                }
                 faults.reach(Point::BeforeSend { order: order.clone(), want }).await;
                 let say = match want {
                     Want::Do => Say::Do(Box::new((*standing.order).clone())),

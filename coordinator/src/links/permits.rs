@@ -81,8 +81,8 @@ impl Leadership {
             return member.and_then(|_| self.as_found(report));
         }
         match member {
-            // Its orders' fence stands from its drain on, and an order lifts it.
-            Some(_) if !latest.finished() && report.fenced => return None,
+            // Its orders' fence stands from its drain on, and an order lifts it. Where it does not stand, the host is not what it was.
+            Some(_) if !latest.finished() && (report.fenced || latest.was_drained(instance)) => return None,
             // Only an order brings these to their release and opens them. From then on they serve like others.
             Some(_) if !latest.finished() && (rejoins || latest.came_later(instance)) => {
                 let target = &latest.plan().binding.target.version;

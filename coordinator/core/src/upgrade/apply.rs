@@ -5,7 +5,7 @@ use super::state::{Drained, Happened, OpenOrder, StageState, StepState, Upgrade}
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
-use cutover_vocabulary::outcome::Effect;
+use cutover_vocabulary::outcome::{Effect, StorageAttestation};
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::status::Said;
 use cutover_vocabulary::storage::RecoveryItem;
@@ -43,6 +43,9 @@ impl Upgrade {
             Fact::StepSucceeded { order, evidence } => {
                 self.orders.remove(order);
                 self.learn(&order.step.subject, evidence, at);
+                if let Evidence::StorageAttested(attestation) = evidence {
+                    self.seen_before_restoring(order, attestation);
+                }
                 if !self.set_step(order, StepState::Done { attempt: order.attempt }, at) {
                     self.settled.note(order.clone(), SettledBy::Outcome);
                 }
@@ -137,9 +140,11 @@ impl Upgrade {
 
     fn enter(&mut self, number: u16, run: u16, stage: cutover_vocabulary::phase::Stage, at: Timestamp) {
         self.put_steps_aside();
+        let voided = self.at.map(|at| self.before_a_voided_proof(at));
         self.at = Some(number);
         // Where a stage begins again, what was asked about its last run is asked again if it is still so: an answer to it
-        // must not pass for one about a step of this run.
+        // must not pass for one about a step of this run. That a proof was voided is not found again, so it stays where this does not
+        // begin as early as its own retry.
         self.holds.retain(|_, hold| match hold.reason {
             HoldReason::AgentLost { .. }
             | HoldReason::Overdue { .. }
@@ -153,8 +158,8 @@ impl Upgrade {
             | HoldReason::LedgersChanged { .. }
             | HoldReason::LossesChanged { .. }
             | HoldReason::UnexplainedDifferences { .. }
-            | HoldReason::Inconsistent { .. }
-            | HoldReason::ProofVoided { .. } => false,
+            | HoldReason::Inconsistent { .. } => false,
+            HoldReason::ProofVoided { .. } => voided.is_some_and(|begins| number > begins),
         });
         if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.going_back() && stage.wave.is_none() {
             // What was kept of a storage that may have been written to since is no recovery point any more.
@@ -250,6 +255,23 @@ impl Upgrade {
                 if orders.is_empty() {
                     self.touched.remove(&item);
                 }
+            }
+        }
+    }
+
+    /// On the way back, before anything is restored: a ledger that records other migrations than its recovery point was changed,
+    /// whatever was said of the order that changed it. An agent that lost its journal says of it that it was never begun.
+    fn seen_before_restoring(&mut self, order: &OrderId, attestation: &StorageAttestation) {
+        let restoring = |state: &StageState| state.stage.phase == Phase::Restore;
+        if !self.stages.iter().any(restoring)
+            || self.stages.iter().any(|state| restoring(state) && state.entered.is_some())
+        {
+            return;
+        }
+        for (ledger, found) in &attestation.migrations {
+            let item = RecoveryItem::Ledger(ledger.clone());
+            if self.points.get(&item).is_some_and(|point| point.migrations != *found) {
+                self.touched.entry(item).or_default().insert(order.clone());
             }
         }
     }

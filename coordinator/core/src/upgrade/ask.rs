@@ -208,23 +208,29 @@ impl Upgrade {
         }
     }
 
+    /// Where to begin again when an instance that was proved down was seen up.
+    pub(super) fn before_a_voided_proof(&self, at: u16) -> u16 {
+        if self.crossed(Border::MigrateAuthorised) && !self.going_back() && !self.rolling() {
+            // The border is crossed right before the stage is entered.
+            return self.before_what_was_seen(at).or(self.round_before(at)).unwrap_or(at);
+        }
+        self.last_drain(at)
+    }
+
+    /// The last stage up to here in which instances were drained, on the way that is gone now.
+    fn last_drain(&self, at: u16) -> u16 {
+        let first = self.back_from.unwrap_or(0);
+        (first..=at).rev().find(|number| self.phase_at(*number) == Some(Phase::Drain)).unwrap_or(at)
+    }
+
     /// Where a retry begins: `None` for the failed step alone. A stage that needs a quiet storage begins again with its
     /// round of attestations; a voided proof before any migration begins again with the drain.
     fn retry_from(&self, hold: &Hold) -> Result<Option<u16>, Rejected> {
         let Some(at) = self.at else { return Ok(None) };
         let attested = self.round_before(at);
         let whole = match &hold.reason {
-            HoldReason::ProofVoided { .. }
-                if self.crossed(Border::MigrateAuthorised) && !self.going_back() && !self.rolling() =>
-            {
-                // The border is crossed right before the stage is entered.
-                Some(self.before_what_was_seen(at).or(attested).unwrap_or(at))
-            }
-            HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. } => {
-                let first = self.back_from.unwrap_or(0);
-                let drain = (first..=at).rev().find(|number| self.phase_at(*number) == Some(Phase::Drain));
-                Some(drain.unwrap_or(at))
-            }
+            HoldReason::ProofVoided { .. } => Some(self.before_a_voided_proof(at)),
+            HoldReason::InstanceAppeared { .. } => Some(self.last_drain(at)),
             HoldReason::Strangers { .. } | HoldReason::LedgersChanged { .. }
                 if self.before_what_was_seen(at).is_some() =>
             {

@@ -271,6 +271,16 @@ impl Upgrade {
         }
     }
 
+    /// Whether an agent has carried out an order of this upgrade: the first that it answers with something to keep.
+    pub fn was_staged_by(&self, agent: &AgentName) -> bool {
+        self.members.iter().any(|(name, member)| member.agent == *agent && self.staged.contains_key(name))
+    }
+
+    /// Whether it was proved down, and no order has let it in again since.
+    pub fn was_drained(&self, instance: &InstanceName) -> bool {
+        self.drained.contains_key(instance)
+    }
+
     /// Whether an instance was let in after the start.
     pub fn came_later(&self, instance: &InstanceName) -> bool {
         self.joined.contains(instance)

@@ -2,7 +2,7 @@
 //! not run beside a writer; what was proved earlier does not count here.
 
 use super::{Rules, Verdict};
-use crate::upgrade::state::Upgrade;
+use crate::upgrade::state::{Drained, Upgrade};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::outcome::StorageAttestation;
 use cutover_vocabulary::storage::{SessionKind, StorageSession};
@@ -35,7 +35,14 @@ impl Rules for ConfirmDrained {
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         match (evidence, subject) {
-            (Evidence::Drained(_), Subject::Instance(_)) => Verdict::Enough,
+            (Evidence::Drained(proof), Subject::Instance(name)) => match upgrade.drained.get(name) {
+                // Its fence was lifted and set again: it may have been up in between, seen by nobody.
+                Some(Drained::Proved { fence, .. }) if *fence != proof.fence => {
+                    let seen = format!("the fence of {name} was lifted and set again since it was proved down");
+                    Verdict::Hold(HoldReason::ProofVoided { instance: name.clone(), seen })
+                }
+                Some(Drained::Proved { .. } | Drained::Voided { .. }) | None => Verdict::Enough,
+            },
             (Evidence::StorageAttested(attestation), Subject::Storage) => judge_storage(upgrade, attestation),
             (
                 Evidence::Inspected(_)
