@@ -186,6 +186,37 @@ async fn a_taken_over_upgrade_is_ended_by_hand_and_frees_its_deployment() {
     coordinator.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_over_on_one_host_is_ordered_on_no_other_any_more() {
+    let site = Site::memory();
+    let coordinator = site.coordinator().await;
+    let stuck = Manners { ignores: Some(Phase::Drain), ..Manners::default() };
+    let host = |name: &'static str| {
+        let seen = Seen { instances: vec![name], storage: support::host::database(), ..Seen::default() };
+        FakeAgent::named(&site.endpoint, seen, stuck, name, &format!("inc-{name}"), Default::default())
+    };
+    let [a, b] = ["a", "b"].map(host);
+    for agent in [&a, &b] {
+        until("a link", || async { (agent.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    }
+    let client = site.client();
+    let upgrade = client.begin().await;
+    until("b to have its drain", || async {
+        b.journal.lock().unwrap().orders.keys().any(|id| id.phase == Phase::Drain).then_some(())
+    })
+    .await;
+    a.take_over(&upgrade, "I do it by hand");
+    client.reaches(&upgrade, State::Held).await;
+    // Its host was off when that was ordered.
+    drop(b);
+    let b = host("b");
+    until("a link", || async { (b.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    // What is asked of an agent comes behind what was to be said before.
+    let _ = site.client().plan("look").await;
+    assert!(b.journal.lock().unwrap().orders.is_empty(), "{:?}", b.journal.lock().unwrap().orders.keys());
+    coordinator.stop().await;
+}
+
 /// The hello of the agent on host a with these instances, each with its deployment; Ok where it is let in.
 async fn greets(site: &Site, instances: &[(&str, &str)]) -> Result<(), Refused> {
     greets_from("m1", site, instances).await

@@ -7,6 +7,7 @@ use cutover_coordinator::faults::{NoFaults, Point};
 use cutover_coordinator::raise_epochs;
 use cutover_coordinator::settings::StorePlace;
 use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::link::Permit;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{Elapsed, Phase};
@@ -28,7 +29,8 @@ impl Backup {
     /// Once nobody has it open any more: the database's own thread ends a moment after its coordinator, and moves what was written
     /// last from one file to another.
     async fn take(of: &Path) -> Self {
-        until("the store to be closed", || async { (!of.join("c.db-wal").exists()).then_some(()) }).await;
+        let open = || ["c.db-wal", "c.db-shm"].iter().any(|file| of.join(file).exists());
+        until("the store to be closed", || async { (!open()).then_some(()) }).await;
         let folder = tempfile::tempdir().unwrap();
         for file in Self::files(of) {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
@@ -184,7 +186,8 @@ async fn after_the_loss_of_an_upgrade_that_had_ended_nobody_may_start_what_it_re
     second.stop().await;
     let journal = a.journal.clone();
     drop(a);
-    backup.put_back(journal.lock().unwrap().epoch).await;
+    let epoch = journal.lock().unwrap().epoch;
+    backup.put_back(epoch).await;
     journal.lock().unwrap().permits.clear();
 
     let third = site.coordinator().await;
@@ -197,5 +200,63 @@ async fn after_the_loss_of_an_upgrade_that_had_ended_nobody_may_start_what_it_re
     drop(off);
     let back = host("c", Seen::three_at(NEW, 6), Arc::default());
     until("c may start", || async { may_start(&back).then_some(()) }).await;
+    third.stop().await;
+}
+
+/// Its hold would offer to restore what came long before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_upgrade_of_a_restored_store_that_an_agent_has_gone_past_is_a_persons_to_close() {
+    let site = Site::sqlite();
+    let host = |manners, journal| FakeAgent::named(&site.endpoint, Seen::default(), manners, "a", "inc", journal);
+    let first = site.coordinator().await;
+    let a = host(Manners { fails: Some(Phase::Migrate), ..Manners::default() }, Arc::default());
+    let upgrade = site.client().begin().await;
+    let held = site.client().reaches(&upgrade, State::Held).await;
+    first.stop().await;
+    let journal = a.journal.clone();
+    drop(a);
+    let backup = Backup::take(site.dir.path()).await;
+
+    let second = site.coordinator().await;
+    let a = host(Manners::default(), journal.clone());
+    for hold in held.holds {
+        let asked = pb::DecideRequest {
+            upgrade: upgrade.clone(),
+            hold: hold.id.0,
+            choice: pb::Choice::Retry.into(),
+            reason: "again".to_owned(),
+            request_id: format!("retry-{}", hold.id.0),
+            operator: "ops".to_owned(),
+        };
+        until("the retry", || async { site.client().upgrades.decide(asked.clone()).await.ok() }).await;
+    }
+    site.client().reaches(&upgrade, State::Completed).await;
+    let later = site.client().begin_again().await;
+    site.client().reaches(&later, State::Completed).await;
+    second.stop().await;
+    drop(a);
+    let epoch = journal.lock().unwrap().epoch;
+    backup.put_back(epoch).await;
+
+    let given = journal.lock().unwrap().orders.len();
+    let third = site.coordinator().await;
+    let a = host(Manners::default(), journal);
+    until("it is a person's", || async {
+        let status = site.client().status(&upgrade).await;
+        let over = |hold: &cutover_vocabulary::Hold| {
+            matches!(&hold.reason, HoldReason::TakenOver { note, .. } if note.contains(&later))
+        };
+        status.holds.iter().any(over).then_some(())
+    })
+    .await;
+    assert_eq!(a.journal.lock().unwrap().orders.len(), given);
+    let close = pb::SteerRequest {
+        upgrade: upgrade.clone(),
+        reason: "it was completed, and one after it".to_owned(),
+        request_id: "close-1".to_owned(),
+        operator: "ops".to_owned(),
+    };
+    site.client().upgrades.close(close).await.unwrap();
+    site.client().reaches(&upgrade, State::TakenOver).await;
     third.stop().await;
 }

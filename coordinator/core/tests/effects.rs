@@ -110,6 +110,24 @@ fn a_migration_that_was_withdrawn_before_it_began_is_not_restored_and_a_late_ans
     }
 }
 
+/// An agent that lost its journal says of everything that it was never begun.
+#[test]
+fn a_ledger_that_is_seen_changed_is_restored_whatever_was_said_of_its_order() {
+    let mut play = play();
+    let subject = Subject::Ledger(ledger("shop"));
+    let order = play.until(|_, order| order.id.phase == Phase::Migrate && order.id.step.subject == subject).unwrap();
+    play.ask(1, Ask::Rollback { reason: "no".to_owned() });
+    let settlement = fact::Settlement::NeverBegun;
+    play.hear(&[Input::Revoked { agent: order.agent.clone(), order: order.id.clone(), settlement }]);
+    let attest = play.until(|_, order| matches!(order.work, Work::AttestStorage { .. })).unwrap();
+    let Evidence::StorageAttested(mut seen) = play.evidence(&attest) else { panic!() };
+    seen.migrations = vec![(ledger("shop"), storage::Migrations(Some(vec![0, 1])))];
+    play.outcome(&attest, Outcome::Done(Evidence::StorageAttested(seen)));
+    play.until_end();
+    let restored: Vec<Subject> = subjects(&play, Phase::Restore).into_iter().map(|(subject, _)| subject).collect();
+    assert!(restored.contains(&subject), "{restored:?}");
+}
+
 #[test]
 fn what_was_restored_is_not_restored_again_over_what_clients_wrote_since() {
     for phase in [Phase::SwitchBack, Phase::ConfirmDrained] {

@@ -203,6 +203,48 @@ fn a_stage_that_begins_again_takes_the_questions_of_its_last_run_with_it() {
     assert_eq!(play.upgrade.ending(), Some(Ending::Completed));
 }
 
+/// Whoever was up beside the migrated storage may have written to it: only another proof tells.
+#[test]
+fn a_question_about_a_voided_proof_outlasts_a_stage_that_begins_again_behind_where_it_leads() {
+    let mut play = play();
+    let verify = play.until_phase(Phase::Verify);
+    play.outcome(&verify, failure(FailureKind::Failed));
+    play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(play.millis + 1).wall, true) }]);
+    let voided = |play: &Play| {
+        play.upgrade.holds().find(|hold| matches!(hold.reason, HoldReason::ProofVoided { .. })).map(|hold| hold.id)
+    };
+    assert!(voided(&play).is_some(), "{:?}", play.kinds());
+    decide(&mut play, 1, Choice::Retry);
+    settle(&mut play);
+    let voided = voided(&play).expect("it is still open");
+    play.ask(2, Ask::Decide { hold: voided, choice: Choice::Retry, reason: "stopped it".to_owned() });
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed), "{:?}", play.kinds());
+    let proved = play.entered().into_iter().filter(|phase| *phase == Phase::Prove).count();
+    assert_eq!(proved, 2, "{:?}", play.kinds());
+}
+
+/// Nobody saw what ran in between: its agent was not linked.
+#[test]
+fn a_fence_that_was_lifted_and_set_again_voids_the_proof_and_what_was_proved_of_the_storage() {
+    let mut play = play();
+    play.until(|play, order| order.work == Work::Attest && play.entered().contains(&Phase::Switch)).unwrap();
+    let mut asked = 0;
+    while let Some(attest) = play.until(|_, order| order.work == Work::Attest) {
+        let Evidence::Drained(mut proof) = evidence(&play, &attest) else { panic!() };
+        proof.fence += 1;
+        play.outcome(&attest, Outcome::Done(Evidence::Drained(proof)));
+        if play.upgrade.holds().next().is_some() {
+            assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }), "{:?}", play.hold());
+            asked += 1;
+            decide(&mut play, asked, Choice::Retry);
+        }
+    }
+    assert_eq!((asked, play.upgrade.ending()), (1, Some(Ending::Completed)), "{:?}", play.kinds());
+    let proved = play.entered().into_iter().filter(|phase| *phase == Phase::Prove).count();
+    assert_eq!(proved, 2, "{:?}", play.kinds());
+}
+
 #[test]
 fn a_failure_does_not_turn_back_what_a_person_took_over() {
     let mut play = play();
