@@ -26,11 +26,19 @@ impl Backup {
         let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("c.db")).collect()
     }
-    /// Once nobody has it open any more: the database's own thread ends a moment after its coordinator, and moves what was written
-    /// last from one file to another.
-    async fn take(of: &Path) -> Self {
-        let open = || ["c.db-wal", "c.db-shm"].iter().any(|file| of.join(file).exists());
+    /// The database's own thread ends a moment after its coordinator, in this process, and moves what was written last from one file
+    /// to another.
+    async fn until_closed(of: &Path) {
+        let store = of.canonicalize().unwrap().join("c.db");
+        let open = || {
+            let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let mut files = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+            files.any(|file| file.to_string_lossy().starts_with(&*store.to_string_lossy()))
+        };
         until("the store to be closed", || async { (!open()).then_some(()) }).await;
+    }
+    async fn take(of: &Path) -> Self {
+        Self::until_closed(of).await;
         let folder = tempfile::tempdir().unwrap();
         for file in Self::files(of) {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
@@ -39,6 +47,7 @@ impl Backup {
     }
     /// Leads above every epoch that was given meanwhile, as docs/recovery.md has it.
     async fn put_back(&self, given: cutover_vocabulary::Epoch) {
+        Self::until_closed(&self.of).await;
         Self::files(&self.of).iter().for_each(|file| std::fs::remove_file(file).unwrap());
         for file in Self::files(self.folder.path()) {
             std::fs::copy(&file, self.of.join(file.file_name().unwrap())).unwrap();
