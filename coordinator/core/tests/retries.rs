@@ -224,6 +224,27 @@ fn a_question_about_a_voided_proof_outlasts_a_stage_that_begins_again_behind_whe
     assert_eq!(proved, 2, "{:?}", play.kinds());
 }
 
+#[test]
+fn a_way_back_is_offered_without_loss_only_while_nobody_was_seen_who_may_have_written() {
+    for somebody in [false, true] {
+        let mut play = play();
+        play.until_phase(Phase::Switch);
+        if somebody {
+            play.hear(&[Input::Observed { agent: agent("host-a"), report: runs(now(play.millis + 1).wall, true) }]);
+            settle(&mut play);
+            decide(&mut play, 1, Choice::Retry);
+        }
+        let proved = |play: &Play| play.entered().iter().filter(|phase| **phase == Phase::Prove).count();
+        let runs = proved(&play);
+        let order = play
+            .until(|play, order| proved(play) == if somebody { 2 } else { runs } && order.id.phase == Phase::Switch);
+        play.outcome(&order.unwrap(), failure(FailureKind::Failed));
+        let offer = play.hold().choices.into_iter().find(|offer| offer.choice == Choice::Rollback).unwrap();
+        assert_eq!(offer.cost.contains("no acknowledged write is lost"), !somebody, "{}", offer.cost);
+        assert_eq!(offer.cost.contains("moves aside"), somebody, "{}", offer.cost);
+    }
+}
+
 /// Nobody saw what ran in between: its agent was not linked.
 #[test]
 fn a_fence_that_was_lifted_and_set_again_voids_the_proof_and_what_was_proved_of_the_storage() {

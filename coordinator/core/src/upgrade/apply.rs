@@ -94,6 +94,7 @@ impl Upgrade {
             }
             Fact::Held { hold } => {
                 self.next_hold = hold.id.0 + 1;
+                self.may_be_written |= super::holds::somebody_may_have_written(&hold.reason);
                 self.holds.insert(hold.id, (**hold).clone());
             }
             Fact::HoldDecided { hold, choice, .. } => self.decided(*hold, *choice, (epoch, leading_for), at),
@@ -164,6 +165,7 @@ impl Upgrade {
         if matches!(stage.phase, Phase::Drain | Phase::Secure) && !self.going_back() && stage.wave.is_none() {
             // What was kept of a storage that may have been written to since is no recovery point any more.
             self.void_points();
+            self.may_be_written &= !self.touched.is_empty();
         }
         if stage.phase == Phase::Drain && !self.rolling() {
             self.shut_out.get_or_insert((at, None));

@@ -37,10 +37,12 @@ pub(super) fn ends_with(reason: &HoldReason, instance: &InstanceName, gone: Opti
     match reason {
         HoldReason::AgentLost { agent, .. } => gone == Some(agent),
         HoldReason::StepFailed { order, .. } => order.step.subject == Subject::Instance(instance.clone()),
-        HoldReason::UncleanStop { instance: other, .. }
-        | HoldReason::ProofVoided { instance: other, .. }
-        | HoldReason::InstanceAppeared { instance: other, .. } => other == instance,
-        HoldReason::Strangers { .. }
+        HoldReason::UncleanStop { instance: other, .. } | HoldReason::InstanceAppeared { instance: other, .. } => {
+            other == instance
+        }
+        // What it wrote while it was up stays.
+        HoldReason::ProofVoided { .. }
+        | HoldReason::Strangers { .. }
         | HoldReason::PlanDrifted { .. }
         | HoldReason::OtherStorage { .. }
         | HoldReason::LedgersChanged { .. }
@@ -57,11 +59,16 @@ fn offer(choice: Choice, cost: &str) -> Offer {
 }
 
 /// Whether the reason is that somebody was seen who may have written.
-fn somebody_may_have_written(reason: &HoldReason) -> bool {
+pub(super) fn somebody_may_have_written(reason: &HoldReason) -> bool {
     match reason {
         HoldReason::Strangers { .. } | HoldReason::ProofVoided { .. } | HoldReason::InstanceAppeared { .. } => true,
-        HoldReason::StepFailed { .. }
-        | HoldReason::UncleanStop { .. }
+        // An instance that was to be down runs, or is not fenced any more.
+        HoldReason::StepFailed { order, failure } => {
+            order.phase == Phase::ConfirmDrained
+                && matches!(order.step.subject, Subject::Instance(_))
+                && matches!(failure.kind, FailureKind::Refused | FailureKind::StillRuns)
+        }
+        HoldReason::UncleanStop { .. }
         | HoldReason::PlanDrifted { .. }
         | HoldReason::OtherStorage { .. }
         | HoldReason::LedgersChanged { .. }
@@ -94,7 +101,9 @@ fn back(upgrade: &Upgrade, reason: &HoldReason) -> Option<Offer> {
             "stop the instances that were moved, the last wave first and one wave at a time, and start the former version there, \
              on the storage as it is; the others serve meanwhile, and nothing that was written is lost",
         ))
-    } else if upgrade.crossed(Border::MigrateAuthorised) && somebody_may_have_written(reason) {
+    } else if upgrade.crossed(Border::MigrateAuthorised)
+        && (upgrade.may_be_written || somebody_may_have_written(reason))
+    {
         Some(offer(
             Choice::Rollback,
             "restore the ledgers that were migrated from their recovery points and start the former version; \

@@ -126,6 +126,9 @@ pub struct Upgrade {
     pub(super) members: Arc<BTreeMap<InstanceName, Member>>,
     /// Instances that were let in and whose inspection is awaited, with their agents.
     pub(super) joining: BTreeMap<InstanceName, AgentName>,
+    /// Whether somebody was seen who may have written to a storage that was to be quiet, since what was kept of it: a person who is
+    /// asked whether to restore that is told so.
+    pub(super) may_be_written: bool,
     /// Every instance that was let in after the start.
     pub(super) joined: BTreeSet<InstanceName>,
     /// Members that joined after traffic was let in.
@@ -206,6 +209,7 @@ impl Upgrade {
             epoch: first.epoch,
             members: Arc::new(plan.binding.members.clone()),
             joining: BTreeMap::new(),
+            may_be_written: false,
             joined: BTreeSet::new(),
             latecomers: BTreeSet::new(),
             runner: plan.binding.runner.clone(),

@@ -174,6 +174,9 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
     } else if upgrade.rolling() && upgrade.may_have_effect() {
         "rollback: stop the instances that were moved, the last wave first, and start the former version there, on the storage as \
          it is; the others serve meanwhile, and no acknowledged write is lost"
+    } else if upgrade.crossed(Border::MigrateAuthorised) && upgrade.may_be_written {
+        "rollback: stop everything, restore the ledgers that changed from their recovery points, start the former version; what \
+         whoever was seen meanwhile wrote since is not in them: it is only in the files that the restore moves aside"
     } else if upgrade.crossed(Border::MigrateAuthorised) {
         "rollback: stop everything, restore the ledgers that changed from their recovery points, start the former \
          version; no acknowledged write is lost"
