@@ -58,7 +58,7 @@ pub(crate) struct Leadership {
     members: Mutex<BTreeMap<InstanceName, Registered>>,
     /// The deployments of which every agent was heard, or is late by now.
     heard: Mutex<BTreeSet<DeploymentName>>,
-    /// Of which deployments each agent knows an upgrade that the store does not.
+    /// Of which deployments each agent that was heard knows an upgrade that the store does not.
     unknown: Mutex<BTreeMap<AgentName, BTreeSet<DeploymentName>>>,
     pub(crate) claims: Mutex<BTreeMap<InstanceName, Claim>>,
     loading: tokio::sync::Mutex<()>,

@@ -6,7 +6,7 @@ use crate::upgrade_loop::load::CannotLoad;
 use cutover_core::upgrade::{Input, Upgrade};
 use cutover_proto::{Code, Refused};
 use cutover_vocabulary::link::Hello;
-use cutover_vocabulary::{DeploymentName, OrderId, UpgradeId};
+use cutover_vocabulary::{AgentName, DeploymentName, OrderId, UpgradeId};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use tracing::{error, warn};
@@ -153,6 +153,12 @@ impl Leadership {
         let over = Input::TakenOver { agent: hello.agent.clone(), note };
         // A loop that is gone went with its leadership.
         let _ = handle.commands.send(Command::Learnt(over)).await;
+    }
+
+    /// Whether what each of these agents knows was held against the store under this leadership.
+    pub(crate) fn has_compared<'a>(&self, mut agents: impl Iterator<Item = &'a AgentName>) -> bool {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        agents.all(|agent| unknown.contains_key(agent))
     }
 
     /// Whether an agent took part in an upgrade of this deployment that the store does not know.

@@ -151,12 +151,6 @@ impl Links {
         }
     }
 
-    /// Whether each of these agents was heard under this leadership.
-    pub(crate) fn heard_each<'a>(&self, mut agents: impl Iterator<Item = &'a AgentName>) -> bool {
-        let state = self.state();
-        agents.all(|agent| state.peers.get(agent).is_some_and(|peer| peer.heard.is_some()))
-    }
-
     /// Whether all of these instances would start the same version, by what each was heard of under this leadership.
     pub(crate) fn agree_on_disk(&self, members: &BTreeMap<InstanceName, AgentName>) -> bool {
         let state = self.state();

@@ -123,7 +123,7 @@ impl Leadership {
     fn has_heard_all_of(&self, deployment: &DeploymentName) -> bool {
         let heard = || {
             self.moment().0 > self.settings.limits.agent_lost
-                || self.links.heard_each(self.members_of(deployment).values())
+                || self.has_compared(self.members_of(deployment).values())
         };
         self.all_heard(deployment, heard)
     }
