@@ -2,6 +2,7 @@
 //! leadership has at hand, so nothing is kept beside them: a host that was away for a week is held against it when it comes back.
 
 use crate::leadership::{Entry, Leadership};
+use crate::upgrade_loop::Handle;
 use cutover_core::upgrade::Upgrade;
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::instance::InstanceReport;
@@ -24,6 +25,16 @@ impl Leadership {
             Entry::Led(handle) => Some(handle.now().upgrade),
             Entry::Quarantined { .. } => None,
         }
+    }
+
+    /// The latest upgrade of each deployment that has one that is understood here.
+    pub(crate) fn latest_of_each(&self) -> Vec<(DeploymentName, Handle)> {
+        let led = |(deployment, id)| match self.entry(&id)? {
+            Entry::Led(handle) => Some((deployment, handle)),
+            Entry::Quarantined { .. } => None,
+        };
+        let ids = self.latest_ids().clone();
+        ids.into_iter().filter_map(led).collect()
     }
 }
 

@@ -167,7 +167,7 @@ impl Leadership {
         self.latest_ids().get(deployment).cloned()
     }
 
-    fn latest_ids(&self) -> MutexGuard<'_, BTreeMap<DeploymentName, UpgradeId>> {
+    pub(crate) fn latest_ids(&self) -> MutexGuard<'_, BTreeMap<DeploymentName, UpgradeId>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

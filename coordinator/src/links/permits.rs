@@ -122,8 +122,7 @@ impl Leadership {
     /// Whether every agent of a deployment has said hello under this leadership, or had the time after which it counts as lost.
     fn has_heard_all_of(&self, deployment: &DeploymentName) -> bool {
         let heard = || {
-            self.moment().0 > self.settings.limits.agent_lost
-                || self.has_compared(self.members_of(deployment).values())
+            self.moment().0 > self.settings.limits.agent_lost || self.has_compared(self.members_of(deployment).values())
         };
         self.all_heard(deployment, heard)
     }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
 type Labels = Vec<(&'static str, String)>;
@@ -134,25 +134,13 @@ impl Page {
         .set(&Labels::new(), quarantined);
         let families = Families::new(self);
         let now = leadership.now();
-        for (deployment, upgrade) in latest(leadership) {
-            families.tell(&deployment, &upgrade, now);
+        for (deployment, handle) in leadership.latest_of_each() {
+            let latest = handle.now();
+            if !latest.upgrade.closed() {
+                families.tell(&deployment, &latest, now);
+            }
         }
     }
-}
-
-/// Of each deployment the latest upgrade, unless it is closed. An older one is among those that are led when somebody asked
-/// for it.
-fn latest(leadership: &Leadership) -> BTreeMap<DeploymentName, Published> {
-    let mut latest: BTreeMap<DeploymentName, Published> = BTreeMap::new();
-    let age = |published: &Published| (!published.upgrade.finished(), published.upgrade.started_at());
-    for published in leadership.led().iter().map(|handle| handle.now()) {
-        let deployment = published.upgrade.plan().binding.deployment.clone();
-        if latest.get(&deployment).is_none_or(|other| age(other) < age(&published)) {
-            latest.insert(deployment, published);
-        }
-    }
-    latest.retain(|_, published| !published.upgrade.closed());
-    latest
 }
 
 /// What is said of an upgrade.
