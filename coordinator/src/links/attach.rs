@@ -61,8 +61,8 @@ impl pb::agent_link_server::AgentLink for Attach {
         let link = async move {
             if let Err(refused) = speak(&leadership, &caller, inbound, &outgoing).await {
                 info!(code = %refused.code, "closed a link: {refused}");
-                // The agent may be gone already.
-                let _ = outgoing.send(Err(refused.into())).await;
+                // The agent may be gone already, or not read: whoever resigns does not wait for it.
+                let _ = outgoing.try_send(Err(refused.into()));
             }
         };
         tasks.spawn(link.instrument(span));
