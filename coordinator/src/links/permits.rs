@@ -62,54 +62,22 @@ impl Leadership {
             // One that is not understood here says nothing of what may be started.
             Some(_) => Some(self.latest(deployment)?),
         };
+        let lost = self.misses_an_upgrade_of(deployment);
         let permit = match latest {
-            Some(latest) if !latest.finished() => self.by_the_latest(report, &latest)?,
+            Some(latest) if !lost || !latest.finished() => self.by_the_latest(report, &latest)?,
+            None if !lost => Permit::Start,
             // What the latest that is known here left is not what there is.
-            Some(_) | None if self.misses_an_upgrade_of(deployment) => self.as_found(report)?,
-            Some(latest) => self.by_the_latest(report, &latest)?,
-            None => Permit::Start,
+            Some(_) | None => self.as_found(report)?,
         };
         // Whoever is heard later may have in hand what this store does not know.
         (permit != Permit::Start || self.has_heard_all_of(deployment)).then_some(permit)
     }
 
     fn by_the_latest(&self, report: &InstanceReport, latest: &Upgrade) -> Option<Permit> {
-        let (deployment, instance, id) = (&report.deployment, &report.instance, latest.id());
-        let member = latest.members().get(instance);
-        let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
         if latest.taken_over() || latest.ending() == Some(Ending::TakenOver) {
-            return member.and_then(|_| self.as_found(report));
+            return latest.members().get(&report.instance).and_then(|_| self.as_found(report));
         }
-        match member {
-            // Its orders' fence stands from its drain on, and an order lifts it. Where it does not stand, the host is not what it was.
-            Some(_) if !latest.finished() && (report.fenced || latest.was_drained(instance)) => return None,
-            // Only an order brings these to their release and opens them. From then on they serve like others.
-            Some(_) if !latest.finished() && (rejoins || latest.came_later(instance)) => {
-                let target = &latest.plan().binding.target.version;
-                let serves = latest.runs_target(instance) && report.on_disk.as_ref() == Some(target);
-                return serves.then_some(Permit::Start);
-            }
-            Some(_) if !latest.finished() => return Some(Permit::Start),
-            None if !latest.finished() && !rejoins => {
-                let why = format!(
-                    "upgrade {id} of {deployment} is under way, and {instance} takes no part in it; `cutover status` shows it"
-                );
-                return Some(Permit::Stay { why });
-            }
-            Some(_) | None => {}
-        }
-        let wanted = release_left_by(latest)?;
-        let found = report.on_disk.as_ref()?;
-        // What went back left its members what each had, be it another's or not.
-        let went_back = !rejoins && latest.ending() != Some(Ending::Completed);
-        if *found == wanted || (went_back && member.is_some_and(|member| member.version == *found)) {
-            return Some(Permit::Start);
-        }
-        let why = format!(
-            "{deployment} is to run {wanted} since upgrade {id}, and this would start {found}; bring it there with `cutover rejoin \
-             {instance}`"
-        );
-        Some(Permit::Stay { why })
+        if latest.finished() { after(report, latest) } else { during(report, latest) }
     }
 
     /// What a person left, or a store that was lost knew, is told by what lies there, once it is the same everywhere: one that was off
@@ -126,4 +94,51 @@ impl Leadership {
         };
         self.all_heard(deployment, heard)
     }
+}
+
+/// While an upgrade is under way.
+fn during(report: &InstanceReport, latest: &Upgrade) -> Option<Permit> {
+    let (deployment, instance, id) = (&report.deployment, &report.instance, latest.id());
+    let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
+    if !latest.members().contains_key(instance) {
+        // Beside a rejoin the others serve.
+        return if rejoins {
+            after(report, latest)
+        } else {
+            let why = format!(
+                "upgrade {id} of {deployment} is under way, and {instance} takes no part in it; `cutover status` shows it"
+            );
+            Some(Permit::Stay { why })
+        };
+    }
+    // Its orders' fence stands from its drain on, and an order lifts it. Where it does not stand, the host is not what it was.
+    if report.fenced || latest.was_drained(instance) {
+        return None;
+    }
+    // Only an order brings these to their release and opens them. From then on they serve like others.
+    if rejoins || latest.came_later(instance) {
+        let target = &latest.plan().binding.target.version;
+        let serves = latest.runs_target(instance) && report.on_disk.as_ref() == Some(target);
+        return serves.then_some(Permit::Start);
+    }
+    Some(Permit::Start)
+}
+
+/// By what an upgrade left; beside a rejoin, by what the others run all the while.
+fn after(report: &InstanceReport, latest: &Upgrade) -> Option<Permit> {
+    let (deployment, instance, id) = (&report.deployment, &report.instance, latest.id());
+    let wanted = release_left_by(latest)?;
+    let found = report.on_disk.as_ref()?;
+    // What went back left its members what each had, be it another's or not.
+    let rejoins = latest.plan().binding.strategy == Strategy::Rejoin;
+    let went_back = !rejoins && latest.ending() != Some(Ending::Completed);
+    let kept = latest.members().get(instance).is_some_and(|member| went_back && member.version == *found);
+    if *found == wanted || kept {
+        return Some(Permit::Start);
+    }
+    let why = format!(
+        "{deployment} is to run {wanted} since upgrade {id}, and this would start {found}; bring it there with `cutover rejoin \
+         {instance}`"
+    );
+    Some(Permit::Stay { why })
 }
