@@ -112,22 +112,28 @@ impl Voice {
 
     /// The epoch under which the first of its coordinators says that it leads; none where it does not, or does not answer.
     pub fn leads(&self) -> Option<u64> {
-        let asked = async {
-            let channel = transport::connect(self.endpoint()).await.ok()?;
-            let leader = FleetClient::new(channel).get_leader(v1::GetLeaderRequest {}).await.ok()?.into_inner();
-            leader.leading.then_some(leader.epoch)
-        };
-        self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? })
+        self.leader().filter(|leader| leader.leading).map(|leader| leader.epoch)
     }
 
     /// Whether the first of its coordinators says that another one leads.
     pub fn follows(&self) -> bool {
+        self.leader().is_some_and(|leader| !leader.leading && leader.name.is_some())
+    }
+
+    /// The epoch of the leadership in which the first of its coordinators has a part, as the one that leads or as one that follows;
+    /// none where it does not answer, nobody leads, or it has not heard yet that it leads no more.
+    pub fn knows_epoch(&self) -> Option<u64> {
+        let leader = self.leader()?;
+        (leader.leading == (leader.name? == leader.this_coordinator)).then_some(leader.epoch)
+    }
+
+    /// What the first of its coordinators says of who leads.
+    fn leader(&self) -> Option<v1::Leader> {
         let asked = async {
             let channel = transport::connect(self.endpoint()).await.ok()?;
-            let leader = FleetClient::new(channel).get_leader(v1::GetLeaderRequest {}).await.ok()?.into_inner();
-            Some(!leader.leading && !leader.name.unwrap_or_default().is_empty())
+            Some(FleetClient::new(channel).get_leader(v1::GetLeaderRequest {}).await.ok()?.into_inner())
         };
-        self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? }).unwrap_or_default()
+        self.runtime.block_on(async { tokio::time::timeout(LOOKS_WITHIN, asked).await.ok()? })
     }
 
     /// Makes a plan; a refusal comes as its code, message and remedy.

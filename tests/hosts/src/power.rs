@@ -109,20 +109,37 @@ impl Host {
         assert!(self.cut(), "{} lives without power", self.name());
     }
 
+    /// Takes its power away and does not wait for its end: when this returns, no process of it comes to do anything any more.
+    pub fn power_fails(&self) {
+        // The process that holds its namespaces is outside of its control group.
+        let _ = std::fs::write(self.cgroup().join("cgroup.kill"), "1");
+    }
+
     /// Stops every process of it where it is, as if the host hung; open connections stay open and new ones are answered by
     /// the kernel alone.
     pub fn freeze(&self) {
+        self.hang();
+        self.until_frozen(true);
+    }
+
+    /// The same without waiting until each has stopped: when this returns, none of them comes further than to the end of what it
+    /// asked the kernel for.
+    pub fn hang(&self) {
         self.set_frozen(true);
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
         self.set_frozen(false);
+        self.until_frozen(false);
     }
 
     fn set_frozen(&self, frozen: bool) {
+        std::fs::write(self.cgroup().join("cgroup.freeze"), u8::from(frozen).to_string()).unwrap();
+    }
+
+    fn until_frozen(&self, frozen: bool) {
         let frozen = u8::from(frozen);
-        std::fs::write(self.cgroup().join("cgroup.freeze"), frozen.to_string()).unwrap();
         until(&format!("{} has frozen {frozen}", self.name()), DEADLINE, || {
             let events = std::fs::read_to_string(self.cgroup().join("cgroup.events")).unwrap();
             events.lines().any(|line| line == format!("frozen {frozen}")).then_some(())
@@ -134,8 +151,7 @@ impl Host {
         if self.power().is_none() {
             return true;
         }
-        // The process that holds its namespaces is outside of its control group.
-        let _ = std::fs::write(self.cgroup().join("cgroup.kill"), "1");
+        self.power_fails();
         let ended = within(DEADLINE, || self.ended()).is_some();
         let _ = std::fs::write(self.cgroup().join("cgroup.freeze"), "0");
         ended

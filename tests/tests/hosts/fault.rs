@@ -110,15 +110,16 @@ impl tier::Fault for Fault {
         match self {
             Self::Power(whom) => {
                 let host = whom.host(site);
-                host.power_cut();
+                host.power_fails();
                 begun();
+                host.power_cut();
                 host.boot();
                 // Its ledger waits in its guard, and is refused there where it was fenced meanwhile.
                 host.wait_up();
             }
             Self::Freeze(whom) => {
                 let host = whom.host(site);
-                host.freeze();
+                host.hang();
                 begun();
                 std::thread::sleep(LASTS);
                 host.thaw();
@@ -130,12 +131,13 @@ impl tier::Fault for Fault {
                 site.coordinators_cable(Cable::In);
             }
             Self::Leader(Loss::Power) => {
-                site.breaks_the_leader(Host::power_cut, begun, |host| {
+                site.breaks_the_leader(Host::power_fails, begun, |host| {
+                    host.power_cut();
                     host.boot();
                     host.wait_up();
                 });
             }
-            Self::Leader(Loss::Freeze) => site.breaks_the_leader(Host::freeze, begun, Host::thaw),
+            Self::Leader(Loss::Freeze) => site.breaks_the_leader(Host::hang, begun, Host::thaw),
             Self::Leader(Loss::Network) => {
                 site.breaks_the_leader(|host| host.cable(Cable::Out), begun, |host| host.cable(Cable::In));
             }

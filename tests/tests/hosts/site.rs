@@ -241,7 +241,7 @@ impl Site {
         let unit = format!(
             "[Unit]\nDescription=A member of etcd\n[Service]\nType=notify\nTimeoutStartSec=infinity\nRestart=always\nRestartSec=1\n\
              ExecStart=/usr/bin/etcd --name {name} --data-dir /var/lib/etcd --initial-cluster {} \
-             --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://{address}:2379 \
+             --pre-vote --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://{address}:2379 \
              --listen-peer-urls http://{address}:2380 --initial-advertise-peer-urls http://{address}:2380\n\
              [Install]\nWantedBy=multi-user.target\n",
             cluster.join(",")
@@ -345,12 +345,15 @@ impl Site {
         break_it(host);
         begun();
         let others = || self.to_each.iter().enumerate().filter(|(number, _)| *number != leader);
-        until("another one leads", Self::ELECTED_WITHIN, || {
+        let next = until("another one leads", Self::ELECTED_WITHIN, || {
             others().find_map(|(_, voice)| voice.leads().filter(|now| *now > epoch))
         });
         mend(host);
-        // With it, etcd can lose another one again.
-        until("the former leader follows", Self::ELECTED_WITHIN, || self.to_each[leader].follows().then_some(()));
+        // With it, etcd can lose another one again. It may lead by then: a lease can end while a member of etcd comes back.
+        let back = |voice: &Voice| voice.knows_epoch().filter(|epoch| *epoch >= next);
+        until("the former leader has a part in the next leadership", Self::ELECTED_WITHIN, || {
+            back(&self.to_each[leader])
+        });
     }
 
     /// Takes the wire of the only coordinator's host out, or puts it in again.
