@@ -21,7 +21,11 @@ pub enum FileError {
         source: io::Error,
     },
     /// It holds something else than it should.
-    #[error("{} is not what the agent writes there ({source}); a newer version may have written it, move it aside to go on", path.display())]
+    #[error(
+        "{} is not what this agent writes there ({source}): a newer version wrote it, or the disk is damaged. Install the version that \
+         wrote it; do not take the file away before you know what it said, for without it the agent believes that nothing was noted",
+        path.display()
+    )]
     Content {
         /// Which file.
         path: PathBuf,

@@ -114,6 +114,25 @@ async fn while_an_upgrade_is_under_way_its_members_may_start_and_nobody_else_not
     assert!(newcomer.journal.lock().unwrap().permits.is_empty(), "{:?}", newcomer.journal.lock().unwrap().permits);
 }
 
+/// An order's fence holds it down. Where that is gone its host is not what it was, and only an order opens it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_proved_down_is_not_told_that_it_may_start_though_it_has_no_fence_any_more() {
+    let site = Site::memory();
+    let _coordinator = site.coordinator().await;
+    let member = agent(&site, "a", Seen::default(), Manners { ignores: Some(Phase::Secure), ..Manners::default() });
+    permit(&member).await;
+    site.client().begin().await;
+    until("it is proved down", || async {
+        let journal = member.journal.lock().unwrap();
+        journal.orders.keys().any(|order| order.phase == Phase::Secure).then_some(())
+    })
+    .await;
+    drop(member);
+    let restored = agent(&site, "a", Seen::default(), Manners::default());
+    until("a word", || async { (restored.journal.lock().unwrap().words > 0).then_some(()) }).await;
+    assert!(restored.journal.lock().unwrap().permits.is_empty(), "{:?}", restored.journal.lock().unwrap().permits);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_was_announced_and_never_began_changes_nothing_of_who_may_start() {
     let site = Site::memory();

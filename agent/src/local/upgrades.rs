@@ -177,8 +177,7 @@ fn recovery_points(settings: &Settings) -> Result<BTreeMap<String, Vec<Manifest>
     let mut all: BTreeMap<String, BTreeMap<RecoveryItem, Manifest>> = BTreeMap::new();
     for (upgrade, folder) in folders(&settings.recovery()) {
         let mut runs: Vec<_> = folders(&folder).into_iter().collect();
-        // `STAGE.RUN`, as numbers: which came later is told by no clock, which may have been set back in between.
-        runs.sort_by_key(|(name, _)| name.split('.').map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>());
+        runs.sort_by_key(|(name, _)| order_of_run(name));
         for (_, run) in runs {
             let Ok(files) = std::fs::read_dir(&run) else { continue };
             for file in files.flatten() {
@@ -194,6 +193,12 @@ fn recovery_points(settings: &Settings) -> Result<BTreeMap<String, Vec<Manifest>
     Ok(all.into_iter().map(|(upgrade, points)| (upgrade, points.into_values().collect())).collect())
 }
 
+/// Of `STAGE.RUN`, by which an upgrade's recovery points lie in the order in which they were taken: a clock may have been set back in
+/// between.
+fn order_of_run(name: &str) -> Vec<Option<u32>> {
+    name.split('.').map(|part| part.parse().ok()).collect()
+}
+
 /// The folders in a folder, by name.
 pub(super) fn folders(path: &Path) -> BTreeMap<String, PathBuf> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -201,4 +206,16 @@ pub(super) fn folders(path: &Path) -> BTreeMap<String, PathBuf> {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order_of_run;
+
+    #[test]
+    fn recovery_points_come_in_the_order_of_stages_and_runs_as_numbers_and_what_was_moved_aside_before_them() {
+        let mut names = ["10.1", "5.10", "aside-by-hand-17", "5.9", "5.2"];
+        names.sort_by_key(|name| order_of_run(name));
+        assert_eq!(names, ["aside-by-hand-17", "5.2", "5.9", "5.10", "10.1"]);
+    }
 }

@@ -163,3 +163,26 @@ fn output(instance_dir: &Path, role: Role, stream: &str) -> Result<(File, u64), 
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(io_error("create", &path))?;
     Ok((file, length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{lock, settled};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn whoever_set_the_fence_waits_for_a_launch_that_may_have_looked_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let launch = lock(dir.path()).unwrap();
+        let (tell, told) = mpsc::channel();
+        let path = dir.path().to_owned();
+        let waiting = std::thread::spawn(move || {
+            settled(&path).unwrap();
+            tell.send(()).unwrap();
+        });
+        assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "it did not wait");
+        drop(launch);
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        waiting.join().unwrap();
+    }
+}

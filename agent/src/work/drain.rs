@@ -8,68 +8,26 @@
 //! Nothing here ever sends SIGKILL.
 
 use super::rotation::{self, Rotation, turn};
-use super::site::{LOOKING, Site, address, end_closed_copy, note, own_folder};
+use super::site::{LOOKING, Site, address, end_closed_copy, own_folder};
+use super::stopping::{End, Left, Stopping};
 use super::strays;
 use super::trouble::Trouble;
-use crate::files;
 use crate::machine;
 use crate::service::fence::By;
 use crate::service::idle::Rule;
 use crate::service::ports::Connection;
 use crate::service::{Role, Running, Service, Stopped, launch, ports};
 use cutover_vocabulary::instance::Manager;
-use cutover_vocabulary::outcome::{CleanEnd, DrainProof, Effect, FailureKind};
-use cutover_vocabulary::{Elapsed, Failure, Order, OrderId};
-use serde::{Deserialize, Serialize};
+use cutover_vocabulary::outcome::{DrainProof, Effect, FailureKind};
+use cutover_vocabulary::{Elapsed, Order};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// The file of [`Stopping`] in the instance's folder.
-const STOPPING: &str = "stopping.json";
 
 /// How long a port may stay open after its process has ended.
 const PORT_CLOSES: Elapsed = Elapsed::from_secs(5);
 
 /// How many clients a message names.
 const NAMED_PEERS: usize = 10;
-
-/// What must not be forgotten between SIGTERM and the proof: after a crash in between nobody else knows how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stopping {
-    /// Under which fence.
-    fence: u64,
-    /// Which process was told to end; 0 where there was none, and its manager was to start it again later.
-    pid: u32,
-    /// Its start, in ticks since boot.
-    start: u64,
-    /// Under which order, whose proof counts the connections that were there; a person who orders it again has seen them.
-    order: OrderId,
-    /// What those were.
-    left: Left,
-    /// How it ended, once it has.
-    end: End,
-}
-
-/// How a process ended that was told to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum End {
-    /// Not seen yet. If it is gone when this is read, an agent was killed, or its patience was over, before it saw the end; the
-    /// service's manager tells then.
-    NotSeen,
-    /// Well.
-    Clean(CleanEnd),
-    /// It had ended by itself before the signal.
-    Before,
-    /// Badly, seen under this order. The same order says so again after a crash; another one comes from a person who has
-    /// seen this, and finds the instance down.
-    Badly {
-        /// Which order.
-        order: Box<OrderId>,
-        /// What it said.
-        failure: Failure,
-    },
-}
 
 /// Drains an instance.
 pub(super) async fn drain(
@@ -87,40 +45,25 @@ pub(super) async fn drain(
     launch::settled(service.dir())?;
     rotation::mark_out(service)?;
     until_past_its_guard(service, patience, stop).await?;
-    let mut left = Left::default();
+    let told = Stopping::under(service, fence.generation)?;
+    let mut left = told.as_ref().map(|told| told.left_under(&order.id)).unwrap_or_default();
     if let Some(record) = service.running(Role::Service).await? {
         turn(service, Rotation::Out).await?;
         let out = taken_out(site, service, stop).await?;
-        left = wait_until_idle(service, port, &record, out, patience, stop).await?;
-        let mut stopping = Stopping {
-            fence: fence.generation,
-            pid: record.pid,
-            start: record.start,
-            order: order.id.clone(),
-            left,
-            end: End::NotSeen,
-        };
-        // Between an end and its manager's word on it no process is seen: what was told to end is told by then.
-        if record.pid == 0
-            && let Some(told) = self::stopping(service, fence.generation)?
-            && told.end == End::NotSeen
-        {
-            (stopping.pid, stopping.start) = (told.pid, told.start);
-        }
-        files::write_json(&note(service, STOPPING), &stopping)?;
+        left = left.or_more(wait_until_idle(service, port, &record, out, patience, stop).await?);
+        let mut stopping = Stopping::of(&record, fence.generation, &order.id, left, told);
+        stopping.write(service)?;
         let stopped = service.stop(Role::Service, patience).await?;
         stopping.end = end(service, order, stopping.pid, stopped, patience).await?;
-        files::write_json(&note(service, STOPPING), &stopping)?;
-    } else if let Some(mut stopping) = stopping(service, fence.generation)? {
-        if stopping.order == order.id {
-            left = stopping.left;
-        }
-        if stopping.end == End::NotSeen {
-            stopping.end = end(service, order, stopping.pid, service.ended().await?, patience).await?;
-            files::write_json(&note(service, STOPPING), &stopping)?;
-        }
+        stopping.write(service)?;
+    } else if let Some(mut stopping) = told
+        && stopping.end == End::NotSeen
+    {
+        stopping.end = end(service, order, stopping.pid, service.ended().await?, patience).await?;
+        stopping.write(service)?;
     }
-    if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) = stopping(service, fence.generation)?
+    if let Some(Stopping { end: End::Badly { order: seen_by, failure }, .. }) =
+        Stopping::under(service, fence.generation)?
         && *seen_by == order.id
     {
         return Err(Trouble(failure));
@@ -143,12 +86,6 @@ async fn until_past_its_guard(service: &Service, patience: Elapsed, stop: &Cance
     Ok(())
 }
 
-/// What is known of the stop under that fence.
-fn stopping(service: &Service, fence: u64) -> Result<Option<Stopping>, Trouble> {
-    let stopping: Option<Stopping> = files::read_json(&note(service, STOPPING))?;
-    Ok(stopping.filter(|stopping| stopping.fence == fence))
-}
-
 /// Proves that an instance is down and fenced at this moment. Changes nothing of the instance; a closed copy that an
 /// earlier order left behind is ended, because nothing may run beside what follows.
 pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Trouble> {
@@ -156,13 +93,6 @@ pub(super) async fn attest(site: &Site, order: &Order) -> Result<DrainProof, Tro
     let port = address(service)?.port();
     end_closed_copy(service).await?;
     prove(site, service, port, Left::default(), Elapsed(0)).await
-}
-
-/// Connections that were there when SIGTERM was sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Left {
-    active: u32,
-    idle: u32,
 }
 
 /// Waits until the load balancer has seen that the instance is not ready. The moment from which it is out of rotation; none where
@@ -349,7 +279,7 @@ async fn prove(
             .effect(Effect::Unknown));
         }
     }
-    let ended = match stopping(service, fence.generation)?.map(|stopping| stopping.end) {
+    let ended = match Stopping::under(service, fence.generation)?.map(|stopping| stopping.end) {
         Some(End::NotSeen) => match service.ended().await? {
             Stopped::Ended(end) => Some(end),
             Stopped::NotRunning | Stopped::Badly(_) | Stopped::StillRunning { .. } => None,

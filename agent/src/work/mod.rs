@@ -24,6 +24,7 @@ mod restore;
 mod rotation;
 mod secure;
 mod site;
+mod stopping;
 mod strays;
 mod survey;
 mod switch;

@@ -7,7 +7,7 @@ mod support;
 use cutover_core::upgrade::{Ask, Decision, Input, Rejected};
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::{Choice, HoldReason};
-use cutover_vocabulary::instance::RunState;
+use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::storage::*;
@@ -43,6 +43,24 @@ fn orders_about<'a>(play: &'a Play, phase: Phase, name: &str) -> Vec<&'a Order> 
             _ => None,
         })
         .collect()
+}
+
+/// What it wrote while it was up stays when it has gone.
+#[test]
+fn an_excused_instance_that_was_seen_up_beside_the_migrated_storage_leaves_the_question_what_it_wrote() {
+    let mut play = three();
+    play.until_phase(Phase::Switch);
+    let up = report("c", running(), now(play.millis + 1).wall);
+    play.hear(&[Input::Observed { agent: agent("host-c"), report: InstanceReport { fenced: false, ..up } }]);
+    play.settle();
+    assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }), "{:?}", play.kinds());
+    excuse(&mut play, 1, "c");
+    assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }), "{:?}", play.kinds());
+    play.decide(2, Choice::Retry);
+    play.until_end();
+    assert_eq!(play.upgrade.ending(), Some(Ending::Completed), "{:?}", play.kinds());
+    let proved = play.entered().into_iter().filter(|phase| *phase == Phase::Prove).count();
+    assert_eq!(proved, 2, "{:?}", play.kinds());
 }
 
 // ---- it appears

@@ -1,6 +1,6 @@
 //! Takes one upgrade to its end, breaks something at each place that still lacks a fault, and decides as a person would.
 
-use super::points::{Coverage, Direction, Here, place};
+use super::points::{Coverage, Direction, Here, Place, place};
 use super::{Driven as _, Fault};
 use crate::bed::UNDER_WAY;
 use crate::checks::{check_facts, check_migrations};
@@ -63,7 +63,8 @@ impl<F: Fault> Drive<'_, F> {
             return;
         }
         let here = place(self.way.stages, self.way.direction, &self.facts, millis());
-        let fault = here.as_ref().filter(|here| !self.was(here)).and_then(|here| Some((here, coverage.wanted(here)?)));
+        let fault = here.as_ref().filter(|here| !self.was(here));
+        let fault = fault.and_then(|here| Some((here, coverage.wanted(here, &self.tried())?)));
         if let Some((here, fault)) = fault {
             let mut begun = 0;
             fault.happen(bed, &mut || begun = millis());
@@ -86,6 +87,11 @@ impl<F: Fault> Drive<'_, F> {
     /// Something happened here already.
     fn was(&self, here: &Here) -> bool {
         self.done.iter().any(|(_, there, _)| there == here)
+    }
+
+    /// What was tried where, in time or too late.
+    fn tried(&self) -> BTreeSet<(Place, F::Kind)> {
+        self.done.iter().flat_map(|(_, here, fault)| here.places.iter().map(|place| (*place, fault.kind()))).collect()
     }
 
     /// Asks for the way back, once its moment has come.

@@ -112,10 +112,12 @@ impl<F: Fault> Coverage<F> {
         let whom: BTreeMap<F, u32> = faults.iter().map(|fault| (*fault, 0)).collect();
         Self { expected, met: BTreeMap::new(), tried: whom.clone(), whom }
     }
-    /// What is to happen here: a kind that this place has not met yet.
-    pub fn wanted(&mut self, here: &Here) -> Option<F> {
+    /// What is to happen here: a kind that this place has not met yet, also not in this upgrade. What each run of a stage met would keep
+    /// an upgrade there for ever.
+    pub fn wanted(&mut self, here: &Here, in_this_upgrade: &BTreeSet<(Place, F::Kind)>) -> Option<F> {
+        let is_met = |point: &(Place, F::Kind)| self.met.contains_key(point) || in_this_upgrade.contains(point);
         let unmet = |place: &Place| -> Vec<F::Kind> {
-            let kinds = self.expected.iter().filter(|point| point.0 == *place && !self.met.contains_key(point));
+            let kinds = self.expected.iter().filter(|point| point.0 == *place && !is_met(point));
             kinds.map(|(_, kind)| *kind).collect()
         };
         let kinds = here.places.iter().map(unmet).find(|kinds| !kinds.is_empty())?;
