@@ -11,6 +11,7 @@ use cutover_proto::{Code, Refused};
 use cutover_store::{Batch, Revision};
 use cutover_vocabulary::finding::Finding;
 use cutover_vocabulary::plan::{Approval, Limits, Plan, PlanDigest, PreparationId};
+use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::survey::SurveyAsk;
 use cutover_vocabulary::{
     DeploymentName, Digest, Elapsed, InstanceName, OperatorName, RequestId, Timestamp, UpgradeId, Version,
@@ -116,6 +117,7 @@ impl Leadership {
             declared,
             allowed: allowed.clone(),
             instances: instances.clone(),
+            elsewhere: self.storages_of_others(deployment).await?,
         };
         plan::make(&self.settings.catalogue, &ask, &registered, &surveys, self.now().wall).map_err(
             |CannotPlan { findings }| {
@@ -133,6 +135,21 @@ impl Leadership {
                 if agents.is_empty() { refused } else { refused.with("agents", agents) }
             },
         )
+    }
+
+    /// The storages of other deployments that have instances, as they were found when each was planned for last.
+    async fn storages_of_others(
+        &self,
+        deployment: &DeploymentName,
+    ) -> Result<BTreeMap<DeploymentName, StorageIdentity>, Refused> {
+        let documents =
+            self.registry.list::<Deployment>(keys::DEPLOYMENTS).await.map_err(|error| self.refuse(error))?;
+        let of_other = |(key, document): (_, Deployment)| {
+            let name = keys::deployment_of(&key)?;
+            let alive = name != *deployment && !self.members_of(&name).is_empty();
+            document.storage.filter(|_| alive).map(|storage| (name, storage))
+        };
+        Ok(documents.into_iter().filter_map(of_other).collect())
     }
 
     /// A plan by its digest, or by the first digits of it.

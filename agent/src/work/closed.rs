@@ -6,6 +6,7 @@
 //! Looks first: a copy that runs and answers is taken as it is. Whatever fails or is stopped ends the copy before it is
 //! reported, so that none is left behind. Half done: a copy runs that the record knows; again finds it.
 
+use super::place;
 use super::site::{REQUEST, Site, address, end_closed_copy, note, own_folder, wait_for_answer};
 use super::trouble::Trouble;
 use crate::files;
@@ -14,6 +15,7 @@ use crate::release::stage;
 use crate::service::{Role, Service, ports};
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::release::StagedRelease;
+use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::{LedgerName, Order, OrderId, Version};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -27,11 +29,13 @@ pub(super) async fn start(
     site: &Site,
     order: &Order,
     target: &StagedRelease,
+    storage: &StorageIdentity,
     stop: &CancellationToken,
 ) -> Result<SocketAddr, Trouble> {
     let service = site.subject(order).await?;
     own_folder(service)?;
     refuse_beside_the_service(service).await?;
+    place::must_use(&service.settings(), storage)?;
     let program = stage::check(&site.settings, target)?;
     if let Some(running) = answering(service, &program, &target.release.version).await? {
         return Ok(running);
@@ -104,7 +108,7 @@ pub(super) async fn verify(
 async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> Result<(), Trouble> {
     let name = service.name();
     refuse_beside_the_service(service).await?;
-    let place = super::place::of(&service.settings())?;
+    let place = place::of(&service.settings())?;
     let record = service.running(Role::Closed).await?;
     let closed = record.and_then(|record| record.address).and_then(|text| text.parse::<SocketAddr>().ok());
     let Some(closed) = closed else {

@@ -13,6 +13,7 @@ use crate::service::requests::RequestLog;
 use crate::service::{Role, Service, record};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::Inspection;
+use cutover_vocabulary::survey::LockStrategy;
 use cutover_vocabulary::{Elapsed, Version};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection
         binary,
         storage: place.storage.identity().clone(),
         settings: place.resolved.digest(),
+        lock: Some(LockStrategy::of(place.resolved.lock_strategy())),
         served: RequestLog::lately(service.dir()).read(),
     })
 }

@@ -1,10 +1,12 @@
 //! `Open`: unfence, start with its own arguments, wait until it answers, back into rotation.
 //!
 //! Looks first: one that runs and answers with the version is only turned into rotation. What would start is asked for its
-//! version before the fence is lifted: a wrong binary would migrate the storage at its first request. A stop ends the
+//! version before the fence is lifted, and its settings for the storage: a wrong binary, or the right one on another storage, would
+//! migrate at its first request. A stop ends the
 //! waiting; the instance stays started, for clients may have reached it. Half done: unfenced, perhaps running; again does the
 //! rest.
 
+use super::place;
 use super::rotation::{Rotation, turn};
 use super::site::{Site, address, end_closed_copy, own_folder, wait_for_answer};
 use super::trouble::Trouble;
@@ -12,6 +14,7 @@ use crate::machine;
 use crate::service::Role;
 use crate::service::fence::By;
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
+use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::{Order, Version};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +23,7 @@ pub(super) async fn open(
     site: &Site,
     order: &Order,
     version: &Version,
+    storage: &StorageIdentity,
     stop: &CancellationToken,
 ) -> Result<Evidence, Trouble> {
     let service = site.subject(order).await?;
@@ -36,6 +40,7 @@ pub(super) async fn open(
         ));
     }
     if running.is_none() {
+        place::must_use(&settings, storage)?;
         match site.version_on_disk(&settings.command, settings.account).await {
             Some(found) if found == *version => {}
             Some(found) => {

@@ -83,6 +83,23 @@ pub(super) fn ordered(
     ))
 }
 
+/// Refuses a service that uses another storage by now than its upgrade is about. What was planned for is backed up and migrated; that
+/// other one is not, and the service's first request would migrate it.
+pub(super) fn must_use(instance: &InstanceSettings, wanted: &StorageIdentity) -> Result<(), Trouble> {
+    let place = of(instance)?;
+    let found = place.storage.identity();
+    if same(found, wanted) {
+        return Ok(());
+    }
+    Err(Trouble::refused(
+        format!(
+            "instance {} uses {found} by now, and the upgrade is about {wanted}: it is not started there",
+            instance.name
+        ),
+        "find out who changed its settings, point it back to that storage, then try again",
+    ))
+}
+
 /// Whether both are one storage. The directory's spelling is for people.
 pub(super) fn same(one: &StorageIdentity, other: &StorageIdentity) -> bool {
     match (one, other) {

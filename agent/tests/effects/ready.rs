@@ -100,7 +100,7 @@ async fn a_load_balancer_is_told_whether_an_instance_may_have_clients_and_why_no
     assert_eq!(asked(address, "/metrics").await.0, 404);
     carried_out(&host, &drain(&bed, Elapsed(10_000))).await.unwrap();
     assert_eq!(asked(address, "/ready/ledger-a").await, (503, "ledger-a: fenced\n".to_owned()));
-    let open = bed.order(Phase::Reopen, Subject::Instance(instance()), Work::Open { version: source() });
+    let open = bed.order(Phase::Reopen, Subject::Instance(instance()), bed.opening(source()).await);
     let opened = host.perform(&open, CancellationToken::new()).await;
     assert!(matches!(opened, Outcome::Done(_)), "{opened:?}");
     assert_eq!(asked(address, "/ready/ledger-a").await.0, 200);
@@ -112,7 +112,7 @@ async fn an_instance_that_was_started_and_not_yet_let_in_is_not_ready() {
     let (host, address) = served(&bed, 0).await;
     bed.serve().await;
     carried_out(&host, &drain(&bed, Elapsed(10_000))).await.unwrap();
-    let open = bed.order(Phase::Reopen, Subject::Instance(instance()), Work::Open { version: source() });
+    let open = bed.order(Phase::Reopen, Subject::Instance(instance()), bed.opening(source()).await);
     let failed = host.perform(&open, CancellationToken::new()).await;
     assert!(matches!(failed, Outcome::Failed(_)), "{failed:?}");
     assert!(bed.get("/_info").is_some(), "it runs");

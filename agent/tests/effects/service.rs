@@ -67,7 +67,7 @@ async fn a_drained_instance_is_down_fenced_and_stays_so_until_it_is_opened() {
         other => panic!("{other:?}"),
     }
     assert!(bed.host.start_services().await.is_empty(), "fenced: not even tried");
-    let opened = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap();
+    let opened = bed.instance(Phase::Reopen, bed.opening(source()).await).await.unwrap();
     assert!(matches!(opened, Evidence::Opened { ref version, .. } if *version == source()));
     let refused = bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused);
@@ -147,17 +147,44 @@ async fn a_crash_between_sigterm_and_the_proof_still_knows_how_it_ended() {
 async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
     let bed = Bed::new("").await;
     drain(&bed, PATIENCE).await.unwrap();
-    let failure = bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap_err();
+    let failure = bed.instance(Phase::Open, bed.opening(target()).await).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(bed.host.observe().await[0].fenced, "the fence was not lifted");
     assert!(bed.pid("service").is_none(), "nothing was started");
+}
+
+/// That one has no recovery point, and the first request would migrate it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_service_that_was_pointed_at_another_storage_meanwhile_is_started_neither_closed_nor_for_clients() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    let works = [bed.starting_closed(bed.staged().await).await, bed.opening(source()).await];
+    drain(&bed, PATIENCE).await.unwrap();
+    let elsewhere = bed.dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let data = bed.dir.path().join("data").display().to_string();
+    assert!(text.contains(&data), "{text}");
+    std::fs::write(&file, text.replace(&data, &elsewhere.display().to_string())).unwrap();
+    let host = bed.restarted_host();
+    for work in works {
+        let order = bed.order(Phase::Open, Subject::Instance(instance()), work);
+        let Outcome::Failed(failure) = host.perform(&order, CancellationToken::new()).await else { panic!() };
+        assert_eq!(failure.kind, FailureKind::Refused, "{failure:?}");
+        assert!(failure.message.contains("it is not started there"), "{failure:?}");
+        let seen = host.observe().await.remove(0);
+        assert!(seen.fenced && seen.run == RunState::Stopped, "{seen:?}");
+        assert_eq!(bed.pid("closed"), None, "no copy was started");
+    }
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing was made there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_service_that_dies_at_its_start_is_reported_with_its_own_words() {
     let bed = Bed::with_args("", ", \"--no-such-flag\"").await;
     drain(&bed, PATIENCE).await.unwrap();
-    let failure = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap_err();
+    let failure = bed.instance(Phase::Reopen, bed.opening(source()).await).await.unwrap_err();
     assert!(failure.message.contains("unknown flag: --no-such-flag"), "{failure:?}");
     assert!(!failure.message.contains("Usage"), "{failure:?}");
 }
@@ -170,7 +197,7 @@ async fn rotation_commands_run_before_the_drain_and_after_the_start_and_their_fa
     .await;
     bed.serve().await;
     drain(&bed, PATIENCE).await.unwrap();
-    let failure = bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap_err();
+    let failure = bed.instance(Phase::Reopen, bed.opening(source()).await).await.unwrap_err();
     assert!(failure.message.contains("into_rotation") && failure.message.contains("no pool"), "{failure:?}");
 }
 

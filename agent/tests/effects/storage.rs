@@ -143,8 +143,8 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
     }
     let bed = &quiet.bed;
     bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
-    let closed = bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
-    let again = bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
+    let closed = bed.instance(Phase::StartClosed, bed.starting_closed(quiet.target.clone()).await).await.unwrap();
+    let again = bed.instance(Phase::StartClosed, bed.starting_closed(quiet.target.clone()).await).await.unwrap();
     assert_eq!(closed, again, "the copy that runs is taken as it is");
     let verify = Work::Verify { version: target(), ledgers: ledgers() };
     let order = bed.order(Phase::Verify, Subject::Instance(instance()), verify);
@@ -152,7 +152,7 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
         let verified = host.perform(&order, CancellationToken::new()).await;
         assert!(matches!(verified, Outcome::Done(Evidence::Verified { .. })), "{verified:?}");
     }
-    bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap();
+    bed.instance(Phase::Open, bed.opening(target()).await).await.unwrap();
     assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"), "{:?}", bed.get("/main/stats"));
 }
 
@@ -167,7 +167,7 @@ async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     quiet.register().await.unwrap();
     quiet.expected().await;
     bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
-    bed.instance(Phase::StartClosed, Work::StartClosed { target: quiet.target.clone() }).await.unwrap();
+    bed.instance(Phase::StartClosed, bed.starting_closed(quiet.target.clone()).await).await.unwrap();
     bed.instance(Phase::ConfirmDrained, Work::Attest).await.unwrap();
     for (point, changed) in points.iter().zip([true, true, false]) {
         let work = Work::Restore { point: Box::new(point.clone()), storage: quiet.storage.clone(), first_start: false };
@@ -177,7 +177,7 @@ async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
         }
     }
     bed.instance(Phase::SwitchBack, Work::SwitchBack { to: source() }).await.unwrap();
-    bed.instance(Phase::Reopen, Work::Open { version: source() }).await.unwrap();
+    bed.instance(Phase::Reopen, bed.opening(source()).await).await.unwrap();
     assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"));
     let (status, _) = bed.request("POST", "/main/accounts/nobody/metadata", "{\"x\":\"y\"}").unwrap();
     assert!(status < 300, "it takes writes again: {status}");
@@ -195,7 +195,7 @@ async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
     quiet.register().await.unwrap();
     quiet.expected().await;
     bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
-    bed.instance(Phase::Open, Work::Open { version: target() }).await.unwrap();
+    bed.instance(Phase::Open, bed.opening(target()).await).await.unwrap();
     bed.request(
         "POST",
         "/main/transactions",
@@ -341,7 +341,7 @@ async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_to
         bed.fault(fault);
         let target = bed.staged().await;
         bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE, for_good: false }).await.unwrap();
-        let failure = bed.instance(Phase::StartClosed, Work::StartClosed { target }).await.unwrap_err();
+        let failure = bed.instance(Phase::StartClosed, bed.starting_closed(target).await).await.unwrap_err();
         assert!(failure.message.contains(word), "{failure:?}");
         let pid = bed.pid("closed").unwrap();
         assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists(), "no copy is left behind");

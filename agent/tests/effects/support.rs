@@ -192,9 +192,23 @@ impl Bed {
         }
     }
 
+    /// Work that opens the instance with this version, on the storage that it uses.
+    pub async fn opening(&self, version: Version) -> Work {
+        Work::Open { version, storage: self.identity().await }
+    }
+
+    /// Work that starts its closed copy there.
+    pub async fn starting_closed(&self, target: StagedRelease) -> Work {
+        Work::StartClosed { target, storage: self.identity().await }
+    }
+
     pub async fn identity(&self) -> StorageIdentity {
-        match self.instance(Phase::Preflight, Work::Inspect).await {
-            Ok(Evidence::Inspected(inspection)) => inspection.storage,
+        // As the service does at its first start.
+        std::fs::create_dir_all(self.dir.path().join("data")).unwrap();
+        // By the settings as they are now.
+        let look = self.order(Phase::Preflight, Subject::Instance(instance()), Work::Inspect);
+        match self.restarted_host().perform(&look, CancellationToken::new()).await {
+            Outcome::Done(Evidence::Inspected(inspection)) => inspection.storage,
             other => panic!("{other:?}"),
         }
     }

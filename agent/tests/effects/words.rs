@@ -93,7 +93,7 @@ async fn a_planted_secret_appears_in_no_file_of_the_agent_and_in_no_failure() {
     let order = bed.order(
         Phase::Reopen,
         cutover_vocabulary::Subject::Instance(crate::support::instance()),
-        Work::Open { version: crate::support::source() },
+        bed.opening(crate::support::source()).await,
     );
     let outcome = host.perform(&order, tokio_util::sync::CancellationToken::new()).await;
     assert!(!format!("{outcome:?}").contains("pl4nted"), "{outcome:?}");
@@ -117,7 +117,7 @@ async fn what_a_dying_service_prints_is_told_without_its_secrets() {
     let file = bed.dir.path().join("agent.toml");
     let text = std::fs::read_to_string(&file).unwrap().replace("env = {", "env = { MY_PASSWORD = \"pl4nted-env\",");
     std::fs::write(&file, text).unwrap();
-    let work = Work::Open { version: crate::support::source() };
+    let work = bed.opening(crate::support::source()).await;
     let order = bed.order(Phase::Reopen, cutover_vocabulary::Subject::Instance(crate::support::instance()), work);
     let outcome = bed.restarted_host().perform(&order, tokio_util::sync::CancellationToken::new()).await;
     let text = format!("{outcome:?}");

@@ -118,14 +118,24 @@ fn an_approval_of_another_plan_counts_for_nothing() {
 fn a_plan_whose_lost_rows_are_others_now_is_stale_by_name() {
     let plan = lossy();
     let approval = agreed(&plan, &Approve::All).unwrap();
-    // As many rows, but others: the digest of the plan does not see it, the approval does.
-    let mut fresh = plan.clone();
-    let shop = fresh.observed.ledgers.iter_mut().find(|survey| survey.name == ledger("shop")).unwrap();
+    // As many rows, but others.
+    let seen = Seen { ledgers: vec![("main", 1), ("shop", 2)], ..Seen::default() };
+    let mut surveys = seen.surveys();
+    let storage = surveys[0].instances[0].storage.as_mut().unwrap();
+    let shop = storage.ledgers.iter_mut().find(|survey| survey.name == ledger("shop")).unwrap();
     shop.losses.rows[0].key = "address".to_owned();
     shop.losses.sha256 = Some(Digest::of_json(&shop.losses.rows));
-    assert_eq!(fresh.digest(), plan.digest());
+    let of = |ask: &plan::PlanAsk| {
+        let catalogue = cutover_core::catalogue::shipped().unwrap();
+        plan::make(&catalogue, ask, &seen.registered(), &surveys, now(0).wall).unwrap()
+    };
+    let fresh = of(&ask());
+    // Whoever approves a plan that was made anew meanwhile approves what that one shows.
+    assert_ne!(fresh.digest(), plan.digest());
     let Err(MayNotStart::Stale { changes }) = may_start(&plan, &fresh, Some(&approval)) else { panic!("other rows") };
-    assert_eq!(changes, ["ledger shop: it would now lose other rows than were approved (2 now)"]);
+    assert_eq!(changes, ["ledger shop: it would now lose other rows than this plan shows"]);
+    // A rehearsal loses none.
+    assert_eq!(of(&plan::PlanAsk { rehearse_only: true, ..ask() }).binding.lost, BTreeMap::new());
 }
 
 #[test]
@@ -191,6 +201,12 @@ fn a_stale_plan_names_every_change_with_then_and_now() {
         }),
         ("migrations of ledger shop afterwards: 0 1, now 0 1 2", |p| {
             p.binding.ledgers.insert(ledger("shop"), Migrations(Some(vec![0, 1, 2])));
+        }),
+        ("ledger shop recorded migrations 0, now 0 1: somebody migrated it", |p| {
+            p.binding.recorded.insert(ledger("shop"), Migrations(Some(vec![0, 1])));
+        }),
+        ("ledger main: it would now lose other rows than this plan shows", |p| {
+            p.binding.lost.insert(ledger("main"), Digest::of(b"others"));
         }),
         ("finding account-metadata-without-posting about ledger shop is gone", |p| {
             p.binding.findings.retain(|finding| finding.subject != of_ledger("shop"));

@@ -265,6 +265,15 @@ fn about_instances() -> Vec<Made> {
             World::healthy().with(|w| w.inspection(0).on_disk = Some(version((1, 4, 0)))),
         ),
         made(
+            "disk-and-running-differ",
+            Level::Block,
+            about("a"),
+            "it runs 1.3.1, but its binary on disk does not say which version it is",
+            "put the binary of the version that runs back",
+            &[],
+            World::healthy().with(|w| w.inspection(0).on_disk = None),
+        ),
+        made(
             "drift",
             Level::Approve,
             about("a"),
@@ -462,6 +471,29 @@ fn about_paths() -> Vec<Made> {
             &[],
             World::healthy().from((1, 7, 8)).to((1, 8, 0)).with(|w| w.ledger().legacy_layout = false),
         ),
+        // It ran 1.7.8 for a while, and went back.
+        path(
+            "broken-upgrade",
+            Level::Block,
+            "a ledger records what 1.7.5 or 1.7.6 or 1.7.7 or 1.7.8 would have left, to 1.8.3 on sqlite: upgrade ends 0",
+            "way around: none is known",
+            &[],
+            World::healthy().from((1, 7, 4)).to((1, 8, 3)).with(|w| {
+                w.ledger().migrations = Migrations(Some((0..=11).collect()));
+                w.ledger().legacy_layout = false;
+            }),
+        ),
+        path(
+            "broken-upgrade",
+            Level::Approve,
+            "1.7.8 to 1.8.2 on postgres: works, and every row of the table `postings`",
+            "find out who reads that table",
+            &[],
+            World::healthy().from((1, 7, 8)).to((1, 8, 2)).with(|w| {
+                w.each_storage(|storage| storage.identity = database());
+                w.ledger().legacy_layout = false;
+            }),
+        ),
     ]
 }
 
@@ -500,6 +532,16 @@ fn about_storages() -> Vec<Made> {
                 }),
             )
         },
+        storage(
+            "storage-of-another-deployment",
+            Level::Block,
+            "deployment billing used sqlite /var/lib/numary/numary_*.db when it was planned for last, and has instances",
+            "name one deployment for all of them",
+            World::healthy().with(|w| {
+                let [billing, apart] = ["billing", "apart"].map(|name| DeploymentName::new(name).unwrap());
+                w.ask.elsewhere = [(billing, support::storage()), (apart, elsewhere())].into();
+            }),
+        ),
         made(
             "sqlite-shared",
             Level::Block,

@@ -11,6 +11,7 @@ use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::storage::*;
+use cutover_vocabulary::survey::LockStrategy;
 use cutover_vocabulary::*;
 use support::*;
 
@@ -193,6 +194,35 @@ fn a_newcomer_on_another_storage_or_on_another_version_does_not_join() {
         assert!(!play.upgrade.members().contains_key(&instance("d")));
         // A name that was let in by mistake can be let go again.
         assert_eq!(excuse(&mut play, 2, "d").rejected, vec![None]);
+    }
+}
+
+/// With two of them each would refuse the other's writes for good.
+#[test]
+fn nobody_joins_where_the_target_bears_one_writer_or_bears_several_only_by_a_lock_that_the_newcomer_lacks() {
+    let redis = Some(LockStrategy::Redis);
+    for (one_writer, redis_lock, lock, joins) in [
+        (true, false, None, false),
+        (true, false, redis, false),
+        (false, true, None, false),
+        (false, true, Some(LockStrategy::Memory), false),
+        (false, true, redis, true),
+        (false, false, None, true),
+    ] {
+        let mut plan = Seen::three().plan_without_blocks();
+        (plan.binding.one_writer, plan.binding.redis_lock) = (one_writer, redis_lock);
+        let mut play = Play::start(plan);
+        play.until_phase(Phase::Secure);
+        appear(&mut play, "d", running());
+        play.settle();
+        play.decide(1, Choice::Accept);
+        let order = play.until_phase(Phase::Preflight);
+        let found = Inspection { storage: database(), lock, ..Seen::default().inspection() };
+        play.outcome(&order, Outcome::Done(Evidence::Inspected(found)));
+        assert_eq!(play.upgrade.members().contains_key(&instance("d")), joins, "{one_writer} {redis_lock} {lock:?}");
+        if !joins {
+            assert!(matches!(play.hold().reason, HoldReason::PlanDrifted { .. }), "{:?}", play.hold());
+        }
     }
 }
 

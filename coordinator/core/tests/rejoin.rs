@@ -100,7 +100,7 @@ fn ordered(play: &Play) -> Vec<(String, Phase)> {
 fn starts_former(play: &Play) -> bool {
     play.facts.iter().any(|recorded| match &recorded.fact {
         Fact::AttemptOpened { order } => match &order.work {
-            Work::Open { version: opened } => *opened != version(NEW),
+            Work::Open { version: opened, .. } => *opened != version(NEW),
             Work::SwitchBack { .. } | Work::Restore { .. } => true,
             _ => false,
         },

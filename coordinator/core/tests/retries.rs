@@ -298,6 +298,26 @@ fn a_lifted_fence_voids_a_proof_whatever_the_hosts_clock_says() {
     assert!(matches!(play.hold().reason, HoldReason::ProofVoided { .. }));
 }
 
+/// A recovery point of it would hold what the former release cannot run on.
+#[test]
+fn a_ledger_that_somebody_migrated_since_the_plan_is_no_recovery_point_and_nobody_can_accept_it() {
+    let mut play = play();
+    let order = play.until_phase(Phase::Secure);
+    let Evidence::Secured(mut point) = evidence(&play, &order) else { panic!() };
+    assert_eq!(point.item, RecoveryItem::Ledger(ledger("main")), "the first of its items");
+    point.migrations = Migrations(Some(vec![0, 1]));
+    play.outcome(&order, Outcome::Done(Evidence::Secured(point)));
+    settle(&mut play);
+    let hold = play.hold();
+    let HoldReason::PlanDrifted { changes } = &hold.reason else { panic!("{hold:?}") };
+    assert_eq!(
+        changes,
+        &["ledger main recorded migrations 0 when the plan was made, and 0 1 now: somebody migrated it".to_owned()]
+    );
+    assert!(hold.offers(Choice::Abort) && !hold.offers(Choice::Accept), "{:?}", hold.choices);
+    assert!(!play.entered().contains(&Phase::Migrate));
+}
+
 #[test]
 fn losses_that_changed_are_looked_at_again_in_new_recovery_points_however_many_ledgers_they_are_in() {
     let mut play = play();

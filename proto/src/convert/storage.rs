@@ -144,6 +144,10 @@ impl TryFrom<pb::Losses> for Losses {
                 return Err(within(Malformed::at("class", "it was named before")));
             }
         }
+        // What is of no class would be lost without a word.
+        if by_class.values().try_fold(0, |sum: u64, count| sum.checked_add(*count)) != Some(wire.count) {
+            return Err(Malformed::at("count", "it is not the sum of by_class"));
+        }
         Ok(Self { count: wire.count, sha256, rows: each("rows", wire.rows)?, by_class })
     }
 }

@@ -60,9 +60,9 @@ pub fn losses() -> impl Strategy<Value = Losses> {
         key,
         value,
     });
-    let by_class = proptest::collection::btree_map(loss_class(), any::<u64>(), 0..2);
-    (any::<u64>(), option::of(digest()), vec(row, 0..3), by_class).prop_map(|(count, sha256, rows, by_class)| Losses {
-        count,
+    let by_class = proptest::collection::btree_map(loss_class(), any::<u32>().prop_map(u64::from), 0..2);
+    (option::of(digest()), vec(row, 0..3), by_class).prop_map(|(sha256, rows, by_class)| Losses {
+        count: by_class.values().sum(),
         sha256,
         rows,
         by_class,

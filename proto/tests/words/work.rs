@@ -65,9 +65,9 @@ pub fn work() -> impl Strategy<Value = Work> {
         }),
         staged().prop_map(|to| Work::Switch { to }),
         version().prop_map(|to| Work::SwitchBack { to }),
-        staged().prop_map(|target| Work::StartClosed { target }),
+        (staged(), storage()).prop_map(|(target, storage)| Work::StartClosed { target, storage }),
         (version(), vec(ledger(), 0..3)).prop_map(|(version, ledgers)| Work::Verify { version, ledgers }),
-        version().prop_map(|version| Work::Open { version }),
+        (version(), storage()).prop_map(|(version, storage)| Work::Open { version, storage }),
         (version(), vec(ledger(), 0..3), elapsed(), any::<bool>(), served()).prop_map(
             |(version, ledgers, length, withdraw, before)| Work::Bake { version, ledgers, length, withdraw, before }
         ),
@@ -147,6 +147,7 @@ fn instance_survey() -> impl Strategy<Value = InstanceSurvey> {
                 binary,
                 storage,
                 settings,
+                lock: None,
                 served,
             },
         );

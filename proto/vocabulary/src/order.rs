@@ -181,6 +181,8 @@ pub enum Work {
     StartClosed {
         /// The staged target.
         target: StagedRelease,
+        /// The storage that was migrated; a service that uses another one by now is refused: its first request would migrate that.
+        storage: StorageIdentity,
     },
     /// Instance: the closed copy has this version and reads these ledgers, the real port refuses; then end the copy.
     Verify {
@@ -193,6 +195,8 @@ pub enum Work {
     Open {
         /// The version that must answer.
         version: Version,
+        /// The storage of the upgrade; a service that uses another one by now is refused.
+        storage: StorageIdentity,
     },
     /// Instance: it answers with this version and reads these ledgers, again and again for a while, and fails its clients no
     /// more often than it did. Changes no data.

@@ -3,6 +3,7 @@
 use crate::release::StagedRelease;
 use crate::served::Served;
 use crate::storage::{Difference, LedgerDigest, Migrations, Opener, RecoveryPoint, StorageIdentity, StorageSession};
+use crate::survey::LockStrategy;
 use crate::{Digest, Elapsed, LedgerName, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -94,6 +95,9 @@ pub struct Inspection {
     pub storage: StorageIdentity,
     /// SHA-256 over its effective settings, secrets included; says only whether they changed.
     pub settings: Digest,
+    /// How it keeps out of the way of others. None from an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockStrategy>,
     /// What it answered lately, at most what the last mebibyte of its output tells. Nothing from an older agent.
     #[serde(default, skip_serializing_if = "Served::is_nothing")]
     pub served: Served,

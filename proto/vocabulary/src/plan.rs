@@ -92,6 +92,12 @@ pub struct Binding {
     pub storage: StorageIdentity,
     /// The ledgers in it, each with the migrations it must record afterwards.
     pub ledgers: BTreeMap<LedgerName, Migrations>,
+    /// What each records before: whoever migrates one meanwhile made a recovery point of it worthless.
+    pub recorded: BTreeMap<LedgerName, Migrations>,
+    /// The very rows that the migration of each would lose, by their digest; whoever approves the plan has been shown these. Empty
+    /// where it loses none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<LedgerName, Digest>,
     /// Whether the migration loses the known classes of rows.
     pub lossy: bool,
     /// Whether two of the target's migrations that begin at one moment can make each other fail at their end.
@@ -104,6 +110,12 @@ pub struct Binding {
     /// rehearsed, and `ledgers` says what it records now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown_target: bool,
+    /// Whether the target bears one writing instance: then nobody may join.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_writer: bool,
+    /// Whether it bears several because each of them has the redis lock: then nobody may join without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redis_lock: bool,
     /// In which order.
     pub stages: Vec<Stage>,
     /// Rolling: which instances move together, in this order; the first is the canary. An instance that joins later moves with

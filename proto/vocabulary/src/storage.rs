@@ -76,6 +76,12 @@ impl fmt::Display for StorageIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Migrations(pub Option<Vec<u32>>);
+impl fmt::Display for Migrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(numbers) = &self.0 else { return f.write_str("no table of them") };
+        f.write_str(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    }
+}
 
 /// The parts of a ledger's digest. Each has a digest of its own, so that a difference is found without a second pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

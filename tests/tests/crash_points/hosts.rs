@@ -257,7 +257,7 @@ impl Storage {
                 host.closed = true;
             }
             Work::Verify { .. } => host.closed = false,
-            Work::Open { version } => {
+            Work::Open { version, .. } => {
                 let new = *version == plan.binding.target.version;
                 assert_eq!(new, host.new_binary, "{}: another binary would start", order.id);
                 assert!(new || !self.rejoin, "{}: a former version starts on a storage that is newer", order.id);

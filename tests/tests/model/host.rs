@@ -186,7 +186,7 @@ pub fn effect(host: &mut Host, around: &mut Around, order: &Order, trouble: Opti
             host.closed = true;
         }
         Work::Verify { .. } => host.closed = false,
-        Work::Open { version } => {
+        Work::Open { version, .. } => {
             let new = *version == plan.binding.target.version;
             assert_eq!(new, host.new_binary, "I14: {id}: another binary would start");
             assert!(!new || *open_authorised, "I3: {id}: traffic is let in before it is authorised");

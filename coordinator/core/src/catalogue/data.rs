@@ -161,7 +161,8 @@ impl SideBySideResult {
     }
 }
 
-/// An upgrade that fails or leaves a broken ledger.
+/// An upgrade that fails or leaves a broken or damaged ledger. Where a ledger records what the present release does not know, or not
+/// all that it knows, it goes by the release that knows exactly that.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokenUpgrade {
@@ -175,6 +176,9 @@ pub struct BrokenUpgrade {
     pub result: String,
     /// What to do instead.
     pub way_around: Option<String>,
+    /// Whether the ledger works afterwards, so that a person may approve it.
+    #[serde(default)]
+    pub may_be_approved: bool,
     /// Where it comes from.
     #[serde(default)]
     pub source: Origin,

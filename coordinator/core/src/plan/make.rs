@@ -4,10 +4,11 @@ use super::case::Case;
 use super::parties::Parties;
 use super::verdict::Verdict;
 use super::{findings, preparations};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Locks, Unless};
 use crate::upgrade::{Way, forward, rehearsal};
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Preparation, Strategy};
+use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::survey::HostSurvey;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub struct PlanAsk {
     pub allowed: Option<Version>,
     /// Rejoin: which instances are brought to the target. Empty: every one that has another release, or is fenced.
     pub instances: BTreeSet<InstanceName>,
+    /// Other deployments that have instances, with the storage that was found when one of them was planned for last.
+    pub elsewhere: BTreeMap<DeploymentName, StorageIdentity>,
 }
 
 /// How an operator wants the instances to be moved.
@@ -118,6 +121,12 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
     let ledgers: BTreeMap<_, _> = storage.ledgers.iter().map(|survey| (survey.name.clone(), after(survey))).collect();
     let legacy = storage.ledgers.iter().any(|survey| survey.legacy_layout);
     let lossy = legacy && !case.catalogue.losses_to(&case.ask.target, driver).is_empty();
+    let recorded = storage.ledgers.iter().map(|survey| (survey.name.clone(), survey.migrations.clone())).collect();
+    let lost = storage.ledgers.iter().filter(|_| lossy && !case.ask.rehearse_only);
+    let lost = lost.filter_map(|survey| Some((survey.name.clone(), survey.losses.sha256?))).collect();
+    let single = || case.catalogue.single_writers.iter().filter(|it| it.versions.matches(case.ask.target.semver()));
+    let lifted = case.locks() == Locks::Redis && single().all(|it| it.unless == Some(Unless::RedisLock));
+    let bears_one = single().next().is_some();
     let strategy = choose(case.ask.strategy, &case.verdicts());
     let waves = match strategy {
         Strategy::Downtime => Vec::new(),
@@ -143,6 +152,8 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         runner,
         storage: storage.identity.clone(),
         ledgers,
+        recorded,
+        lost,
         lossy,
         collides: case.catalogue.lanes_collide(&case.ask.target, driver),
         first_start: match facts {
@@ -150,6 +161,8 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
             None => !case.about_target()?.storage_commands,
         },
         unknown_target: facts.is_none(),
+        one_writer: bears_one && !lifted,
+        redis_lock: bears_one && lifted,
         stages: if case.ask.rehearse_only { rehearsal(way) } else { forward(way) },
         waves,
         findings: findings.iter().map(noticed).collect(),

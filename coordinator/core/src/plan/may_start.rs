@@ -4,7 +4,6 @@ use cutover_vocabulary::InstanceName;
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::phase::Stage;
 use cutover_vocabulary::plan::{Approval, Binding, Limits, Plan, PreparationId, Strategy};
-use cutover_vocabulary::storage::Migrations;
 use std::collections::BTreeMap;
 
 /// Why a plan may not start.
@@ -51,27 +50,11 @@ pub fn may_start(agreed: &Plan, fresh: &Plan, approval: Option<&Approval>) -> Re
     let answered = |id: &PreparationId| approval.is_some_and(|approval| approval.answers.contains_key(id));
     let questions: BTreeMap<PreparationId, String> =
         agreed.binding.questions.clone().into_iter().filter(|(id, _)| !answered(id)).collect();
-    let moved = losses_moved(approval, fresh);
-    if open.is_empty() && questions.is_empty() && !moved.is_empty() {
-        return Err(MayNotStart::Stale { changes: moved });
-    }
     if open.is_empty() && questions.is_empty() {
         Ok(())
     } else {
         Err(MayNotStart::NeedsApproval { findings: open, questions })
     }
-}
-
-/// Ledgers of which other rows would be lost than were approved. Seen again at Secure, where it would cost downtime.
-fn losses_moved(approval: Option<&Approval>, fresh: &Plan) -> Vec<String> {
-    let moved = |ledger: &&cutover_vocabulary::storage::LedgerSurvey| {
-        let agreed = approval.and_then(|approval| approval.losses.get(&ledger.name)).map(|losses| losses.sha256);
-        fresh.binding.lossy && agreed != ledger.losses.sha256
-    };
-    let text = |ledger: &cutover_vocabulary::storage::LedgerSurvey| {
-        format!("ledger {}: it would now lose other rows than were approved ({} now)", ledger.name, ledger.losses.count)
-    };
-    fresh.observed.ledgers.iter().filter(moved).map(text).collect()
 }
 
 /// Names every part of the binding that differs. Exhaustive by destructuring: a new part must say here how it differs.
@@ -86,10 +69,14 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         runner,
         storage,
         ledgers,
+        recorded,
+        lost,
         lossy,
         collides,
         first_start,
         unknown_target,
+        one_writer,
+        redis_lock,
         stages,
         waves,
         findings,
@@ -121,6 +108,8 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     differ(*lossy == now.lossy, format!("the migration: {}, now it {}", loses(*lossy), loses(now.lossy)));
     differ(*collides == now.collides, "whether lanes of the target collide".to_owned());
     differ(*unknown_target == now.unknown_target, "whether the target's migrations are known".to_owned());
+    let writers = (*one_writer, *redis_lock) == (now.one_writer, now.redis_lock);
+    differ(writers, "how many instances of the target may write".to_owned());
     differ(*first_start == now.first_start, "whether the target has storage commands".to_owned());
     differ(*stages == now.stages, format!("stages: {}, now {}", listed(stages), listed(&now.stages)));
     differ(*waves == now.waves, format!("waves: {}, now {}", moved_together(waves), moved_together(&now.waves)));
@@ -160,12 +149,23 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
             None => differ(false, format!("ledger {name} is gone")),
             Some(present) => differ(
                 migrations == present,
-                format!("migrations of ledger {name} afterwards: {}, now {}", numbers(migrations), numbers(present)),
+                format!("migrations of ledger {name} afterwards: {}, now {}", migrations, present),
             ),
         }
     }
     for name in now.ledgers.keys().filter(|name| !ledgers.contains_key(*name)) {
         differ(false, format!("ledger {name} is new"));
+    }
+    for (name, migrations) in recorded {
+        let present = now.recorded.get(name).unwrap_or(migrations);
+        differ(
+            migrations == present,
+            format!("ledger {name} recorded migrations {}, now {}: somebody migrated it", migrations, present),
+        );
+    }
+    for name in ledgers.keys().filter(|name| now.ledgers.contains_key(*name)) {
+        let other = "it would now lose other rows than this plan shows";
+        differ(lost.get(name) == now.lost.get(name), format!("ledger {name}: {other}"));
     }
     for finding in findings.iter().filter(|finding| !now.findings.contains(finding)) {
         differ(false, format!("finding {} about {} is gone", finding.code, finding.subject));
@@ -200,11 +200,6 @@ fn listed(stages: &[Stage]) -> String {
 fn moved_together(waves: &[Vec<InstanceName>]) -> String {
     let wave = |wave: &Vec<InstanceName>| wave.iter().map(ToString::to_string).collect::<Vec<_>>().join(" with ");
     waves.iter().map(wave).collect::<Vec<_>>().join(", then ")
-}
-
-fn numbers(migrations: &Migrations) -> String {
-    let Some(numbers) = &migrations.0 else { return "no table of them".to_owned() };
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Exhaustive by destructuring, as above.

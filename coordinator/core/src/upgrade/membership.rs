@@ -11,8 +11,9 @@ use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::instance::{InstanceReport, RunState};
 use cutover_vocabulary::outcome::Inspection;
 use cutover_vocabulary::phase::Border;
-use cutover_vocabulary::plan::Member;
+use cutover_vocabulary::plan::{Binding, Member};
 use cutover_vocabulary::storage::{Driver, RecoveryItem};
+use cutover_vocabulary::survey::LockStrategy;
 use cutover_vocabulary::{AgentName, InstanceName, OrderId, Phase, Subject, Timestamp};
 use std::sync::Arc;
 
@@ -177,6 +178,14 @@ impl Upgrade {
         let Some(version) = found.running.as_ref().or(found.on_disk.as_ref()) else {
             return Err(format!("the version of {instance} cannot be told: nothing answers and no binary is there"));
         };
+        let Binding { target, one_writer, redis_lock, .. } = &self.plan.binding;
+        if *one_writer {
+            return Err(format!("{instance} would be a second writer, and {} bears only one", target.version));
+        }
+        if *redis_lock && found.lock != Some(LockStrategy::Redis) {
+            let each = format!("of {} several may write only where each has the redis lock", target.version);
+            return Err(format!("{instance} does not have `lock-strategy: redis`, and {each}"));
+        }
         let Some(binary) = found.binary else { return Err(format!("{instance} has no binary that would start")) };
         let former = self.plan.binding.members.values().any(|member| member.version == *version);
         let target = (self.past_return() || self.rejoins()) && *version == self.plan.binding.target.version;

@@ -80,3 +80,26 @@ fn what_only_an_upgrade_must_heed_does_not_keep_an_instance_away() {
     });
     assert_eq!(world.findings(), []);
 }
+
+/// It has the target already, as one that was excused after its switch has: nothing is upgraded, and there is one writer more.
+#[test]
+fn an_instance_that_comes_back_with_the_target_is_refused_where_that_bears_one_writer() {
+    const SINGLE: (u64, u64, u64) = (1, 12, 0);
+    let back = |locks: [Option<LockStrategy>; 2]| {
+        away().to(SINGLE).from(SINGLE).with(|world| {
+            world.ask.allowed = Some(version(SINGLE));
+            world.instance(0).report.running = Some(version(SINGLE));
+            down(world.instance(1), SINGLE);
+            world.each_storage(|storage| storage.ledgers[0].migrations = Migrations(Some((0..=19).collect())));
+            for (n, lock) in locks.into_iter().enumerate() {
+                world.instance(n).lock = lock;
+            }
+        })
+    };
+    let several = |world: &World| world.findings().iter().any(|finding| finding.code.0 == "several-writers");
+    let redis = Some(LockStrategy::Redis);
+    assert!(several(&back([None, None])) && several(&back([redis, None])) && several(&back([None, redis])));
+    assert!(!several(&back([redis, redis])));
+    // Of one that serves beside it and cannot be asked nobody knows.
+    assert!(several(&back([redis, redis]).with(|world| drop(world.surveys.remove(0)))));
+}

@@ -207,6 +207,7 @@ impl Seen {
             binary: Some(Digest::of(b"old")),
             storage: self.storage.clone(),
             settings: Digest::of(b"settings"),
+            lock: None,
             served: Served { requests: 500, errors: 1 },
         }
     }
@@ -265,6 +266,7 @@ pub fn ask() -> PlanAsk {
         rehearse_only: false,
         declared: std::collections::BTreeSet::new(),
         instances: std::collections::BTreeSet::new(),
+        elsewhere: BTreeMap::new(),
     }
 }
 
@@ -355,7 +357,10 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
                 digest: digest(0),
                 expected: digest(lost),
                 losses: losses(lost),
-                migrations: Migrations(Some(vec![0])),
+                migrations: match item {
+                    RecoveryItem::Ledger(name) => plan.binding.recorded.get(name).cloned().unwrap_or_default(),
+                    RecoveryItem::System => Migrations::default(),
+                },
                 taken: at,
                 restore_took: Elapsed(12),
                 mark: Some("log 17".to_owned()),
@@ -376,7 +381,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
         Work::SwitchBack { .. } => Evidence::Switched { binary: Digest::of(b"old") },
         Work::StartClosed { .. } => Evidence::StartedClosed { address: "127.0.0.1:40000".to_owned() },
         Work::Verify { version, ledgers } => Evidence::Verified { version: version.clone(), ledgers: ledgers.clone() },
-        Work::Open { version } => Evidence::Opened { version: version.clone(), at },
+        Work::Open { version, .. } => Evidence::Opened { version: version.clone(), at },
         Work::Bake { version, .. } => {
             Evidence::Baked { version: version.clone(), looks: 3, served: Served { requests: 90, errors: 0 } }
         }

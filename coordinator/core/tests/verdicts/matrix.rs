@@ -17,6 +17,8 @@ const LEGEND: &str = "\
 #   l  downtime, though the table demands none: the old one beside the new one loses writes
 #   o  downtime, though the table demands none: the old one beside the new one is dead
 #   a  downtime, though the table demands none: accounts would be missing from address filters
+#   d  downtime, and a person must approve: the ledger works afterwards, and a part of it is damaged
+#   B  both: A and d
 #   c  downtime, though the table demands none: the two refuse each other's writes
 #   u  downtime, though the table demands none: the target migrates, and the pair was never measured
 #   R  rolls, and nothing is to be migrated
@@ -40,6 +42,8 @@ fn letter(verdict: &Verdict) -> char {
     match approvals(verdict).as_slice() {
         [] => {}
         [Obstacle::NotNamed] => return 'A',
+        [Obstacle::BrokenUpgrade] => return 'd',
+        [Obstacle::NotNamed, Obstacle::BrokenUpgrade] => return 'B',
         others => panic!("no letter for {others:?}"),
     }
     let refused = match &verdict.rolling {

@@ -7,14 +7,19 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     case.instances()
         .filter_map(|(_, survey)| {
             let found = survey.inspection.as_ref().ok()?;
-            let (running, on_disk) = (found.running.as_ref()?, found.on_disk.as_ref()?);
-            (running != on_disk).then(|| {
+            let running = found.running.as_ref()?;
+            let on_disk = match &found.on_disk {
+                Some(on_disk) => format!("its binary on disk is {on_disk}"),
+                // Where there is none at all, another rule says so.
+                None => "its binary on disk does not say which version it is".to_owned(),
+            };
+            (found.on_disk.as_ref() != Some(running) && found.binary.is_some()).then(|| {
                 finding(
                     "disk-and-running-differ",
                     Level::Block,
                     FindingSubject::Instance(survey.instance.clone()),
                     Source::ThisHost,
-                    format!("it runs {running}, but its binary on disk is {on_disk}"),
+                    format!("it runs {running}, but {on_disk}"),
                     "put the binary of the version that runs back in its place, or restart the instance on purpose",
                 )
             })
@@ -28,7 +33,8 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
     title: "the binary on disk is not the one that runs",
     levels: &[Level::Block],
     sources: &[Source::ThisHost],
-    means: "A restart would change the version without anybody asking for it, and going back would start a third one.",
+    means: "A restart would change the version without anybody asking for it, and going back would start a third one. A binary that \
+         tells no version is broken, or another machine's: neither an upgrade nor a way back would bring the instance up.",
     found: "The agent asks the running service for its version, and the binary that its unit names with `version`.",
     remedy: "Put the binary of the version that runs back in its place; or restart the instance on purpose, with the care \
          that a change of version needs.",

@@ -92,7 +92,7 @@ const RULES: &[Rule] = &[
     Rule { codes: &["several-writers"], of: Whose::Moved, check: single_writer::check },
     Rule { codes: &["storage-newer", "target-knows-fewer-migrations"], of: Whose::Moved, check: storage_newer::check },
     Rule { codes: &["rolling-refused"], of: Whose::Upgrade, check: rolling::check },
-    Rule { codes: &["several-storages"], of: Whose::Moved, check: one_storage::check },
+    Rule { codes: &["several-storages", "storage-of-another-deployment"], of: Whose::Moved, check: one_storage::check },
     Rule { codes: &["sqlite-shared"], of: Whose::Upgrade, check: shared_sqlite::check },
     Rule { codes: &["mixed-versions"], of: Whose::Upgrade, check: mixed_versions::check },
     Rule { codes: &["disk-and-running-differ"], of: Whose::Upgrade, check: disk_and_running_differ::check },

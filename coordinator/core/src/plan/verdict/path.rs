@@ -1,9 +1,10 @@
 //! What stands in the way of a path, whatever the strategy.
 
-use super::{Obstacle, Question, Reason, Stored};
-use crate::catalogue::{Catalogue, Locks, Origin, PathVerdict, SideBySideResult, Unless};
+use super::{Obstacle, Question, Reason, Stored, stored};
+use crate::catalogue::{BrokenUpgrade, Catalogue, Locks, Origin, PathVerdict, SideBySideResult, SingleWriter, Unless};
 use cutover_vocabulary::Version;
 use cutover_vocabulary::finding::Source;
+use std::collections::BTreeSet;
 
 pub(super) struct Obstacles {
     pub(super) blocks: Vec<Reason<Obstacle>>,
@@ -12,8 +13,10 @@ pub(super) struct Obstacles {
 
 pub(super) fn obstacles(catalogue: &Catalogue, question: &Question<'_>, stored: &Stored) -> Obstacles {
     let Question { from, to, .. } = *question;
+    // Also where nothing is to be upgraded: a rejoin makes writers of instances that have the target already.
+    let several = several_writers(catalogue, question);
     if to <= from {
-        let blocks = vec![Reason {
+        let not_newer = Reason {
             why: Obstacle::NotNewer,
             source: Source::Manual,
             evidence: format!("the deployment runs {from}; {to} is not newer"),
@@ -21,8 +24,8 @@ pub(super) fn obstacles(catalogue: &Catalogue, question: &Question<'_>, stored: 
                 "choose a newer target; a downgrade is not an upgrade back, the older version cannot read the newer \
                      tables"
                     .to_owned(),
-        }];
-        return Obstacles { blocks, approvals: Vec::new() };
+        };
+        return Obstacles { blocks: [not_newer].into_iter().chain(several).collect(), approvals: Vec::new() };
     }
     let (mut blocks, mut approvals) = (Vec::new(), Vec::new());
     if let PathVerdict::NotNamed { stops } = catalogue.path(from, to) {
@@ -36,8 +39,10 @@ pub(super) fn obstacles(catalogue: &Catalogue, question: &Question<'_>, stored: 
         evidence: format!("{to}: {}", bad.reason),
         remedy: "choose another target".to_owned(),
     }));
-    blocks.extend(broken(catalogue, question));
-    blocks.extend(several_writers(catalogue, question));
+    for (broken, reason) in broken(catalogue, question) {
+        if broken.may_be_approved { approvals.push(reason) } else { blocks.push(reason) }
+    }
+    blocks.extend(several);
     known(catalogue, question, &mut approvals);
     if let Some(highest) = stored.beyond_both {
         let (harm, reason) = storage_newer(catalogue, question, highest);
@@ -61,27 +66,44 @@ fn not_named(from: &Version, to: &Version, stops: &[Version]) -> Reason<Obstacle
     }
 }
 
-fn broken(catalogue: &Catalogue, question: &Question<'_>) -> impl Iterator<Item = Reason<Obstacle>> {
-    let Question { from, to, driver, .. } = *question;
-    let applies = move |broken: &&crate::catalogue::BrokenUpgrade| {
-        broken.driver == driver && broken.from.matches(from.semver()) && broken.to.matches(to.semver())
+/// Of the present release, and of whichever migrated a ledger of this storage.
+pub(super) fn broken<'a>(
+    catalogue: &'a Catalogue,
+    question: &Question<'_>,
+) -> Vec<(&'a BrokenUpgrade, Reason<Obstacle>)> {
+    let Question { from, to, driver, recorded, .. } = *question;
+    let others = recorded.iter().flat_map(|ledger| stored::writers(catalogue, question, ledger));
+    let others: BTreeSet<&Version> = others.map(|facts| &facts.version).filter(|version| *version != from).collect();
+    let applies = |broken: &&BrokenUpgrade| broken.driver == driver && broken.to.matches(to.semver());
+    let whose = |broken: &BrokenUpgrade| {
+        if broken.from.matches(from.semver()) {
+            return Some(format!("{from} to {to} on {driver}"));
+        }
+        let wrote: Vec<String> =
+            others.iter().filter(|version| broken.from.matches(version.semver())).map(ToString::to_string).collect();
+        let ledgers = format!("a ledger records what {} would have left, to {to} on {driver}", wrote.join(" or "));
+        (!wrote.is_empty()).then_some(ledgers)
     };
-    catalogue.broken_upgrades.iter().filter(applies).map(move |broken| Reason {
-        why: Obstacle::BrokenUpgrade,
-        source: broken.source.source(),
-        evidence: format!("{from} to {to} on {driver}: {}", broken.result),
-        remedy: format!("way around: {}", broken.way_around.as_deref().unwrap_or("none is known")),
-    })
+    let reason = |broken: &'a BrokenUpgrade| {
+        let reason = Reason {
+            why: Obstacle::BrokenUpgrade,
+            source: broken.source.source(),
+            evidence: format!("{}: {}", whose(broken)?, broken.result),
+            remedy: format!("way around: {}", broken.way_around.as_deref().unwrap_or("none is known")),
+        };
+        Some((broken, reason))
+    };
+    catalogue.broken_upgrades.iter().filter(applies).filter_map(reason).collect()
 }
 
 /// What is left at the end writes with all instances, whatever the strategy was.
-fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> impl Iterator<Item = Reason<Obstacle>> {
+fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> Vec<Reason<Obstacle>> {
     let Question { to, instances, locks, .. } = *question;
-    let applies = move |single: &&crate::catalogue::SingleWriter| {
+    let applies = |single: &&SingleWriter| {
         let lifted = single.unless == Some(Unless::RedisLock) && locks == Locks::Redis;
         instances > 1 && single.versions.matches(to.semver()) && !lifted
     };
-    catalogue.single_writers.iter().filter(applies).map(move |single| Reason {
+    let reason = |single: &SingleWriter| Reason {
         why: Obstacle::SeveralWriters,
         source: single.source.source(),
         evidence: format!("{instances} instances of {to} would write, and it bears only one: it {}", single.reason),
@@ -92,7 +114,8 @@ fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> impl Itera
             None => "keep one instance, or choose another target",
         }
         .to_owned(),
-    })
+    };
+    catalogue.single_writers.iter().filter(applies).map(reason).collect()
 }
 
 /// Both releases as far as the catalogue knows them. What a ledger must record after a target that nobody knows, its rehearsal on

@@ -1,7 +1,8 @@
 //! What the target would change in this storage, by what its ledgers record.
 
 use super::Question;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, ReleaseFacts};
+use cutover_vocabulary::storage::Migrations;
 use std::collections::BTreeSet;
 
 /// What the target would change in this storage.
@@ -29,16 +30,16 @@ pub(super) fn of(catalogue: &Catalogue, question: &Question<'_>) -> Stored {
     let knows = target.highest_migration(driver);
     let numbers: BTreeSet<u32> = knows.map(|highest| (0..=highest).collect()).unwrap_or_default();
     // 11 means another migration in 1.7.5 to 1.7.8 than from 1.8.0 on: that it is recorded says nothing.
-    let renumbered = |number: &u32| {
-        present.is_some_and(|present| {
-            present.renumbered.contains(number) != target.renumbered.contains(number)
-                && present.highest_migration(driver) >= Some(*number)
-        })
+    let means_another = |facts: &ReleaseFacts, number: &u32| {
+        facts.renumbered.contains(number) != target.renumbered.contains(number)
+            && facts.highest_migration(driver) >= Some(*number)
     };
-    let lacks = |number: &&u32| {
-        let recorded = recorded.iter().all(|ledger| ledger.0.as_ref().is_some_and(|it| it.contains(number)));
-        !recorded || renumbered(number)
+    let has = |ledger: &Migrations, number: &u32| {
+        ledger.0.as_ref().is_some_and(|it| it.contains(number))
+            && !writers(catalogue, question, ledger).iter().any(|writer| means_another(writer, number))
     };
+    let lacks = |number: &&u32| !recorded.iter().all(|ledger| has(ledger, number));
+    let renumbered = |number: &u32| present.is_some_and(|present| means_another(present, number));
     let present_knows = present.and_then(|present| present.highest_migration(driver));
     Stored {
         lacking: Some(numbers.iter().filter(lacks).copied().collect()),
@@ -46,4 +47,19 @@ pub(super) fn of(catalogue: &Catalogue, question: &Question<'_>) -> Stored {
         beyond_both: highest.filter(|_| present.is_some()).filter(|it| Some(*it) > knows.max(present_knows)),
         beyond_target: highest.filter(|it| Some(*it) > knows),
     }
+}
+
+/// Whose migrations a ledger records. The present release's where that knows exactly these, or nobody does; elsewhere those that do,
+/// for another release migrated it: one that ran before somebody went back to the present one, or that the present one replaced and
+/// has not come to this ledger yet.
+pub(super) fn writers<'a>(
+    catalogue: &'a Catalogue,
+    question: &Question<'_>,
+    ledger: &Migrations,
+) -> Vec<&'a ReleaseFacts> {
+    let highest = ledger.0.as_ref().and_then(|numbers| numbers.iter().max().copied());
+    let knows_these = |facts: &&ReleaseFacts| highest.is_some() && facts.highest_migration(question.driver) == highest;
+    let present = catalogue.release(question.from);
+    let others: Vec<&ReleaseFacts> = catalogue.releases.iter().filter(knows_these).collect();
+    if present.as_ref().is_some_and(knows_these) || others.is_empty() { present.into_iter().collect() } else { others }
 }

@@ -1,6 +1,6 @@
 //! The three words, side by side, as an operator reads them.
 
-use super::{Question, Stored};
+use super::{Question, Stored, path};
 use crate::catalogue::{Catalogue, Locks, PathVerdict, Unless};
 use cutover_vocabulary::plan::PathWords;
 use cutover_vocabulary::storage::Migrations;
@@ -29,7 +29,7 @@ fn manual(catalogue: &Catalogue, question: &Question<'_>) -> Vec<String> {
 }
 
 fn measured(catalogue: &Catalogue, question: &Question<'_>) -> Vec<String> {
-    let Question { from, to, driver, locks, .. } = *question;
+    let Question { from, to, locks, .. } = *question;
     let mut lines: Vec<String> = catalogue
         .beside(from, to, locks)
         .into_iter()
@@ -38,11 +38,8 @@ fn measured(catalogue: &Catalogue, question: &Question<'_>) -> Vec<String> {
     if lines.is_empty() {
         lines.push(format!("{from} beside {to} was not measured"));
     }
-    for broken in &catalogue.broken_upgrades {
-        if broken.driver == driver && broken.from.matches(from.semver()) && broken.to.matches(to.semver()) {
-            lines.push(format!("{from} to {to} on {driver}: {} ({})", broken.result, broken.source));
-        }
-    }
+    let broken = path::broken(catalogue, question);
+    lines.extend(broken.into_iter().map(|(broken, reason)| format!("{} ({})", reason.evidence, broken.source)));
     for version in [from, to] {
         lines.extend(catalogue.bad_release(version).map(|bad| format!("{version}: {} ({})", bad.reason, bad.source)));
     }

@@ -13,6 +13,10 @@ fn judge_version(subject: &Subject, evidence: &Evidence, wanted: &Version) -> Ve
     Verdict::Hold(HoldReason::PlanDrifted { changes: vec![format!("{subject} answers as {version}, not {wanted}")] })
 }
 
+fn work(upgrade: &Upgrade, version: &Version) -> Work {
+    Work::Open { version: version.clone(), storage: upgrade.plan.binding.storage.clone() }
+}
+
 pub(super) struct Open;
 
 impl Rules for Open {
@@ -20,7 +24,7 @@ impl Rules for Open {
         upgrade.instances()
     }
     fn work(&self, upgrade: &Upgrade, _: &Subject) -> Option<Work> {
-        Some(Work::Open { version: upgrade.plan.binding.target.version.clone() })
+        Some(work(upgrade, &upgrade.plan.binding.target.version))
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         judge_version(subject, evidence, &upgrade.plan.binding.target.version)
@@ -35,7 +39,7 @@ impl Rules for Reopen {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
-        Some(Work::Open { version: upgrade.members.get(name)?.version.clone() })
+        Some(work(upgrade, &upgrade.members.get(name)?.version))
     }
     fn judge(&self, upgrade: &Upgrade, subject: &Subject, evidence: &Evidence) -> Verdict {
         let Subject::Instance(name) = subject else { return Verdict::Wrong };

@@ -38,6 +38,15 @@ impl Rules for Secure {
         if point.digest.is_none() || point.expected.is_none() || point.sha256.is_none() {
             return Verdict::Wrong;
         }
+        if let Some(planned) = upgrade.plan.binding.recorded.get(ledger)
+            && *planned != point.migrations
+        {
+            let changes = vec![format!(
+                "ledger {ledger} recorded migrations {planned} when the plan was made, and {} now: somebody migrated it",
+                point.migrations
+            )];
+            return Verdict::Hold(HoldReason::PlanDrifted { changes });
+        }
         let (approved, sha256) = approved(upgrade, ledger);
         if point.losses.count == approved && point.losses.sha256 == sha256 {
             return Verdict::Enough;

@@ -12,7 +12,8 @@ impl Rules for StartClosed {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
-        Some(Work::StartClosed { target: upgrade.staged.get(name)?.clone() })
+        let storage = upgrade.plan.binding.storage.clone();
+        Some(Work::StartClosed { target: upgrade.staged.get(name)?.clone(), storage })
     }
     fn judge(&self, _: &Upgrade, _: &Subject, evidence: &Evidence) -> Verdict {
         match evidence {
