@@ -292,3 +292,28 @@ async fn while_an_upgrade_counts_on_an_agent_another_machine_gets_none_of_its_or
     site.client().reaches(&upgrade, State::Completed).await;
     coordinator.stop().await;
 }
+
+/// Nobody would drain what the other one has there, and an instance that is off at the moment is seen by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_another_deployment_uses_is_upgraded_for_neither_while_that_one_has_instances() {
+    let site = Site::memory();
+    let _coordinator = site.coordinator().await;
+    let agent = |name: &'static str, deployment: &'static str| {
+        let seen = Seen { deployment, instances: vec![name], storage: database(), ..Seen::default() };
+        FakeAgent::named(&site.endpoint, seen, Manners::default(), name, &format!("inc-{name}"), Default::default())
+    };
+    let _agents = [agent("a", "prod"), agent("y", "billing")];
+    let shared = |plan: &pb::Plan| {
+        let findings = &plan.observed.as_ref().unwrap().findings;
+        findings.iter().find(|finding| finding.code == "storage-of-another-deployment").map(|it| it.evidence.clone())
+    };
+    let client = site.client();
+    let planned = |deployment: &'static str, request: &'static str| {
+        let client = client.clone();
+        async move { until("a plan", || async { client.plan_of(deployment, request).await.ok() }).await }
+    };
+    assert_eq!(shared(&planned("billing", "plan-1").await), None, "nothing is known of the other one yet");
+    let found = shared(&planned("prod", "plan-2").await).unwrap();
+    assert!(found.starts_with("deployment billing used postgres"), "{found}");
+    assert!(shared(&planned("billing", "plan-3").await).is_some());
+}

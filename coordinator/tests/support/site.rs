@@ -200,9 +200,12 @@ pub struct Client {
 }
 impl Client {
     pub async fn plan(&self, request: &str) -> Result<pb::Plan, Refused> {
+        self.plan_of("prod", request).await
+    }
+    pub async fn plan_of(&self, deployment: &str, request: &str) -> Result<pb::Plan, Refused> {
         persist(|| async {
             let asked = pb::MakePlanRequest {
-                deployment: "prod".to_owned(),
+                deployment: deployment.to_owned(),
                 target: "1.4.6".to_owned(),
                 strategy: pb::Strategy::Auto.into(),
                 request_id: request.to_owned(),

@@ -103,6 +103,7 @@ pub fn staged() -> StagedRelease {
 /// What a deployment looks like before its upgrade.
 #[derive(Clone)]
 pub struct Seen {
+    pub deployment: &'static str,
     pub from: Version2,
     pub instances: Vec<&'static str>,
     pub ledgers: Vec<(&'static str, u64)>,
@@ -115,6 +116,7 @@ pub struct Seen {
 impl Default for Seen {
     fn default() -> Self {
         Self {
+            deployment: "prod",
             from: OLD,
             instances: vec!["a"],
             ledgers: vec![("main", 0), ("shop", 2)],
@@ -147,7 +149,7 @@ impl Seen {
         let report = InstanceReport {
             drift: Vec::new(),
             instance: instance(name),
-            deployment: DeploymentName::new("prod").unwrap(),
+            deployment: DeploymentName::new(self.deployment).unwrap(),
             run: RunState::Running { pid: 7 },
             running: Some(version(self.from)),
             on_disk: Some(version(self.from)),
