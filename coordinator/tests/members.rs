@@ -13,7 +13,7 @@ use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::{AgentMessage, Hello};
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Phase};
-use support::host::Seen;
+use support::host::{Seen, database};
 use support::{FakeAgent, Manners, Site, until};
 use tonic::transport::Channel;
 
