@@ -1,0 +1,87 @@
+//! Promises of a restore that PostgreSQL alone has to keep, on a real server.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/postgres.rs"]
+mod support;
+
+use cutover_storage::Storage as _;
+use cutover_storage::postgres::PostgresStorage;
+use cutover_storage::storage::Secure;
+use cutover_trial_postgres::Cluster;
+use cutover_vocabulary::outcome::Restored;
+use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
+use cutover_vocabulary::{LedgerName, UpgradeId};
+use std::path::PathBuf;
+use support::{MIGRATE, ROLE};
+
+struct Bed {
+    cluster: &'static Cluster,
+    database: String,
+    storage: PostgresStorage,
+    root: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Option<Self> {
+        let cluster = support::cluster()?;
+        let database = support::sample(cluster, "shop");
+        let storage = support::open(cluster, &database);
+        Some(Self { cluster, database, storage, root: tempfile::tempdir().unwrap() })
+    }
+    fn secure(&self) -> RecoveryPoint {
+        let (item, identity) =
+            (RecoveryItem::Ledger(LedgerName::new("shop").unwrap()), self.storage.identity().clone());
+        let (upgrade, folder) = (UpgradeId::new("u1").unwrap(), self.root.path().join("points"));
+        let ask =
+            Secure { item: &item, storage: &identity, upgrade: &upgrade, folder: &folder, lossy: true, serving: false };
+        self.storage.secure(&ask).unwrap()
+    }
+    fn aside(&self) -> PathBuf {
+        self.root.path().join("aside")
+    }
+    fn restore(&self, point: &RecoveryPoint) -> Restored {
+        self.storage.restore(point, &self.aside(), false).unwrap()
+    }
+    /// As the superuser.
+    fn sql(&self, sql: &str) -> String {
+        self.cluster.sql(&self.database, sql).unwrap()
+    }
+    fn migrate(&self) {
+        support::run(self.cluster, &self.database, "shop", MIGRATE);
+    }
+    /// A role of this test alone; roles belong to the cluster.
+    fn role(&self, name: &str) -> String {
+        let role = format!("{name}_{}", self.database);
+        self.sql(&format!("CREATE ROLE {role} LOGIN"));
+        role
+    }
+}
+
+#[test]
+fn what_a_restore_makes_again_lets_nobody_read_more_than_before() {
+    let Some(bed) = Bed::new() else { return };
+    let reader = bed.role("reader");
+    bed.sql(&format!(
+        "CREATE SCHEMA report; GRANT USAGE, CREATE ON SCHEMA report TO {ROLE}; GRANT USAGE ON SCHEMA report, shop TO {reader}; SET ROLE {ROLE};
+         CREATE VIEW report.mine WITH (security_invoker = true, security_barrier = true, check_option = local) AS SELECT id, reference FROM shop.transactions WHERE id >= 0;
+         CREATE VIEW report.plain AS SELECT id FROM shop.transactions;
+         CREATE VIEW report.moved WITH (security_invoker = true) AS SELECT asset, amount FROM shop.postings;
+         CREATE MATERIALIZED VIEW report.keys WITH (fillfactor = 70, autovacuum_enabled = false) AS SELECT meta_key FROM shop.metadata;
+         CREATE FUNCTION report.newest(n int) RETURNS bigint SECURITY DEFINER BEGIN ATOMIC SELECT amount FROM shop.postings ORDER BY 1 DESC LIMIT n; END;
+         CREATE FUNCTION report.open() RETURNS bigint BEGIN ATOMIC SELECT amount FROM shop.postings LIMIT 1; END;
+         REVOKE ALL ON FUNCTION report.newest FROM PUBLIC; GRANT SELECT ON report.mine TO {reader}"
+    ));
+    let options = "SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'report'::regnamespace ORDER BY 1";
+    let may = || {
+        let run = "SELECT proname, has_function_privilege('{reader}', oid, 'EXECUTE') FROM pg_proc WHERE pronamespace = 'report'::regnamespace ORDER BY 1";
+        let read = bed.cluster.sql(&bed.database, &format!("SET ROLE {reader}; SELECT count(*) FROM report.mine"));
+        (read.map_err(|_| "refused"), bed.sql(&run.replace("{reader}", &reader)))
+    };
+    let before = (bed.sql(options), may());
+    assert_eq!(before.1.0, Err("refused"), "who reads the view needs a right on the table");
+    let point = bed.secure();
+    bed.migrate();
+    let restored = bed.restore(&point);
+    assert_eq!((restored.changed, restored.notes), (true, Vec::new()));
+    assert_eq!((bed.sql(options), may()), before);
+}
