@@ -492,3 +492,72 @@ fn a_ledgers_name_never_stands_for_nothing_while_it_is_restored() {
     }
     assert_eq!(events, [inotify::ReadFlags::MOVED_TO], "one rename over the name, and nothing else");
 }
+
+/// The storage directory is the service's own, and we may be root.
+#[test]
+fn a_link_that_was_planted_in_the_storage_directory_is_not_followed() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let precious = scene.points.join("precious");
+    let untouched = || assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
+    std::fs::write(&precious, "keep this").unwrap();
+    let mode = std::fs::metadata(&precious).unwrap().permissions();
+    let coming = scene.data.join("numary_sample.db.cutover-restoring");
+    std::os::unix::fs::symlink(&precious, &coming).unwrap();
+    assert!(scene.restore(&point).changed);
+    assert_eq!(Some(digest_of(&scene.file())), point.digest);
+    untouched();
+    assert_eq!(std::fs::metadata(&precious).unwrap().permissions(), mode);
+
+    // In the database's own place: neither kept as if it were the ledger, nor replaced.
+    std::fs::remove_file(scene.file()).unwrap();
+    std::os::unix::fs::symlink(&precious, scene.file()).unwrap();
+    let refused = restore::restore(&scene.place, &point, &scene.aside, false).unwrap_err().to_string();
+    assert!(refused.contains("a link or folder in a database's place"), "{refused}");
+    let refused = scene.secure_item(&sample(), true).unwrap_err().to_string();
+    assert!(refused.contains("a link or folder in a database's place"), "{refused}");
+    untouched();
+}
+
+#[test]
+fn a_restored_file_has_the_mode_and_the_journal_mode_of_the_original() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    std::fs::set_permissions(scene.file(), std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(scene.restore(&point).changed);
+    assert_eq!(std::fs::metadata(scene.file()).unwrap().permissions().mode() & 0o7777, 0o640);
+    let mode: String =
+        Connection::open(scene.file()).unwrap().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal", "what the original has");
+}
+
+#[test]
+fn a_link_that_is_planted_while_a_restore_runs_is_not_followed_either() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let migrated = std::fs::read(scene.file()).unwrap();
+    let precious = scene.points.join("precious");
+    std::fs::write(&precious, "keep this").unwrap();
+    let mode = std::fs::metadata(&precious).unwrap().permissions();
+    let (coming, over) = (scene.data.join("numary_sample.db.cutover-restoring"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = std::os::unix::fs::symlink(&precious, &coming);
+            }
+        });
+        for _ in 0..50 {
+            // Whether it passes is chance; what the link leads to is not.
+            let _ = restore::restore(&scene.place, &point, &scene.aside, false);
+            let _ = std::fs::remove_file(scene.file());
+            std::fs::write(scene.file(), &migrated).unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
+    assert_eq!(std::fs::metadata(&precious).unwrap().permissions(), mode);
+}

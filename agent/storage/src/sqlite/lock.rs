@@ -1,11 +1,12 @@
 //! One runner at a time: `flock` on a file of ours.
 
 use crate::StorageError;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The storage is ours as long as this lives, or as long as a child lives that inherited it.
@@ -34,15 +35,15 @@ impl StorageLock {
     /// closed, a `kill -9` included, and the file stays behind, unlocked. Any user that may open the file can lock it.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] for a name that ends in `.db`: `storage scan` would take it for a ledger.
+    /// [`StorageError::Refused`] for a name that ends in `.db`: `storage scan` would take it for a ledger; and for a link, or
+    /// anything else that is no file of its own.
     pub fn acquire(path: &Path, holder: &str) -> Result<Locking, StorageError> {
         if path.extension().is_some_and(|extension| extension == "db") {
             let why = "a lock file must not end in .db: `storage scan` would take it for a ledger".to_owned();
             return Err(StorageError::Refused { path: path.to_owned(), why });
         }
         let failed = || StorageError::io("lock", path);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed())?;
+        let mut file = open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -69,6 +70,32 @@ impl StorageLock {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Opens a lock file, or makes it. It lies in a folder that is the service's own, and we may be root: whatever is opened here
+/// is written to, so what the service's user put there must lead nowhere.
+fn open(path: &Path) -> Result<File, StorageError> {
+    let refused = |what: &str| StorageError::Refused {
+        path: path.to_owned(),
+        why: format!("a lock file is a file of its own, and this is {what}; find out who put it there, and remove it"),
+    };
+    // Without waiting: a pipe's other end may never come.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| {
+        if std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink()) {
+            return refused("a symbolic link");
+        }
+        StorageError::io("lock", path)(error)
+    })?;
+    let data = file.metadata().map_err(StorageError::io("look at", path))?;
+    if !data.is_file() {
+        return Err(refused("no regular file"));
+    }
+    if data.nlink() > 1 {
+        return Err(refused("a file with a second name"));
+    }
+    Ok(file)
 }
 
 /// A lock on an open file stays until the file is closed.

@@ -41,6 +41,7 @@ pub fn secure(place: &SqlitePlace, ask: &Secure<'_>) -> Result<RecoveryPoint, St
     files::private_folder(ask.folder)?;
     place.refuse_inside(ask.folder)?;
     let original = place.file(ask.item)?;
+    place.refuse_a_link(&original)?;
     let copy = copy_path(ask.folder, ask.item);
     // A manifest is written whole, so one that cannot be read was damaged later: an error, not a reason to start over.
     if let Some(earlier) = manifest(&copy)? {

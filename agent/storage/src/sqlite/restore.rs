@@ -11,11 +11,16 @@ use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Ends the name of a file that is about to be put in place: `storage scan` skips what does not end in `.db`.
 const COMING: &str = ".cutover-restoring";
+
+/// Where a database's header says in which mode it is written and read, and what it says of a write-ahead log
+/// (<https://sqlite.org/fileformat2.html#file_format_version_numbers>).
+const FORMAT_VERSIONS: u64 = 18;
+const WAL: [u8; 2] = [2, 2];
 
 /// Restores one item, if it is not what it was. What was there is kept in `aside`, a folder outside the storage directory.
 ///
@@ -45,6 +50,7 @@ pub fn restore(
     let manifest = points::checked(point)?;
     let copy = Path::new(&point.place);
     let file = place.file(&point.item)?;
+    place.refuse_a_link(&file)?;
     let coming = beside(&file, COMING);
     if point.sha256.is_none() {
         return remove_system(&file, aside);
@@ -122,30 +128,29 @@ fn look(file: &Path, manifest: &Manifest, scratch: &Path) -> Result<Now, Storage
     }
 }
 
-/// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has.
+/// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has. The folder is the
+/// service's own: nothing is done here by a name that its user could have made lead elsewhere.
 fn bring(copy: &Path, coming: &Path, file: &Path, manifest: &Manifest) -> Result<(), StorageError> {
     files::remove_database(coming)?;
-    files::copy(copy, coming)?;
+    let new = files::copy_open(copy, coming)?;
     if manifest.journal_mode.eq_ignore_ascii_case("wal") {
-        let failed = || StorageError::sqlite("set the journal mode of", coming);
-        let connection = Connection::open_with_flags(coming, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed())?;
-        let _: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed())?;
-        connection.close().map_err(|(_, error)| failed()(error))?;
+        new.write_all_at(&WAL, FORMAT_VERSIONS).map_err(StorageError::io("set the journal mode of", coming))?;
     }
     let like = if file.exists() { file } else { file.parent().unwrap_or(file) };
     let data = fs::metadata(like).map_err(StorageError::io("look at", like))?;
-    let mine = fs::metadata(coming).map_err(StorageError::io("look at", coming))?;
+    let mine = new.metadata().map_err(StorageError::io("look at", coming))?;
     if (mine.uid(), mine.gid()) != (data.uid(), data.gid()) {
-        std::os::unix::fs::chown(coming, Some(data.uid()), Some(data.gid()))
+        std::os::unix::fs::fchown(&new, Some(data.uid()), Some(data.gid()))
             .map_err(StorageError::io("give to its owner", coming))?;
     }
-    if file.exists() {
-        // The bits of set-user-id and the like mean nothing on a database, and the agent's unit may not set them.
-        let mode = fs::Permissions::from_mode(data.permissions().mode() & 0o777);
-        fs::set_permissions(coming, mode).map_err(StorageError::io("set the mode of", coming))?;
-    }
-    files::sync(coming)
+    // The bits of set-user-id and the like mean nothing on a database, and the agent's unit may not set them.
+    let mode = if file.exists() { data.mode() & 0o777 } else { mode_of(copy)? };
+    new.set_permissions(fs::Permissions::from_mode(mode)).map_err(StorageError::io("set the mode of", coming))?;
+    new.sync_all().map_err(StorageError::io("sync", coming))
+}
+
+fn mode_of(path: &Path) -> Result<u32, StorageError> {
+    Ok(fs::metadata(path).map_err(StorageError::io("look at", path))?.mode() & 0o777)
 }
 
 /// Makes the migrated database one file. A damaged one cannot be folded; then its parts stay for [`refuse_sidecars`].
@@ -212,7 +217,8 @@ fn last_kept(file: &Path, aside: &Path) -> Option<PathBuf> {
 fn keep_sidecars(file: &Path, kept: &Path) -> Result<(), StorageError> {
     for suffix in ["-wal", "-journal"] {
         let sidecar = beside(file, suffix);
-        if fs::metadata(&sidecar).is_ok_and(|data| data.len() > 0) {
+        // A link is none: SQLite follows none either.
+        if fs::symlink_metadata(&sidecar).is_ok_and(|data| data.is_file() && data.len() > 0) {
             files::copy(&sidecar, &beside(kept, suffix))?;
         }
     }
