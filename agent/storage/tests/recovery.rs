@@ -450,26 +450,56 @@ fn a_manifest_of_a_newer_version_is_refused() {
     assert!(error.contains("a newer Cutover wrote it"), "{error}");
 }
 
-#[test]
-fn a_damaged_migrated_file_with_a_log_beside_it_leaves_no_log_to_the_restored_one() {
-    let scene = Scene::new();
-    let point = scene.secure();
-    let (log, kept_log) = (scene.data.join("numary_sample.db-wal"), scene.points.join("log"));
-    {
+/// A damaged file with a log beside it that nothing can fold into it: a few pages, the first one of the database not among
+/// them. Gives the log.
+fn damage_with_a_log(scene: &Scene) -> Vec<u8> {
+    let log = scene.data.join("numary_sample.db-wal");
+    let held = {
         let writer = Connection::open(scene.file()).unwrap();
         writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
         support::migrate(&writer);
         let _: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
-        // A log of a few pages, the first page of the database not among them: nothing can fold it into a damaged file.
         writer.execute("UPDATE transactions SET reference = 'later' WHERE id = 0", []).unwrap();
-        std::fs::copy(&log, &kept_log).unwrap();
-    }
+        std::fs::read(&log).unwrap()
+    };
     std::fs::write(scene.file(), vec![9; 8192]).unwrap();
-    std::fs::copy(&kept_log, &log).unwrap();
+    std::fs::write(&log, &held).unwrap();
+    held
+}
+
+#[test]
+fn a_damaged_migrated_file_with_a_log_beside_it_leaves_no_log_to_the_restored_one() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    let log = damage_with_a_log(&scene);
     let restored = scene.restore(&point);
     assert_eq!(Some(digest_of(&scene.file())), point.digest);
-    let moved_log = PathBuf::from(format!("{}-wal", restored.moved_to.unwrap()));
-    assert_eq!(std::fs::read(moved_log).unwrap(), std::fs::read(kept_log).unwrap());
+    assert_eq!(std::fs::read(format!("{}-wal", restored.moved_to.unwrap())).unwrap(), log);
+}
+
+#[test]
+fn a_log_is_never_taken_away_before_it_is_kept_whatever_an_earlier_run_left() {
+    for half in ["linked", "copied", "another log"] {
+        let scene = Scene::new();
+        let point = scene.secure();
+        let log = damage_with_a_log(&scene);
+        std::fs::create_dir_all(&scene.aside).unwrap();
+        let kept = scene.aside.join("numary_sample.db.moved-1");
+        match half {
+            "linked" => std::fs::hard_link(scene.file(), &kept).unwrap(),
+            _ => drop(std::fs::copy(scene.file(), &kept).unwrap()),
+        }
+        let kept_log = scene.aside.join("numary_sample.db.moved-1-wal");
+        if half == "another log" {
+            std::fs::write(&kept_log, "of another time").unwrap();
+        }
+        let moved = scene.restore(&point).moved_to.unwrap();
+        assert_eq!(std::fs::read(format!("{moved}-wal")).unwrap(), log, "{half}");
+        assert_eq!(std::fs::read(moved).unwrap(), vec![9; 8192], "{half}");
+        if half == "another log" {
+            assert_eq!(std::fs::read(kept_log).unwrap(), b"of another time");
+        }
+    }
 }
 
 #[test]

@@ -177,23 +177,35 @@ fn fold(file: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again.
+/// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again. What lies beside
+/// it goes first: whoever finds the kept file finds it whole.
 fn keep(file: &Path, aside: &Path) -> Result<PathBuf, StorageError> {
     let here = fs::metadata(file).map_err(StorageError::io("look at", file))?;
     for number in 1_u32.. {
         let kept = kept_as(file, aside, number);
         match fs::metadata(&kept) {
-            Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => return Ok(kept),
-            Ok(there) if there.len() == here.len() && files::sha256(&kept)? == files::sha256(file)? => return Ok(kept),
+            // Linked by a run that put nothing in its place yet, so what lies beside it now is what belongs to it.
+            Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => {
+                keep_sidecars(file, &kept)?;
+                files::sync(aside)?;
+                return Ok(kept);
+            }
+            Ok(there)
+                if there.len() == here.len()
+                    && files::sha256(&kept)? == files::sha256(file)?
+                    && sidecars_are_kept(file, &kept)? =>
+            {
+                return Ok(kept);
+            }
             Ok(_) => {}
             Err(_) => {
+                keep_sidecars(file, &kept)?;
                 if fs::hard_link(file, &kept).is_err() {
                     // Another disk, or a file system without links.
                     let partial = beside(&kept, ".partial");
                     files::copy(file, &partial)?;
                     files::rename(&partial, &kept)?;
                 }
-                keep_sidecars(file, &kept)?;
                 files::sync(aside)?;
                 return Ok(kept);
             }
@@ -215,14 +227,24 @@ fn last_kept(file: &Path, aside: &Path) -> Option<PathBuf> {
 
 /// What could not be folded (a damaged file's log) is kept beside it, then taken away from the ledger's name.
 fn keep_sidecars(file: &Path, kept: &Path) -> Result<(), StorageError> {
-    for suffix in ["-wal", "-journal"] {
-        let sidecar = beside(file, suffix);
-        // A link is none: SQLite follows none either.
-        if fs::symlink_metadata(&sidecar).is_ok_and(|data| data.is_file() && data.len() > 0) {
-            files::copy(&sidecar, &beside(kept, suffix))?;
+    sidecars(file, kept).try_for_each(|(sidecar, kept)| files::copy(&sidecar, &kept))
+}
+
+fn sidecars_are_kept(file: &Path, kept: &Path) -> Result<bool, StorageError> {
+    for (sidecar, kept) in sidecars(file, kept) {
+        if !kept.exists() || files::sha256(&kept)? != files::sha256(&sidecar)? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// What lies beside a file and holds something, with where it is kept. A link is nothing: SQLite follows none either.
+fn sidecars(file: &Path, kept: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> {
+    ["-wal", "-journal"]
+        .into_iter()
+        .map(|suffix| (beside(file, suffix), beside(kept, suffix)))
+        .filter(|(there, _)| fs::symlink_metadata(there).is_ok_and(|data| data.is_file() && data.len() > 0))
 }
 
 /// Takes away what lies beside the migrated file. All of it was folded or kept by now.
