@@ -8,7 +8,7 @@ use cutover_storage::digest;
 use cutover_storage::points;
 use cutover_storage::sqlite::recovery;
 use cutover_storage::sqlite::{Layout, Ledger, SqlitePlace, SqliteStorage, restore};
-use cutover_storage::storage::{Secure, Storage as _};
+use cutover_storage::storage::{CopyAsk, Secure, Storage as _};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{LedgerName, UpgradeId};
 use rusqlite::Connection;
@@ -590,4 +590,15 @@ fn a_link_that_is_planted_while_a_restore_runs_is_not_followed_either() {
     });
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
     assert_eq!(std::fs::metadata(&precious).unwrap().permissions(), mode);
+}
+
+/// A recovery point is digested from the file itself, which keeps a ledger that serves from committing.
+#[test]
+fn a_rehearsals_copy_is_taken_for_its_pages_alone() {
+    let scene = Scene::new();
+    let (folder, upgrade) = (scene.points.join("rehearsal"), UpgradeId::new("u1").unwrap());
+    let ask = CopyAsk { upgrade: &upgrade, ledgers: &[LedgerName::new("sample").unwrap()], folder: &folder };
+    let copied = SqliteStorage::at(scene.place.clone(), "machine").unwrap().copy(&ask).unwrap();
+    assert_eq!(names(&folder.join("points")), ["ledger-sample.db"], "nothing that only a recovery point has");
+    assert_eq!(copied.compare(&ask.ledgers[0], &folder).unwrap().unexplained, 0);
 }

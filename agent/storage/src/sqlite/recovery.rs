@@ -171,8 +171,7 @@ fn keep_ledger(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let reading = write_losses(&list, ask.lossy, &ledger)?;
     let (migrations, mark) = (ledger.migrations()?, Some(ledger.mark()?));
     let journal_mode = journal_mode(&ledger.connection, original)?;
-    backup(&ledger.connection, original, &partial, ask.folder)?;
-    drop(ledger);
+    backup(ledger.connection, original, &partial, ask.folder)?;
     files::remove_database(copy)?;
     files::rename(&partial, copy)?;
 
@@ -198,8 +197,7 @@ fn keep_system(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let source = reader(original, ask.folder)?;
     let held = contents(&source, original)?;
     let journal_mode = journal_mode(&source, original)?;
-    backup(&source, original, &partial, ask.folder)?;
-    drop(source);
+    backup(source, original, &partial, ask.folder)?;
     files::remove_database(copy)?;
     files::rename(&partial, copy)?;
 
