@@ -85,3 +85,23 @@ fn what_a_restore_makes_again_lets_nobody_read_more_than_before() {
     assert_eq!((restored.changed, restored.notes), (true, Vec::new()));
     assert_eq!((bed.sql(options), may()), before);
 }
+
+#[test]
+fn a_second_run_tells_what_is_still_to_be_made_again_by_others() {
+    let Some(bed) = Bed::new() else { return };
+    let owner = bed.role("reports");
+    let view = "CREATE OR REPLACE VIEW report.flows AS SELECT id FROM shop.transactions";
+    bed.sql(&format!(
+        "CREATE SCHEMA report AUTHORIZATION {owner}; GRANT USAGE ON SCHEMA shop TO {owner}; GRANT SELECT ON shop.transactions TO {owner};
+         GRANT USAGE ON SCHEMA report TO {ROLE}; SET ROLE {owner}; {view}"
+    ));
+    let point = bed.secure();
+    bed.migrate();
+    let first = bed.restore(&point);
+    assert_eq!(first.notes.len(), 1, "{first:?}");
+    assert!(first.notes[0].contains(&format!("view report.flows of role {owner} is to be made again")), "{first:?}");
+    let again = bed.restore(&point);
+    assert_eq!((again.changed, again.moved_to, again.notes), (false, first.moved_to, first.notes));
+    bed.sql(&format!("SET ROLE {owner}; {view}"));
+    assert_eq!(bed.restore(&point).notes, Vec::<String>::new(), "its owner did");
+}

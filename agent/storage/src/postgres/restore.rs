@@ -8,7 +8,7 @@ use super::PostgresStorage;
 use super::ident::{Ident, Literal, Sql};
 use super::programs::Program;
 use super::recovery::SYSTEM;
-use super::{client::Value, system};
+use super::{client::Value, dependents, system};
 use crate::points::{self, Manifest};
 use crate::{StorageError, digest, files};
 use cutover_vocabulary::outcome::Restored;
@@ -66,8 +66,11 @@ fn ledger(
     let schema = name.as_str();
     let moved = match look(storage, name, manifest)? {
         Now::AsItWas => {
-            let moved_to = last_moved(storage, schema, manifest)?.map(shown);
-            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes: Vec::new() });
+            let moved = last_moved(storage, schema, manifest)?;
+            // Where an earlier run restored it and was killed before it could say so, this is the one that tells.
+            let notes = if moved.is_some() { still_missing(storage, schema, manifest)? } else { Vec::new() };
+            let moved_to = moved.map(shown);
+            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes });
         }
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
@@ -165,12 +168,23 @@ fn put_back(
     }
     let mut notes = done?;
     // Made by us they would be ours: another owner's rights, and none of their grants.
-    notes.extend(theirs.into_iter().map(|Dependent { what, name, owner, .. }| {
-        format!(
-            "{what} {name} of role {owner} is to be made again by that role: its definition is in the point's manifest"
-        )
-    }));
+    notes.extend(theirs.into_iter().map(to_be_made_again));
     Ok(notes)
+}
+
+fn to_be_made_again(Dependent { what, name, owner, .. }: &Dependent) -> String {
+    format!("{what} {name} of role {owner} is to be made again by that role: its definition is in the point's manifest")
+}
+
+/// What depended on the tables when the point was taken and does not depend on those that were restored.
+fn still_missing(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Vec<String>, StorageError> {
+    if manifest.dependents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = storage.looking(|client| dependents::find(client, schema))?;
+    let is_there =
+        |one: &&Dependent| there.iter().any(|now| (&now.what, &now.name, &now.on) == (&one.what, &one.name, &one.on));
+    Ok(manifest.dependents.iter().filter(|one| !is_there(one)).map(to_be_made_again).collect())
 }
 
 /// The statements that move a schema aside. Two names change: the schema's, and that of the table that `storage scan` looks
