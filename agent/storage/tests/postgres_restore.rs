@@ -4,15 +4,16 @@
 #[path = "support/postgres.rs"]
 mod support;
 
-use cutover_storage::Storage as _;
 use cutover_storage::postgres::PostgresStorage;
 use cutover_storage::storage::Secure;
+use cutover_storage::{Storage as _, clock};
 use cutover_trial_postgres::Cluster;
 use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{RecoveryItem, RecoveryPoint};
-use cutover_vocabulary::{LedgerName, UpgradeId};
+use cutover_vocabulary::{Digest, Elapsed, LedgerName, UpgradeId};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use support::{MIGRATE, ROLE};
+use support::{MIGRATE, ROLE, Session};
 
 struct Bed {
     cluster: &'static Cluster,
@@ -104,4 +105,58 @@ fn a_second_run_tells_what_is_still_to_be_made_again_by_others() {
     assert_eq!((again.changed, again.moved_to, again.notes), (false, first.moved_to, first.notes));
     bed.sql(&format!("SET ROLE {owner}; {view}"));
     assert_eq!(bed.restore(&point).notes, Vec::<String>::new(), "its owner did");
+}
+
+/// They hold every row of the ledger in plain text.
+#[test]
+fn what_a_restore_writes_for_psql_is_for_nobody_elses_eyes_and_is_never_left() {
+    let Some(bed) = Bed::new() else { return };
+    let point = bed.secure();
+    bed.migrate();
+    let beginning = format!("restore-{}-", Digest::of(b"shop").short());
+    std::fs::create_dir_all(bed.aside()).unwrap();
+    let leave = || {
+        for name in [format!("{beginning}1.dump.sql"), format!("{beginning}1.before.sql")] {
+            std::fs::write(bed.aside().join(name), "a row").unwrap();
+        }
+        std::fs::write(bed.aside().join("restore-ofanotherone-1.dump.sql"), "a lane beside").unwrap();
+    };
+    let there = || {
+        let mut names: Vec<String> = std::fs::read_dir(bed.aside())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    leave();
+    let mut reader = Session::begin(bed.cluster, &bed.database, "SELECT count(*) FROM shop.transactions");
+    std::thread::scope(|scope| {
+        let restored = scope.spawn(|| bed.restore(&point));
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'shop.transactions'::regclass";
+        let deadline = clock::since_boot().plus(Elapsed::from_secs(20));
+        while bed.sql(waits) != "1" {
+            assert!(clock::since_boot() < deadline, "psql never waited for the reader");
+        }
+        let written: Vec<String> = there().into_iter().filter(|name| name.starts_with(&beginning)).collect();
+        let modes = written.iter().map(|name| {
+            let data = std::fs::metadata(bed.aside().join(name)).unwrap();
+            format!("{} {:o}", name.split_once('.').unwrap().1, data.permissions().mode() & 0o777)
+        });
+        assert_eq!(modes.collect::<Vec<_>>(), ["after.sql 600", "before.sql 600", "dump.sql 600"]);
+        reader.end();
+        assert!(restored.join().unwrap().changed);
+    });
+    let others = ["restore-ofanotherone-1.dump.sql"];
+    assert_eq!(there(), others, "of a lane beside it");
+    leave();
+    assert!(!bed.restore(&point).changed);
+    assert_eq!(there(), others, "nor where the killed run had restored it");
+
+    // One that fails in the middle leaves nothing either.
+    bed.migrate();
+    bed.sql("CREATE FUNCTION public.no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$; CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION public.no()");
+    let failed = bed.storage.restore(&point, &bed.aside(), false).unwrap_err().to_string();
+    assert!(failed.contains("not now"), "{failed}");
+    assert_eq!(there(), others);
 }

@@ -15,7 +15,9 @@ use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{Dependent, LedgerDigest, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{Digest, LedgerName};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// What the table `transactions` is called in a schema that was moved aside: `storage scan` takes every schema that has a
@@ -50,6 +52,11 @@ pub(super) fn restore(
 ) -> Result<Restored, StorageError> {
     files::private_folder(aside)?;
     let manifest = points::checked(point)?;
+    let schema = match &point.item {
+        RecoveryItem::Ledger(name) => name.as_str(),
+        RecoveryItem::System => SYSTEM,
+    };
+    remove_left_scripts(aside, schema)?;
     match &point.item {
         RecoveryItem::Ledger(name) => ledger(storage, name, &manifest, (aside, unrecorded)),
         RecoveryItem::System => system_store(storage, &manifest, aside),
@@ -139,29 +146,32 @@ fn put_back(
     manifest: &Manifest,
     scratch: &Path,
 ) -> Result<Vec<String>, StorageError> {
-    // Of this process alone: nothing that another one left is written over while somebody may still read it.
-    let stem = format!("restore-{}-{}", Digest::of(schema.as_bytes()).short(), std::process::id());
-    let script = |name: &str| files::beside(&scratch.join(&stem), name);
+    let script = |name: &str| scratch.join(format!("{}{}{name}", scripts(schema), std::process::id()));
     let (before, dump, after) = (script(".before.sql"), script(".dump.sql"), script(".after.sql"));
-    let mut files_in_order = vec![before.clone()];
-    write(&before, &moving(storage, schema, moved, manifest)?)?;
-    if manifest.point.sha256.is_some() {
-        let mut args: Vec<OsString> = vec!["--no-password".into(), "--file".into(), dump.clone().into()];
-        args.push(manifest.point.place.clone().into());
-        Program::Restore.run(storage, "restore", args)?;
-        files_in_order.push(dump.clone());
-    }
     let (theirs, ours): (Vec<&Dependent>, Vec<&Dependent>) =
         manifest.dependents.iter().partition(|dependent| dependent.owner != storage.role());
-    write(&after, &again(&ours))?;
-    files_in_order.push(after.clone());
-    let mut args: Vec<OsString> =
-        ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
-    for file in &files_in_order {
-        args.push("--file".into());
-        args.push(file.into());
-    }
-    let done = Program::Psql.run(storage, "restore", args);
+    let run = || {
+        let mut files_in_order = vec![&before];
+        write(&before, &moving(storage, schema, moved, manifest)?)?;
+        if manifest.point.sha256.is_some() {
+            // Made by us first, for nobody else's eyes: it is every row in plain text.
+            write(&dump, "")?;
+            let mut args: Vec<OsString> = vec!["--no-password".into(), "--file".into(), dump.clone().into()];
+            args.push(manifest.point.place.clone().into());
+            Program::Restore.run(storage, "restore", args)?;
+            files_in_order.push(&dump);
+        }
+        write(&after, &again(&ours))?;
+        files_in_order.push(&after);
+        let mut args: Vec<OsString> =
+            ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
+        for file in files_in_order {
+            args.push("--file".into());
+            args.push(file.into());
+        }
+        Program::Psql.run(storage, "restore", args)
+    };
+    let done = run();
     // They hold rows; the dump stays.
     for file in [&before, &dump, &after] {
         let _ = files::remove(file);
@@ -278,7 +288,29 @@ fn shown(schema: String) -> String {
     format!("schema {schema}")
 }
 
+/// What the names of the files begin with that `psql` is given for a schema. The rest names a process.
+fn scripts(schema: &str) -> String {
+    format!("restore-{}-", Digest::of(schema.as_bytes()).short())
+}
+
+/// Removes what a killed run left: every row of the ledger in plain text. Nobody reads it any more: a `psql` that outlived its
+/// worker has the worker's lock, and we would not be here.
+fn remove_left_scripts(folder: &Path, schema: &str) -> Result<(), StorageError> {
+    let beginning = scripts(schema);
+    let failed = || StorageError::io("look into", folder);
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if entry.file_name().to_string_lossy().starts_with(&beginning) {
+            files::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of its own, for nobody else's eyes.
 fn write(path: &Path, text: &str) -> Result<(), StorageError> {
     files::remove(path)?;
-    fs::write(path, text).map_err(StorageError::io("write", path))
+    let mut new = OpenOptions::new();
+    let written = new.write(true).create_new(true).mode(0o600).open(path);
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(StorageError::io("write", path))
 }
