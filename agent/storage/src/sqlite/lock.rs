@@ -4,9 +4,9 @@ use crate::StorageError;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The storage is ours as long as this lives, or as long as a child lives that inherited it.
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct StorageLock {
     file: File,
     path: PathBuf,
+    /// The storage's, shared with whoever has another item of it.
+    whole: Option<File>,
 }
 
 /// What came of an attempt to lock.
@@ -38,38 +40,78 @@ impl StorageLock {
     /// [`StorageError::Refused`] for a name that ends in `.db`: `storage scan` would take it for a ledger; and for a link, or
     /// anything else that is no file of its own.
     pub fn acquire(path: &Path, holder: &str) -> Result<Locking, StorageError> {
-        if path.extension().is_some_and(|extension| extension == "db") {
-            let why = "a lock file must not end in .db: `storage scan` would take it for a ledger".to_owned();
-            return Err(StorageError::Refused { path: path.to_owned(), why });
+        match lock(path, FlockOperation::NonBlockingLockExclusive)? {
+            Ok(file) => Self::named(Self { file, path: path.to_owned(), whole: None }, holder),
+            Err(by) => Ok(Locking::Held { by }),
         }
-        let failed = || StorageError::io("lock", path);
-        let mut file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut by = String::new();
-                // Who holds it is a help for people; that somebody does is certain without it.
-                let _ = file.read_to_string(&mut by);
-                let by = by.trim();
-                return Ok(Locking::Held { by: (!by.is_empty()).then(|| by.to_owned()) });
-            }
-            Err(error) => return Err(failed()(error.into())),
-        }
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}")).map_err(failed())?;
-        Ok(Locking::Ours(Self { file, path: path.to_owned() }))
     }
 
-    /// Lets children inherit the descriptor, under the same number: then a ledger command that outlives its worker keeps the
+    /// As [`acquire`](Self::acquire), of one item of the storage whose own lock file is `whole`: side by side with other
+    /// items, and never beside somebody who has the whole.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_item(whole: &Path, path: &Path, holder: &str) -> Result<Locking, StorageError> {
+        let shared = match lock(whole, FlockOperation::NonBlockingLockShared)? {
+            Ok(shared) => shared,
+            Err(by) => return Ok(Locking::Held { by }),
+        };
+        match lock(path, FlockOperation::NonBlockingLockExclusive)? {
+            Ok(file) => {
+                // Of several the last: one of those whom somebody who wants the whole waits for.
+                name(&shared, whole, holder)?;
+                Self::named(Self { file, path: path.to_owned(), whole: Some(shared) }, holder)
+            }
+            Err(by) => Ok(Locking::Held { by }),
+        }
+    }
+
+    fn named(self, holder: &str) -> Result<Locking, StorageError> {
+        name(&self.file, &self.path, holder)?;
+        Ok(Locking::Ours(self))
+    }
+
+    /// Lets children inherit the descriptors, under the same numbers: then a ledger command that outlives its worker keeps the
     /// storage locked until it has ended, and no second runner starts beside it. Affects every child started from now on.
     pub fn inherit(&self) -> Result<(), StorageError> {
-        fcntl_setfd(&self.file, FdFlags::empty())
-            .map_err(|error| StorageError::io("hand down the lock", &self.path)(error.into()))
+        [Some(&self.file), self.whole.as_ref()].into_iter().flatten().try_for_each(|file| {
+            fcntl_setfd(file, FdFlags::empty())
+                .map_err(|error| StorageError::io("hand down the lock", &self.path)(error.into()))
+        })
     }
 
     /// Where the lock is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The file, locked; or what its holder wrote about itself.
+fn lock(path: &Path, how: FlockOperation) -> Result<Result<File, Option<String>>, StorageError> {
+    if path.extension().is_some_and(|extension| extension == "db") {
+        let why = "a lock file must not end in .db: `storage scan` would take it for a ledger".to_owned();
+        return Err(StorageError::Refused { path: path.to_owned(), why });
+    }
+    let mut file = open(path)?;
+    match flock(&file, how) {
+        Ok(()) => Ok(Ok(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut by = String::new();
+            // Who holds it is a help for people; that somebody does is certain without it.
+            let _ = file.read_to_string(&mut by);
+            let by = by.trim();
+            Ok(Err((!by.is_empty()).then(|| by.to_owned())))
+        }
+        Err(error) => Err(StorageError::io("lock", path)(error.into())),
+    }
+}
+
+/// Writes who holds it. In one piece: of those who share a lock two may come at once.
+fn name(file: &File, path: &Path, holder: &str) -> Result<(), StorageError> {
+    let line = format!("{holder}\n");
+    file.write_all_at(line.as_bytes(), 0)
+        .and_then(|()| file.set_len(line.len() as u64))
+        .map_err(StorageError::io("lock", path))
 }
 
 /// Opens a lock file, or makes it. It lies in a folder that is the service's own, and we may be root: whatever is opened here

@@ -120,11 +120,15 @@ impl Storage for SqliteStorage {
 
     /// By `flock`, handed down to the ledger commands that are started from now on: one that outlives its worker keeps it.
     fn lock(&self, item: Option<&RecoveryItem>, holder: &str) -> Result<Box<dyn Lock>, StorageError> {
-        let path = match item {
-            None => self.place.directory().join(".cutover.lock"),
-            Some(item) => self.place.directory().join(format!(".cutover-{}.lock", self.file_name(item)?)),
+        let whole = self.place.directory().join(".cutover.lock");
+        let locking = match item {
+            None => StorageLock::acquire(&whole, holder)?,
+            Some(item) => {
+                let path = self.place.directory().join(format!(".cutover-{}.lock", self.file_name(item)?));
+                StorageLock::acquire_item(&whole, &path, holder)?
+            }
         };
-        match StorageLock::acquire(&path, holder)? {
+        match locking {
             Locking::Ours(lock) => {
                 lock.inherit()?;
                 Ok(Box::new(lock))
