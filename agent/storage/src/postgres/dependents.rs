@@ -55,6 +55,28 @@ const DEPENDENTS: &str = "WITH RECURSIVE roots AS ( \
       JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname <> $1 \
     ) found GROUP BY what, name, owner, root, definition ORDER BY max(depth), what, name, root";
 
+/// Which tables of a schema are published, one at a time. What is dropped or moved aside leaves its publication without a word.
+const PUBLISHED: &str = "SELECT format('table %I is in publication %I of role %s', c.relname, p.pubname, pg_get_userbyid(p.pubowner)) \
+    FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid \
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
+/// The same of schemas that are published as a whole, from PostgreSQL 15 on.
+const PUBLISHED_WHOLE: &str = "SELECT format('every table is in publication %I of role %s', p.pubname, pg_get_userbyid(p.pubowner)) \
+    FROM pg_publication p JOIN pg_publication_namespace r ON r.pnpubid = p.oid JOIN pg_namespace n ON n.oid = r.pnnspid \
+    WHERE n.nspname = $1 ORDER BY 1";
+
+/// What publications have of a schema, each in words. `server` is the server's major version. Changes nothing.
+pub(super) fn published(client: &Client, schema: &str, server: u32) -> Result<Vec<String>, StorageError> {
+    let doing = "look for publications of the tables in";
+    let mut found = Vec::new();
+    for sql in [Some(PUBLISHED), (server >= 15).then_some(PUBLISHED_WHOLE)].into_iter().flatten() {
+        let rows = client.rows(doing, &Sql::fixed(sql), &[Value::Text(schema)])?;
+        for row in &rows {
+            found.push(client.get(doing, row, 0)?);
+        }
+    }
+    Ok(found)
+}
+
 /// Finds them, from the catalogue, which everybody may read. Changes nothing.
 pub(super) fn find(client: &Client, schema: &str) -> Result<Vec<Dependent>, StorageError> {
     let doing = "look for what depends on the tables in";

@@ -113,6 +113,7 @@ fn take(
         losses_file: None,
         contents: None,
         dependents: Vec::new(),
+        published: Vec::new(),
         took: Elapsed(0),
         point: point.clone(),
     };
@@ -168,6 +169,7 @@ fn keep_ledger(
     point.migrations = snapshot.migrations()?;
     point.mark = Some(snapshot.mark()?);
     manifest.dependents = dependents::find(snapshot.client(), name.as_str())?;
+    manifest.published = dependents::published(snapshot.client(), name.as_str(), storage.server())?;
     let proving = Proving::of(storage, ask.upgrade, name.as_str())?;
     dumping.wait()?;
     storage.done_with(snapshot)?;

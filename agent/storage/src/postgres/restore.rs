@@ -87,7 +87,8 @@ fn ledger(
         Now::Changed | Now::NotMigrated(_) => Some(free_name(storage, schema)?),
         Now::Gone => None,
     };
-    let notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    let mut notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    notes.extend(unpublished(storage, schema, manifest)?);
     if look(storage, name, manifest)? != Now::AsItWas {
         return Err(StorageError::NotProved {
             copy: schema.into(),
@@ -188,13 +189,32 @@ fn to_be_made_again(Dependent { what, name, owner, .. }: &Dependent) -> String {
 
 /// What depended on the tables when the point was taken and does not depend on those that were restored.
 fn still_missing(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Vec<String>, StorageError> {
-    if manifest.dependents.is_empty() {
+    let mut notes = Vec::new();
+    if !manifest.dependents.is_empty() {
+        let there = storage.looking(|client| dependents::find(client, schema))?;
+        let is_there = |one: &&Dependent| {
+            there.iter().any(|now| (&now.what, &now.name, &now.on) == (&one.what, &one.name, &one.on))
+        };
+        notes.extend(manifest.dependents.iter().filter(|one| !is_there(one)).map(to_be_made_again));
+    }
+    notes.extend(unpublished(storage, schema, manifest)?);
+    Ok(notes)
+}
+
+/// What publications had when the point was taken and do not have of what was restored. Not added by us: a column list or a row
+/// filter may go with it, and subscribers have the rows already.
+fn unpublished(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Vec<String>, StorageError> {
+    if manifest.published.is_empty() {
         return Ok(Vec::new());
     }
-    let there = storage.looking(|client| dependents::find(client, schema))?;
-    let is_there =
-        |one: &&Dependent| there.iter().any(|now| (&now.what, &now.name, &now.on) == (&one.what, &one.name, &one.on));
-    Ok(manifest.dependents.iter().filter(|one| !is_there(one)).map(to_be_made_again).collect())
+    let there = storage.looking(|client| dependents::published(client, schema, storage.server()))?;
+    let missing = manifest.published.iter().filter(|one| !there.contains(one));
+    let note = |one| {
+        format!(
+            "of {schema} as it was kept, {one}; as it was restored, it is not: the owner adds it and sees to subscribers"
+        )
+    };
+    Ok(missing.map(note).collect())
 }
 
 /// The statements that move a schema aside. Two names change: the schema's, and that of the table that `storage scan` looks

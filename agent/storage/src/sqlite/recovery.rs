@@ -128,6 +128,7 @@ fn take(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<RecoveryPoint,
         losses_file: None,
         contents: None,
         dependents: Vec::new(),
+        published: Vec::new(),
         took: Elapsed(0),
         point: point.clone(),
     };
