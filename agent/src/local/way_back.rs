@@ -1,5 +1,11 @@
 //! The way back by hand, as commands: each may be pasted by itself, all of them are one script for `sh -e`. What is checked stands
 //! on a line of its own, for in a list of commands a failure would not end the script.
+//!
+//! A script that ended on the way is run again from its beginning: what one print moved aside it neither moves again nor writes
+//! over, and what it has put back it leaves alone.
+
+#[cfg(test)]
+mod tests;
 
 use super::{LocalError, line};
 use crate::machine;
@@ -33,9 +39,9 @@ impl Back<'_> {
             ),
         );
         self.stop(text).await?;
-        // Each print names another folder: a second way back must not overwrite what the first one moved aside.
-        let name = format!("aside-by-hand-{}", machine::now().as_millis());
-        let aside = self.settings.recovery().join(self.upgrade).join(name);
+        // Each print has names of its own: a second way back must not overwrite what the first one moved aside.
+        let number = machine::now().as_millis();
+        let aside = self.settings.recovery().join(self.upgrade).join(format!("aside-by-hand-{number}"));
         line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
         let mut looked_at = false;
         for manifest in manifests {
@@ -52,7 +58,7 @@ impl Back<'_> {
                         same_database(text, system_identifier, database);
                         looked_at = true;
                     }
-                    put_schema_back(text, &aside, manifest);
+                    put_schema_back(text, &aside, number, manifest);
                 }
             }
         }
@@ -117,7 +123,8 @@ impl Back<'_> {
                     Manager::Process => {
                         let Some(running) = service.running(role).await? else { continue };
                         let pid = running.pid;
-                        line(text, format_args!("  kill {pid}; while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
+                        line(text, format_args!("  if [ -e /proc/{pid}/exe ]; then kill {pid}; fi"));
+                        line(text, format_args!("  while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
                     }
                     // Whether it runs is systemd's to know, which may not answer us now. A copy that is not there is stopped.
                     Manager::Systemd => {
@@ -156,30 +163,32 @@ impl Back<'_> {
 
 /// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
 /// its database would be replayed into the restored one), and the copy takes the name by a rename.
+///
+/// Again: a file that lies aside was put back, or is about to be where its copy still lies beside. The copy becomes the
+/// service's in a folder that is ours alone: in the service's own, a link might take root elsewhere.
 fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
     line(text, format_args!("  # {}", manifest.point.item));
-    let mut name = file.as_os_str().to_owned();
-    name.push(".by-hand");
-    let (file, new) = (quoted(file), quoted(Path::new(&name)));
-    if check_copy(text, manifest) {
-        line(text, format_args!("  cp {} {new}", quoted(Path::new(&manifest.point.place))));
-        line(text, format_args!("  sync {new}"));
-        line(
-            text,
-            format_args!("  if [ -e {file} ]; then chown --reference={file} {new}; chmod --reference={file} {new}; fi"),
-        );
+    let (moved, aside) = (aside.join(file.file_name().unwrap_or_default()), quoted(aside));
+    let with = |path: &Path, ending: &str| quoted(Path::new(&format!("{}{ending}", path.display())));
+    let (new, beside) = (with(&moved, ".new"), with(file, ".by-hand"));
+    let (file, moved) = (quoted(file), quoted(&moved));
+    let all = format!("{file} {file}-wal {file}-shm {file}-journal");
+    // A name that is taken there all the same gets a number.
+    let mv = format!("mv --backup=numbered \"$f\" {aside}/");
+    if !check_copy(text, manifest) {
+        line(text, format_args!("  for f in {all}; do if [ -e \"$f\" ]; then {mv}; fi; done"));
+        return;
     }
-    line(
-        text,
-        format_args!(
-            "  for f in {file} {file}-wal {file}-shm {file}-journal; do if [ -e \"$f\" ]; then mv \"$f\" {}/; fi; done",
-            quoted(aside)
-        ),
-    );
-    if manifest.point.sha256.is_some() {
-        line(text, format_args!("  mv {new} {file}"));
-        line(text, format_args!("  sync"));
+    let copy = quoted(Path::new(&manifest.point.place));
+    line(text, format_args!("  if [ ! -e {moved} ]; then cp {copy} {new}; fi"));
+    for set in ["chown", "chmod"] {
+        line(text, format_args!("  if [ -e {new} ] && [ -e {file} ]; then {set} --reference={file} {new}; fi"));
     }
+    line(text, format_args!("  if [ -e {new} ]; then mv {new} {beside}; fi"));
+    line(text, format_args!("  sync"));
+    line(text, format_args!("  for f in {all}; do if [ -e {beside} ] && [ -e \"$f\" ]; then {mv}; fi; done"));
+    line(text, format_args!("  if [ -e {beside} ]; then mv {beside} {file}; fi"));
+    line(text, format_args!("  sync"));
 }
 
 /// The copy is the one that was proved. False: there is none, for the item did not exist.
@@ -210,17 +219,21 @@ fn same_database(text: &mut String, system_identifier: &str, database: &str) {
 
 /// PostgreSQL: a schema that records other migrations than were kept is moved aside and the one that was kept takes its name, in
 /// one transaction. The table that `storage scan` takes for a ledger is renamed too.
-fn put_schema_back(text: &mut String, aside: &Path, manifest: &Manifest) {
+///
+/// Again: a schema that was put back records what was kept; of one that records nothing it tells that another lies aside.
+fn put_schema_back(text: &mut String, aside: &Path, number: i64, manifest: &Manifest) {
     let point = &manifest.point;
     line(text, format_args!("  # {}", point.item));
     let schema = match &point.item {
         RecoveryItem::Ledger(name) => name.as_str(),
         RecoveryItem::System => "_system",
     };
-    let (name, moved) = (ident(schema), ident(&format!("by_hand_{schema}")));
-    let mut rename = format!("ALTER SCHEMA {name} RENAME TO {moved};");
+    // The number first: of a name that is too long PostgreSQL keeps the beginning.
+    let moved = format!("by_hand_{number}_{schema}");
+    let (name, moved_name) = (ident(schema), ident(&moved));
+    let mut rename = format!("ALTER SCHEMA {name} RENAME TO {moved_name};");
     if let RecoveryItem::Ledger(_) = &point.item {
-        rename += &format!(" ALTER TABLE {moved}.transactions RENAME TO transactions_moved_aside;");
+        rename += &format!(" ALTER TABLE {moved_name}.transactions RENAME TO transactions_moved_aside;");
     }
     let guard = match (&point.item, &point.migrations.0) {
         (RecoveryItem::Ledger(_), Some(kept)) => {
@@ -229,8 +242,13 @@ fn put_schema_back(text: &mut String, aside: &Path, manifest: &Manifest) {
             format!("if [ \"$(psql -X -Atc {})\" != {} ]; then ", shell(&sql), shell(&kept.join(",")))
         }
         (RecoveryItem::Ledger(_), None) | (RecoveryItem::System, _) => {
-            let sql = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", schema.replace('\'', "''"));
-            format!("if [ \"$(psql -X -Atc {})\" = 1 ]; then ", shell(&sql))
+            let sql = format!(
+                "SELECT count(*) FROM pg_namespace WHERE nspname = {} AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {}::name)",
+                literal(schema),
+                literal(&moved)
+            );
+            // A query that failed must not pass for nothing to do.
+            format!("if [ \"$(psql -X -Atc {})\" != 0 ]; then ", shell(&sql))
         }
     };
     let psql = "psql -X -q -o /dev/null --single-transaction -v ON_ERROR_STOP=1";
@@ -262,4 +280,9 @@ fn shell(text: &str) -> String {
 /// A name as PostgreSQL takes it.
 fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as PostgreSQL takes it.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }

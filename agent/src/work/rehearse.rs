@@ -74,7 +74,7 @@ async fn on_a_copy(
     }
     bench.unless_stopped("every ledger was copied")?;
     let ask = CopyAsk { upgrade: &bench.order.id.upgrade, ledgers, folder: root };
-    let copied = place::apart(|| place.storage.copy(&ask))?;
+    let copied = place::apart(|| place.storage.copy(&ask)).map_err(Trouble::before_any_change)?;
     let rehearsed: Result<Rehearsal, Trouble> = async {
         let rehearsal = migrate_copies(bench, target, &*copied, &copy).await?;
         for instance in instances {

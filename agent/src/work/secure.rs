@@ -22,6 +22,7 @@ pub(super) fn secure(
     super::tidy::remember(bench.settings, bench.order)?;
     // The identity as planned: its directory may be spelt otherwise here, and the manifest must say the same each time.
     let ask = Secure { storage, item, upgrade: &bench.order.id.upgrade, folder: &folder, lossy, serving };
-    place::apart(|| place.storage.secure(&ask))
-        .map_err(|error| Trouble::from(error).while_trying(format_args!("taking the recovery point of the {item}")))
+    place::apart(|| place.storage.secure(&ask)).map_err(|error| {
+        Trouble::before_any_change(error).while_trying(format_args!("taking the recovery point of the {item}"))
+    })
 }

@@ -28,6 +28,16 @@ impl Trouble {
     pub fn stopped(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Interrupted, message, "it was stopped on request; order it again when it is wanted")
     }
+    /// What only reads the storage failed, before anything changed it. What a person asks first where a disk is full, and what a
+    /// restore or a proof may not say: they come after something did.
+    pub fn before_any_change(error: StorageError) -> Self {
+        let full = matches!(error, StorageError::Full { .. });
+        let mut trouble = Self::from(error);
+        if full {
+            trouble.0.remedy.push_str("; nothing of the storage was changed");
+        }
+        trouble
+    }
     /// What is known of the effect.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
@@ -118,9 +128,7 @@ impl From<ReleaseError> for Trouble {
 impl From<StorageError> for Trouble {
     fn from(error: StorageError) -> Self {
         let (kind, remedy) = match &error {
-            StorageError::Full { .. } => {
-                (FailureKind::Failed, "free some space there, then try again; nothing of the storage was changed")
-            }
+            StorageError::Full { .. } => (FailureKind::Failed, "free some space there, then try again"),
             StorageError::Io { .. } => (FailureKind::Failed, "see to what is named, then try again"),
             StorageError::Sqlite { source, .. } if source.to_string().contains("locked") => {
                 (FailureKind::Transient, "find out who holds the storage, or try again")
@@ -240,5 +248,22 @@ impl From<WorkerError> for Trouble {
             )
             .effect(Effect::Unknown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nothing_was_changed_is_said_by_those_alone_who_know_it() {
+        let full = || StorageError::Full { doing: "write", path: "/mnt/recovery".into() };
+        assert_eq!(Trouble::from(full()).0.remedy, "free some space there, then try again");
+        assert_eq!(
+            Trouble::before_any_change(full()).0.remedy,
+            "free some space there, then try again; nothing of the storage was changed"
+        );
+        let other = || StorageError::Settings("none".to_owned());
+        assert_eq!(Trouble::before_any_change(other()), Trouble::from(other()));
     }
 }

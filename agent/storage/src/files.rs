@@ -3,8 +3,9 @@
 use crate::StorageError;
 use cutover_vocabulary::Digest;
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What SQLite may keep beside a database.
@@ -47,19 +48,32 @@ pub(crate) fn sha256(path: &Path) -> Result<Digest, StorageError> {
     }
 }
 
-/// Copies a file's bytes to a new name and flushes them. The folder is not flushed yet; the caller renames first.
+/// Copies a file's bytes to a new name, with its mode, and flushes them. The folder is not flushed yet; the caller renames first.
 ///
-/// Half done: `to` holds a part. Again: it is overwritten.
+/// Half done: `to` holds a part. Again: it is made anew.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let file = copy_open(from, to)?;
+    let mode = fs::metadata(from).map_err(StorageError::io("look at", from))?.permissions();
+    file.set_permissions(mode).map_err(StorageError::io("set the mode of", to))?;
+    file.sync_all().map_err(StorageError::io("sync", to))
+}
+
+/// As [`copy`], into a folder that may be somebody else's: the file is made anew, so that no link is followed, may be read by us
+/// alone, and is given open, so that whatever comes next is done to this file and not to what its name leads to by then.
+pub(crate) fn copy_open(from: &Path, to: &Path) -> Result<File, StorageError> {
     remove(to)?;
-    fs::copy(from, to).map_err(|error| {
-        if from.exists() {
-            StorageError::io("write a copy to", to)(error)
-        } else {
-            StorageError::io("read", from)(error)
+    let mut source = File::open(from).map_err(StorageError::io("read", from))?;
+    let writing = || StorageError::io("write a copy to", to);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            let why =
+                "it was removed to be made anew, and somebody put another there at once; find out who does".to_owned();
+            return StorageError::Refused { path: to.to_owned(), why };
         }
+        writing()(error)
     })?;
-    sync(to)
+    io::copy(&mut source, &mut file).map_err(writing())?;
+    Ok(file)
 }
 
 /// Renames and flushes the folder.

@@ -41,6 +41,9 @@ pub struct Manifest {
     /// PostgreSQL: what depended on the ledger's tables; a restore makes it again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<Dependent>,
+    /// PostgreSQL: what publications had of the ledger, each in words; after a restore somebody has to add it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<String>,
     /// How long it took to take and prove.
     pub took: Elapsed,
     /// The point itself.

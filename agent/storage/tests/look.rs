@@ -210,6 +210,30 @@ fn a_lock_file_that_scan_would_take_for_a_ledger_is_refused() {
     assert!(StorageLock::acquire(&folder.path().join("numary_lock.db"), "x").is_err());
 }
 
+#[test]
+fn a_lock_file_that_leads_elsewhere_is_refused_and_what_it_leads_to_is_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, precious) = (folder.path().join("storage.lock"), folder.path().join("precious"));
+    let refusal = || match StorageLock::acquire(&path, "agent b") {
+        Err(error @ cutover_storage::StorageError::Refused { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    std::fs::write(&precious, "keep this").unwrap();
+    std::os::unix::fs::symlink(&precious, &path).unwrap();
+    assert!(refusal().contains("this is a symbolic link"), "{}", refusal());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&precious, &path).unwrap();
+    assert!(refusal().contains("a file with a second name"), "{}", refusal());
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("not there yet"), &path).unwrap();
+    assert!(refusal().contains("this is a symbolic link"), "{}", refusal());
+    assert!(!folder.path().join("not there yet").exists());
+    std::fs::remove_file(&path).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    assert!(refusal().contains("no regular file"), "{}", refusal());
+}
+
 /// Not a test of its own: what an ordinary user sees.
 #[test]
 #[ignore = "run by the test below as another user"]

@@ -8,7 +8,7 @@ use cutover_storage::digest;
 use cutover_storage::points;
 use cutover_storage::sqlite::recovery;
 use cutover_storage::sqlite::{Layout, Ledger, SqlitePlace, SqliteStorage, restore};
-use cutover_storage::storage::{Secure, Storage as _};
+use cutover_storage::storage::{CopyAsk, Secure, Storage as _};
 use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{LedgerName, UpgradeId};
 use rusqlite::Connection;
@@ -450,26 +450,56 @@ fn a_manifest_of_a_newer_version_is_refused() {
     assert!(error.contains("a newer Cutover wrote it"), "{error}");
 }
 
-#[test]
-fn a_damaged_migrated_file_with_a_log_beside_it_leaves_no_log_to_the_restored_one() {
-    let scene = Scene::new();
-    let point = scene.secure();
-    let (log, kept_log) = (scene.data.join("numary_sample.db-wal"), scene.points.join("log"));
-    {
+/// A damaged file with a log beside it that nothing can fold into it: a few pages, the first one of the database not among
+/// them. Gives the log.
+fn damage_with_a_log(scene: &Scene) -> Vec<u8> {
+    let log = scene.data.join("numary_sample.db-wal");
+    let held = {
         let writer = Connection::open(scene.file()).unwrap();
         writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
         support::migrate(&writer);
         let _: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
-        // A log of a few pages, the first page of the database not among them: nothing can fold it into a damaged file.
         writer.execute("UPDATE transactions SET reference = 'later' WHERE id = 0", []).unwrap();
-        std::fs::copy(&log, &kept_log).unwrap();
-    }
+        std::fs::read(&log).unwrap()
+    };
     std::fs::write(scene.file(), vec![9; 8192]).unwrap();
-    std::fs::copy(&kept_log, &log).unwrap();
+    std::fs::write(&log, &held).unwrap();
+    held
+}
+
+#[test]
+fn a_damaged_migrated_file_with_a_log_beside_it_leaves_no_log_to_the_restored_one() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    let log = damage_with_a_log(&scene);
     let restored = scene.restore(&point);
     assert_eq!(Some(digest_of(&scene.file())), point.digest);
-    let moved_log = PathBuf::from(format!("{}-wal", restored.moved_to.unwrap()));
-    assert_eq!(std::fs::read(moved_log).unwrap(), std::fs::read(kept_log).unwrap());
+    assert_eq!(std::fs::read(format!("{}-wal", restored.moved_to.unwrap())).unwrap(), log);
+}
+
+#[test]
+fn a_log_is_never_taken_away_before_it_is_kept_whatever_an_earlier_run_left() {
+    for half in ["linked", "copied", "another log"] {
+        let scene = Scene::new();
+        let point = scene.secure();
+        let log = damage_with_a_log(&scene);
+        std::fs::create_dir_all(&scene.aside).unwrap();
+        let kept = scene.aside.join("numary_sample.db.moved-1");
+        match half {
+            "linked" => std::fs::hard_link(scene.file(), &kept).unwrap(),
+            _ => drop(std::fs::copy(scene.file(), &kept).unwrap()),
+        }
+        let kept_log = scene.aside.join("numary_sample.db.moved-1-wal");
+        if half == "another log" {
+            std::fs::write(&kept_log, "of another time").unwrap();
+        }
+        let moved = scene.restore(&point).moved_to.unwrap();
+        assert_eq!(std::fs::read(format!("{moved}-wal")).unwrap(), log, "{half}");
+        assert_eq!(std::fs::read(moved).unwrap(), vec![9; 8192], "{half}");
+        if half == "another log" {
+            assert_eq!(std::fs::read(kept_log).unwrap(), b"of another time");
+        }
+    }
 }
 
 #[test]
@@ -491,4 +521,84 @@ fn a_ledgers_name_never_stands_for_nothing_while_it_is_restored() {
         }
     }
     assert_eq!(events, [inotify::ReadFlags::MOVED_TO], "one rename over the name, and nothing else");
+}
+
+/// The storage directory is the service's own, and we may be root.
+#[test]
+fn a_link_that_was_planted_in_the_storage_directory_is_not_followed() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let precious = scene.points.join("precious");
+    let untouched = || assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
+    std::fs::write(&precious, "keep this").unwrap();
+    let mode = std::fs::metadata(&precious).unwrap().permissions();
+    let coming = scene.data.join("numary_sample.db.cutover-restoring");
+    std::os::unix::fs::symlink(&precious, &coming).unwrap();
+    assert!(scene.restore(&point).changed);
+    assert_eq!(Some(digest_of(&scene.file())), point.digest);
+    untouched();
+    assert_eq!(std::fs::metadata(&precious).unwrap().permissions(), mode);
+
+    // In the database's own place: neither kept as if it were the ledger, nor replaced.
+    std::fs::remove_file(scene.file()).unwrap();
+    std::os::unix::fs::symlink(&precious, scene.file()).unwrap();
+    let refused = restore::restore(&scene.place, &point, &scene.aside, false).unwrap_err().to_string();
+    assert!(refused.contains("a link or folder in a database's place"), "{refused}");
+    let refused = scene.secure_item(&sample(), true).unwrap_err().to_string();
+    assert!(refused.contains("a link or folder in a database's place"), "{refused}");
+    untouched();
+}
+
+#[test]
+fn a_restored_file_has_the_mode_and_the_journal_mode_of_the_original() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    std::fs::set_permissions(scene.file(), std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(scene.restore(&point).changed);
+    assert_eq!(std::fs::metadata(scene.file()).unwrap().permissions().mode() & 0o7777, 0o640);
+    let mode: String =
+        Connection::open(scene.file()).unwrap().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal", "what the original has");
+}
+
+#[test]
+fn a_link_that_is_planted_while_a_restore_runs_is_not_followed_either() {
+    let scene = Scene::new();
+    let point = scene.secure();
+    scene.migrate();
+    let migrated = std::fs::read(scene.file()).unwrap();
+    let precious = scene.points.join("precious");
+    std::fs::write(&precious, "keep this").unwrap();
+    let mode = std::fs::metadata(&precious).unwrap().permissions();
+    let (coming, over) = (scene.data.join("numary_sample.db.cutover-restoring"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = std::os::unix::fs::symlink(&precious, &coming);
+            }
+        });
+        for _ in 0..50 {
+            // Whether it passes is chance; what the link leads to is not.
+            let _ = restore::restore(&scene.place, &point, &scene.aside, false);
+            let _ = std::fs::remove_file(scene.file());
+            std::fs::write(scene.file(), &migrated).unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keep this");
+    assert_eq!(std::fs::metadata(&precious).unwrap().permissions(), mode);
+}
+
+/// A recovery point is digested from the file itself, which keeps a ledger that serves from committing.
+#[test]
+fn a_rehearsals_copy_is_taken_for_its_pages_alone() {
+    let scene = Scene::new();
+    let (folder, upgrade) = (scene.points.join("rehearsal"), UpgradeId::new("u1").unwrap());
+    let ask = CopyAsk { upgrade: &upgrade, ledgers: &[LedgerName::new("sample").unwrap()], folder: &folder };
+    let copied = SqliteStorage::at(scene.place.clone(), "machine").unwrap().copy(&ask).unwrap();
+    assert_eq!(names(&folder.join("points")), ["ledger-sample.db"], "nothing that only a recovery point has");
+    assert_eq!(copied.compare(&ask.ledgers[0], &folder).unwrap().unexplained, 0);
 }

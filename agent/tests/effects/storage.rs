@@ -6,7 +6,7 @@ use cutover_agent::perform::Perform as _;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::phase::{Phase, Subject};
 use cutover_vocabulary::release::StagedRelease;
-use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use cutover_vocabulary::storage::{Migrations, RecoveryItem, RecoveryPoint, Section, StorageIdentity};
 use cutover_vocabulary::{Elapsed, Evidence, LedgerName, Order, Outcome, Work};
 use tokio_util::sync::CancellationToken;
 
@@ -183,8 +183,8 @@ async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     assert!(status < 300, "it takes writes again: {status}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
+/// An upgrade whose target was opened and written to, and what break glass prints for it.
+async fn opened_and_written_to() -> (Quiet, String) {
     let quiet = quiet().await;
     let bed = &quiet.bed;
     let settings = bed.settings();
@@ -196,27 +196,91 @@ async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
     quiet.expected().await;
     bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
     bed.instance(Phase::Open, bed.opening(target()).await).await.unwrap();
-    bed.request(
-        "POST",
-        "/main/transactions",
-        "{\"postings\":[{\"source\":\"world\",\"destination\":\"x\",\"amount\":1,\"asset\":\"USD\"}]}",
-    )
-    .unwrap();
+    write(bed);
     let status = local::run(&settings, &LocalCommand::Status { upgrade: None }).await.unwrap();
-    let script: String = status
-        .lines()
-        .skip_while(|line| !line.starts_with("to go back by hand"))
-        .skip(1)
-        .collect::<Vec<_>>()
-        .join("\n");
-    let agent = support_folder();
-    let path = format!("{}:{}", agent.display(), std::env::var("PATH").unwrap());
-    let ran = std::process::Command::new("sh").args(["-e", "-c", &script]).env("PATH", path).output().unwrap();
+    let lines = status.lines().skip_while(|line| !line.starts_with("to go back by hand")).skip(1);
+    let script = lines.collect::<Vec<_>>().join("\n");
+    (quiet, script)
+}
+
+/// A client's transaction.
+fn write(bed: &Bed) {
+    let body = "{\"postings\":[{\"source\":\"world\",\"destination\":\"x\",\"amount\":1,\"asset\":\"USD\"}]}";
+    let (status, answer) = bed.request("POST", "/main/transactions", body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+}
+
+/// As a person runs it; what lies in `first` is found before anything else.
+fn by_hand(script: &str, first: Option<&std::path::Path>) -> std::process::Output {
+    let mut path = format!("{}:{}", support_folder().display(), std::env::var("PATH").unwrap());
+    if let Some(first) = first {
+        path = format!("{}:{path}", first.display());
+    }
+    std::process::Command::new("sh").args(["-e", "-c", script]).env("PATH", path).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_commands_that_break_glass_prints_put_everything_back_by_hand() {
+    let (quiet, script) = opened_and_written_to().await;
+    let bed = &quiet.bed;
+    let ran = by_hand(&script, None);
     assert!(ran.status.success(), "{script}\n{}", String::from_utf8_lossy(&ran.stderr));
     until("it answers", || bed.get("/_info").is_some_and(|info| info.contains("1.3.1"))).await;
     assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"), "what was written since is gone");
     assert!(bed.get("/other/stats").unwrap().contains("\"transactions\":5"));
     assert!(!bed.dir.path().join("data/numary__system.db").exists(), "1.3.1 had no system store");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_commands_that_break_glass_prints_may_be_run_again_wherever_they_ended() {
+    let (quiet, script) = opened_and_written_to().await;
+    let bed = &quiet.bed;
+    // Each command that touches a file fails once in front of its work, and so once behind that of the one before it.
+    let fails_once = bed.dir.path().join("fails-once");
+    std::fs::create_dir(&fails_once).unwrap();
+    let text = "#!/bin/sh\nfirst=$(dirname \"$0\")\ndid=$first/$(echo \"$0 $*\" | cksum | tr -d ' ')\n\
+                [ -e \"$did\" ] || { : > \"$did\"; exit 1; }\nPATH=${PATH#\"$first\":}\nexec \"$(basename \"$0\")\" \"$@\"\n";
+    for name in ["cp", "mv", "chown", "chmod"] {
+        let path = fails_once.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut failed = 0;
+    let last = loop {
+        let ran = by_hand(&script, Some(&fails_once));
+        if ran.status.success() || failed > 40 {
+            break ran;
+        }
+        failed += 1;
+    };
+    assert!(last.status.success(), "{script}\n{}", String::from_utf8_lossy(&last.stderr));
+    assert!(failed >= 12, "{failed} commands failed once:\n{script}");
+    until("it answers", || bed.get("/_info").is_some_and(|info| info.contains("1.3.1"))).await;
+    assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":5"));
+    assert!(bed.get("/other/stats").unwrap().contains("\"transactions\":5"));
+    assert!(!bed.dir.path().join("data/numary__system.db").exists());
+
+    // What clients wrote lies aside, once, under its own name.
+    let aside = script.lines().find_map(|line| line.trim().strip_prefix("mkdir -p -m 0700 ")).unwrap();
+    let aside = std::path::Path::new(aside.trim_matches('\''));
+    let kept = || {
+        let names = std::fs::read_dir(aside).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
+        names.sort();
+        let main = cutover_storage::sqlite::Ledger::open(&aside.join("numary_main.db"), bed.dir.path()).unwrap();
+        let digest = cutover_storage::digest::digest(&main).unwrap();
+        (names, digest.sections[&Section::Transactions].rows)
+    };
+    let files = ["numary__system.db", "numary_main.db", "numary_other.db"].map(str::to_owned).to_vec();
+    assert_eq!(kept(), (files.clone(), 6));
+
+    // Once more, after clients came back: nothing is put back over what they wrote.
+    write(bed);
+    let ran = by_hand(&script, None);
+    assert!(ran.status.success(), "{script}\n{}", String::from_utf8_lossy(&ran.stderr));
+    until("it answers", || bed.get("/main/stats").is_some()).await;
+    assert!(bed.get("/main/stats").unwrap().contains("\"transactions\":6"), "{:?}", bed.get("/main/stats"));
+    assert_eq!(kept(), (files, 6));
 }
 
 /// Where `cutover-agent` lies.

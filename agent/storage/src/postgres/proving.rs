@@ -78,12 +78,14 @@ impl Proving {
     }
 
     /// A session whose client's host went down lives until the server notices, which may take hours; what it restores is not
-    /// seen before it commits, and would be waited for.
+    /// seen before it commits, and would be waited for. Of our own role alone: an autovacuum worker that cleans what was restored
+    /// there may not be ended by an ordinary role, and makes way by itself; others are waited for, and are told of in the end.
     fn end_what_was_left(&self) -> Result<(), StorageError> {
         let doing = "end what an earlier try left in the scratch database";
         let end = Sql::fixed(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE datname = current_database() AND pid <> pg_backend_pid() AND (application_name = $1 OR pid IN ( \
+             WHERE datname = current_database() AND usename = session_user AND backend_type = 'client backend' \
+             AND pid <> pg_backend_pid() AND (application_name = $1 OR pid IN ( \
              SELECT l.pid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \

@@ -8,14 +8,16 @@ use super::PostgresStorage;
 use super::ident::{Ident, Literal, Sql};
 use super::programs::Program;
 use super::recovery::SYSTEM;
-use super::{client::Value, system};
+use super::{client::Value, dependents, system};
 use crate::points::{self, Manifest};
 use crate::{StorageError, digest, files};
 use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{Dependent, LedgerDigest, RecoveryItem, RecoveryPoint};
 use cutover_vocabulary::{Digest, LedgerName};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// What the table `transactions` is called in a schema that was moved aside: `storage scan` takes every schema that has a
@@ -50,6 +52,11 @@ pub(super) fn restore(
 ) -> Result<Restored, StorageError> {
     files::private_folder(aside)?;
     let manifest = points::checked(point)?;
+    let schema = match &point.item {
+        RecoveryItem::Ledger(name) => name.as_str(),
+        RecoveryItem::System => SYSTEM,
+    };
+    remove_left_scripts(aside, schema)?;
     match &point.item {
         RecoveryItem::Ledger(name) => ledger(storage, name, &manifest, (aside, unrecorded)),
         RecoveryItem::System => system_store(storage, &manifest, aside),
@@ -66,8 +73,11 @@ fn ledger(
     let schema = name.as_str();
     let moved = match look(storage, name, manifest)? {
         Now::AsItWas => {
-            let moved_to = last_moved(storage, schema, manifest)?.map(shown);
-            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes: Vec::new() });
+            let moved = last_moved(storage, schema, manifest)?;
+            // Where an earlier run restored it and was killed before it could say so, this is the one that tells.
+            let notes = if moved.is_some() { still_missing(storage, schema, manifest)? } else { Vec::new() };
+            let moved_to = moved.map(shown);
+            return Ok(Restored { changed: false, moved_to, digest: point.digest.clone(), notes });
         }
         // Somebody wrote to it since the point was taken. What they wrote is theirs; a migration that did not happen left
         // nothing to undo.
@@ -77,7 +87,8 @@ fn ledger(
         Now::Changed | Now::NotMigrated(_) => Some(free_name(storage, schema)?),
         Now::Gone => None,
     };
-    let notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    let mut notes = put_back(storage, schema, moved.as_deref(), manifest, scratch)?;
+    notes.extend(unpublished(storage, schema, manifest)?);
     if look(storage, name, manifest)? != Now::AsItWas {
         return Err(StorageError::NotProved {
             copy: schema.into(),
@@ -136,41 +147,74 @@ fn put_back(
     manifest: &Manifest,
     scratch: &Path,
 ) -> Result<Vec<String>, StorageError> {
-    // Of this process alone: nothing that another one left is written over while somebody may still read it.
-    let stem = format!("restore-{}-{}", Digest::of(schema.as_bytes()).short(), std::process::id());
-    let script = |name: &str| files::beside(&scratch.join(&stem), name);
+    let script = |name: &str| scratch.join(format!("{}{}{name}", scripts(schema), std::process::id()));
     let (before, dump, after) = (script(".before.sql"), script(".dump.sql"), script(".after.sql"));
-    let mut files_in_order = vec![before.clone()];
-    write(&before, &moving(storage, schema, moved, manifest)?)?;
-    if manifest.point.sha256.is_some() {
-        let mut args: Vec<OsString> = vec!["--no-password".into(), "--file".into(), dump.clone().into()];
-        args.push(manifest.point.place.clone().into());
-        Program::Restore.run(storage, "restore", args)?;
-        files_in_order.push(dump.clone());
-    }
     let (theirs, ours): (Vec<&Dependent>, Vec<&Dependent>) =
         manifest.dependents.iter().partition(|dependent| dependent.owner != storage.role());
-    write(&after, &again(&ours))?;
-    files_in_order.push(after.clone());
-    let mut args: Vec<OsString> =
-        ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
-    for file in &files_in_order {
-        args.push("--file".into());
-        args.push(file.into());
-    }
-    let done = Program::Psql.run(storage, "restore", args);
+    let run = || {
+        let mut files_in_order = vec![&before];
+        write(&before, &moving(storage, schema, moved, manifest)?)?;
+        if manifest.point.sha256.is_some() {
+            // Made by us first, for nobody else's eyes: it is every row in plain text.
+            write(&dump, "")?;
+            let mut args: Vec<OsString> = vec!["--no-password".into(), "--file".into(), dump.clone().into()];
+            args.push(manifest.point.place.clone().into());
+            Program::Restore.run(storage, "restore", args)?;
+            files_in_order.push(&dump);
+        }
+        write(&after, &again(&ours))?;
+        files_in_order.push(&after);
+        let mut args: Vec<OsString> =
+            ["-X", "-q", "--no-password", "--single-transaction", "-v", "ON_ERROR_STOP=1"].map(OsString::from).to_vec();
+        for file in files_in_order {
+            args.push("--file".into());
+            args.push(file.into());
+        }
+        Program::Psql.run(storage, "restore", args)
+    };
+    let done = run();
     // They hold rows; the dump stays.
     for file in [&before, &dump, &after] {
         let _ = files::remove(file);
     }
     let mut notes = done?;
     // Made by us they would be ours: another owner's rights, and none of their grants.
-    notes.extend(theirs.into_iter().map(|Dependent { what, name, owner, .. }| {
-        format!(
-            "{what} {name} of role {owner} is to be made again by that role: its definition is in the point's manifest"
-        )
-    }));
+    notes.extend(theirs.into_iter().map(to_be_made_again));
     Ok(notes)
+}
+
+fn to_be_made_again(Dependent { what, name, owner, .. }: &Dependent) -> String {
+    format!("{what} {name} of role {owner} is to be made again by that role: its definition is in the point's manifest")
+}
+
+/// What depended on the tables when the point was taken and does not depend on those that were restored.
+fn still_missing(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Vec<String>, StorageError> {
+    let mut notes = Vec::new();
+    if !manifest.dependents.is_empty() {
+        let there = storage.looking(|client| dependents::find(client, schema))?;
+        let is_there = |one: &&Dependent| {
+            there.iter().any(|now| (&now.what, &now.name, &now.on) == (&one.what, &one.name, &one.on))
+        };
+        notes.extend(manifest.dependents.iter().filter(|one| !is_there(one)).map(to_be_made_again));
+    }
+    notes.extend(unpublished(storage, schema, manifest)?);
+    Ok(notes)
+}
+
+/// What publications had when the point was taken and do not have of what was restored. Not added by us: a column list or a row
+/// filter may go with it, and subscribers have the rows already.
+fn unpublished(storage: &PostgresStorage, schema: &str, manifest: &Manifest) -> Result<Vec<String>, StorageError> {
+    if manifest.published.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = storage.looking(|client| dependents::published(client, schema, storage.server()))?;
+    let missing = manifest.published.iter().filter(|one| !there.contains(one));
+    let note = |one| {
+        format!(
+            "of {schema} as it was kept, {one}; as it was restored, it is not: the owner adds it and sees to subscribers"
+        )
+    };
+    Ok(missing.map(note).collect())
 }
 
 /// The statements that move a schema aside. Two names change: the schema's, and that of the table that `storage scan` looks
@@ -264,7 +308,29 @@ fn shown(schema: String) -> String {
     format!("schema {schema}")
 }
 
+/// What the names of the files begin with that `psql` is given for a schema. The rest names a process.
+fn scripts(schema: &str) -> String {
+    format!("restore-{}-", Digest::of(schema.as_bytes()).short())
+}
+
+/// Removes what a killed run left: every row of the ledger in plain text. Nobody reads it any more: a `psql` that outlived its
+/// worker has the worker's lock, and we would not be here.
+fn remove_left_scripts(folder: &Path, schema: &str) -> Result<(), StorageError> {
+    let beginning = scripts(schema);
+    let failed = || StorageError::io("look into", folder);
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if entry.file_name().to_string_lossy().starts_with(&beginning) {
+            files::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of its own, for nobody else's eyes.
 fn write(path: &Path, text: &str) -> Result<(), StorageError> {
     files::remove(path)?;
-    fs::write(path, text).map_err(StorageError::io("write", path))
+    let mut new = OpenOptions::new();
+    let written = new.write(true).create_new(true).mode(0o600).open(path);
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(StorageError::io("write", path))
 }

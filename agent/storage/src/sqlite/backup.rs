@@ -20,12 +20,15 @@ const PATIENCE: Elapsed = Elapsed::from_secs(10);
 /// Copies what `source` shows in its read transaction to a new file, proves its structure and flushes it.
 ///
 /// The read transaction is what makes it end: `step(n)` restarts for ever under a writer unless the source holds one. It
-/// also makes the copy and everything else read through `source` one snapshot.
+/// also makes the copy and everything else read through `source` one snapshot. It ends with the last page: while it lasts, a
+/// ledger with a rollback journal cannot commit, and gives up after 5 s.
 ///
 /// Half done: `to` is a part of a database, with a journal beside it. Again: both are removed first.
-pub(super) fn backup(source: &Connection, from: &Path, to: &Path, scratch: &Path) -> Result<(), StorageError> {
-    let result =
-        copy_pages(source, from, to, scratch).and_then(|()| files::sync(to)).and_then(|()| files::sync_folder_of(to));
+pub(super) fn backup(source: Connection, from: &Path, to: &Path, scratch: &Path) -> Result<(), StorageError> {
+    let result = copy_pages(source, from, to, scratch)
+        .and_then(|copy| check(copy, from, to))
+        .and_then(|()| files::sync(to))
+        .and_then(|()| files::sync_folder_of(to));
     if result.is_err() {
         // The first error is the one to tell.
         let _ = files::remove_database(to);
@@ -33,14 +36,16 @@ pub(super) fn backup(source: &Connection, from: &Path, to: &Path, scratch: &Path
     result
 }
 
-fn copy_pages(source: &Connection, from: &Path, to: &Path, scratch: &Path) -> Result<(), StorageError> {
+/// Gives the copy, open. The source is closed by then.
+#[expect(clippy::needless_pass_by_value, reason = "nothing of it is left when this returns")]
+fn copy_pages(source: Connection, from: &Path, to: &Path, scratch: &Path) -> Result<Connection, StorageError> {
     files::remove_database(to)?;
     let failed = || StorageError::sqlite("write a copy to", to);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(to, flags).map_err(failed())?;
     configure(&copy, scratch).map_err(failed())?;
     {
-        let backup = Backup::new(source, &mut copy).map_err(failed())?;
+        let backup = Backup::new(&source, &mut copy).map_err(failed())?;
         let begun = clock::since_boot();
         loop {
             match backup.step(STEP).map_err(failed())? {
@@ -61,6 +66,12 @@ fn copy_pages(source: &Connection, from: &Path, to: &Path, scratch: &Path) -> Re
             }
         }
     }
+    Ok(copy)
+}
+
+/// Makes the copy one file, and shows that it is whole.
+fn check(copy: Connection, from: &Path, to: &Path) -> Result<(), StorageError> {
+    let failed = || StorageError::sqlite("write a copy to", to);
     // A copy in WAL mode is two files as soon as somebody opens it.
     let mode: String =
         copy.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0)).map_err(failed())?;
@@ -117,4 +128,28 @@ pub(super) fn contents(connection: &Connection, path: &Path) -> Result<Digest, S
         }
     }
     Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::open::reader;
+    use super::*;
+
+    /// As a ledger from 1.3.2 on keeps its file, and as one that waits for nobody writes.
+    #[test]
+    fn a_ledger_commits_while_its_copy_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, copy) = (folder.path().join("a.db"), folder.path().join("copy.db"));
+        let ledger = Connection::open(&file).unwrap();
+        ledger.execute_batch("PRAGMA journal_mode = DELETE; CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+        ledger.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let source = reader(&file, folder.path()).unwrap();
+        assert!(ledger.execute("INSERT INTO t VALUES (2)", []).is_err(), "a reader keeps it from committing");
+        let copied = copy_pages(source, &file, &copy, folder.path()).unwrap();
+        ledger.execute("INSERT INTO t VALUES (3)", []).unwrap();
+        check(copied, &file, &copy).unwrap();
+        let count = |path| Connection::open(path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0));
+        assert_eq!((count(&copy), count(&file)), (Ok::<i64, _>(1), Ok(2)));
+    }
 }

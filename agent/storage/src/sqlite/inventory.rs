@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, columns};
 use super::open::{Ledger, reader};
-use super::place::{Named, SqlitePlace};
+use super::place::{NOT_A_FILE, Named, SqlitePlace};
 use crate::StorageError;
 use crate::files;
 use cutover_vocabulary::LedgerName;
@@ -93,10 +93,9 @@ impl SqlitePlace {
             match named {
                 Named::NotADatabase => {}
                 Named::Skipped(reason) => found.problems.push(problem(ProblemKind::Skipped, reason)),
-                Named::Ledger(_) | Named::System if !is_file => found.problems.push(problem(
-                    ProblemKind::NotAFile,
-                    "a link or folder in a database's place; the storage must hold the file itself".to_owned(),
-                )),
+                Named::Ledger(_) | Named::System if !is_file => {
+                    found.problems.push(problem(ProblemKind::NotAFile, NOT_A_FILE.to_owned()))
+                }
                 Named::Ledger(_)
                     if fs::metadata(&path).is_ok_and(|data| data.len() == 0) && files::bytes(&path) == 0 =>
                 {

@@ -19,6 +19,8 @@ pub struct Ledger {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) layout: Layout,
+    /// Takes temporary files.
+    scratch: PathBuf,
 }
 
 impl Ledger {
@@ -33,7 +35,17 @@ impl Ledger {
     pub fn open(path: &Path, scratch: &Path) -> Result<Self, StorageError> {
         let connection = reader(path, scratch)?;
         let layout = Layout::of(&connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), layout })
+        Ok(Self { connection, path: path.to_owned(), layout, scratch: scratch.to_owned() })
+    }
+
+    /// What came of reading rows. A disk that was full then is not the ledger's: what is written are temporary files of sorts.
+    pub(super) fn reading<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        match result {
+            Err(StorageError::Full { doing: "read", .. }) => {
+                Err(StorageError::Full { doing: "keep temporary files in", path: self.scratch.clone() })
+            }
+            other => other,
+        }
     }
 
     /// The file.

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The name that `storage upgrade` reserves for the system store.
 const SYSTEM: &str = "_system";
 
+/// Why what stands in a database's place is refused.
+pub(super) const NOT_A_FILE: &str = "a link or folder in a database's place; the storage must hold the file itself";
+
 /// A directory and the first part of every file's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlitePlace {
@@ -101,6 +104,17 @@ impl SqlitePlace {
             });
         }
         Ok(())
+    }
+
+    /// Refuses what stands in a database's place and is none: we may be root, and whoever owns the directory could have us keep
+    /// or change what it leads to. A missing file is fine.
+    pub(super) fn refuse_a_link(&self, file: &Path) -> Result<(), StorageError> {
+        match fs::symlink_metadata(file) {
+            Ok(data) if !data.is_file() => {
+                Err(StorageError::Refused { path: file.to_owned(), why: NOT_A_FILE.to_owned() })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Why this process could not write to the storage; `None` when it could, as far as can be told without writing. A service

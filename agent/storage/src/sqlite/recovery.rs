@@ -41,6 +41,7 @@ pub fn secure(place: &SqlitePlace, ask: &Secure<'_>) -> Result<RecoveryPoint, St
     files::private_folder(ask.folder)?;
     place.refuse_inside(ask.folder)?;
     let original = place.file(ask.item)?;
+    place.refuse_a_link(&original)?;
     let copy = copy_path(ask.folder, ask.item);
     // A manifest is written whole, so one that cannot be read was damaged later: an error, not a reason to start over.
     if let Some(earlier) = manifest(&copy)? {
@@ -127,6 +128,7 @@ fn take(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<RecoveryPoint,
         losses_file: None,
         contents: None,
         dependents: Vec::new(),
+        published: Vec::new(),
         took: Elapsed(0),
         point: point.clone(),
     };
@@ -170,8 +172,7 @@ fn keep_ledger(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let reading = write_losses(&list, ask.lossy, &ledger)?;
     let (migrations, mark) = (ledger.migrations()?, Some(ledger.mark()?));
     let journal_mode = journal_mode(&ledger.connection, original)?;
-    backup(&ledger.connection, original, &partial, ask.folder)?;
-    drop(ledger);
+    backup(ledger.connection, original, &partial, ask.folder)?;
     files::remove_database(copy)?;
     files::rename(&partial, copy)?;
 
@@ -197,8 +198,7 @@ fn keep_system(ask: &Secure<'_>, original: &Path, copy: &Path) -> Result<Kept, S
     let source = reader(original, ask.folder)?;
     let held = contents(&source, original)?;
     let journal_mode = journal_mode(&source, original)?;
-    backup(&source, original, &partial, ask.folder)?;
-    drop(source);
+    backup(source, original, &partial, ask.folder)?;
     files::remove_database(copy)?;
     files::rename(&partial, copy)?;
 

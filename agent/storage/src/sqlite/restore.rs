@@ -11,11 +11,16 @@ use cutover_vocabulary::outcome::Restored;
 use cutover_vocabulary::storage::{LedgerDigest, RecoveryItem, RecoveryPoint};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Ends the name of a file that is about to be put in place: `storage scan` skips what does not end in `.db`.
 const COMING: &str = ".cutover-restoring";
+
+/// Where a database's header says in which mode it is written and read, and what it says of a write-ahead log
+/// (<https://sqlite.org/fileformat2.html#file_format_version_numbers>).
+const FORMAT_VERSIONS: u64 = 18;
+const WAL: [u8; 2] = [2, 2];
 
 /// Restores one item, if it is not what it was. What was there is kept in `aside`, a folder outside the storage directory.
 ///
@@ -45,6 +50,7 @@ pub fn restore(
     let manifest = points::checked(point)?;
     let copy = Path::new(&point.place);
     let file = place.file(&point.item)?;
+    place.refuse_a_link(&file)?;
     let coming = beside(&file, COMING);
     if point.sha256.is_none() {
         return remove_system(&file, aside);
@@ -122,30 +128,29 @@ fn look(file: &Path, manifest: &Manifest, scratch: &Path) -> Result<Now, Storage
     }
 }
 
-/// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has.
+/// Copies the copy beside the ledger's file, with the owner, mode and journal mode that the original has. The folder is the
+/// service's own: nothing is done here by a name that its user could have made lead elsewhere.
 fn bring(copy: &Path, coming: &Path, file: &Path, manifest: &Manifest) -> Result<(), StorageError> {
     files::remove_database(coming)?;
-    files::copy(copy, coming)?;
+    let new = files::copy_open(copy, coming)?;
     if manifest.journal_mode.eq_ignore_ascii_case("wal") {
-        let failed = || StorageError::sqlite("set the journal mode of", coming);
-        let connection = Connection::open_with_flags(coming, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed())?;
-        let _: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed())?;
-        connection.close().map_err(|(_, error)| failed()(error))?;
+        new.write_all_at(&WAL, FORMAT_VERSIONS).map_err(StorageError::io("set the journal mode of", coming))?;
     }
     let like = if file.exists() { file } else { file.parent().unwrap_or(file) };
     let data = fs::metadata(like).map_err(StorageError::io("look at", like))?;
-    let mine = fs::metadata(coming).map_err(StorageError::io("look at", coming))?;
+    let mine = new.metadata().map_err(StorageError::io("look at", coming))?;
     if (mine.uid(), mine.gid()) != (data.uid(), data.gid()) {
-        std::os::unix::fs::chown(coming, Some(data.uid()), Some(data.gid()))
+        std::os::unix::fs::fchown(&new, Some(data.uid()), Some(data.gid()))
             .map_err(StorageError::io("give to its owner", coming))?;
     }
-    if file.exists() {
-        // The bits of set-user-id and the like mean nothing on a database, and the agent's unit may not set them.
-        let mode = fs::Permissions::from_mode(data.permissions().mode() & 0o777);
-        fs::set_permissions(coming, mode).map_err(StorageError::io("set the mode of", coming))?;
-    }
-    files::sync(coming)
+    // The bits of set-user-id and the like mean nothing on a database, and the agent's unit may not set them.
+    let mode = if file.exists() { data.mode() & 0o777 } else { mode_of(copy)? };
+    new.set_permissions(fs::Permissions::from_mode(mode)).map_err(StorageError::io("set the mode of", coming))?;
+    new.sync_all().map_err(StorageError::io("sync", coming))
+}
+
+fn mode_of(path: &Path) -> Result<u32, StorageError> {
+    Ok(fs::metadata(path).map_err(StorageError::io("look at", path))?.mode() & 0o777)
 }
 
 /// Makes the migrated database one file. A damaged one cannot be folded; then its parts stay for [`refuse_sidecars`].
@@ -172,23 +177,35 @@ fn fold(file: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again.
+/// Keeps a file in `aside` under the first free number; the same file kept by an earlier run is found again. What lies beside
+/// it goes first: whoever finds the kept file finds it whole.
 fn keep(file: &Path, aside: &Path) -> Result<PathBuf, StorageError> {
     let here = fs::metadata(file).map_err(StorageError::io("look at", file))?;
     for number in 1_u32.. {
         let kept = kept_as(file, aside, number);
         match fs::metadata(&kept) {
-            Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => return Ok(kept),
-            Ok(there) if there.len() == here.len() && files::sha256(&kept)? == files::sha256(file)? => return Ok(kept),
+            // Linked by a run that put nothing in its place yet, so what lies beside it now is what belongs to it.
+            Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => {
+                keep_sidecars(file, &kept)?;
+                files::sync(aside)?;
+                return Ok(kept);
+            }
+            Ok(there)
+                if there.len() == here.len()
+                    && files::sha256(&kept)? == files::sha256(file)?
+                    && sidecars_are_kept(file, &kept)? =>
+            {
+                return Ok(kept);
+            }
             Ok(_) => {}
             Err(_) => {
+                keep_sidecars(file, &kept)?;
                 if fs::hard_link(file, &kept).is_err() {
                     // Another disk, or a file system without links.
                     let partial = beside(&kept, ".partial");
                     files::copy(file, &partial)?;
                     files::rename(&partial, &kept)?;
                 }
-                keep_sidecars(file, &kept)?;
                 files::sync(aside)?;
                 return Ok(kept);
             }
@@ -210,13 +227,24 @@ fn last_kept(file: &Path, aside: &Path) -> Option<PathBuf> {
 
 /// What could not be folded (a damaged file's log) is kept beside it, then taken away from the ledger's name.
 fn keep_sidecars(file: &Path, kept: &Path) -> Result<(), StorageError> {
-    for suffix in ["-wal", "-journal"] {
-        let sidecar = beside(file, suffix);
-        if fs::metadata(&sidecar).is_ok_and(|data| data.len() > 0) {
-            files::copy(&sidecar, &beside(kept, suffix))?;
+    sidecars(file, kept).try_for_each(|(sidecar, kept)| files::copy(&sidecar, &kept))
+}
+
+fn sidecars_are_kept(file: &Path, kept: &Path) -> Result<bool, StorageError> {
+    for (sidecar, kept) in sidecars(file, kept) {
+        if !kept.exists() || files::sha256(&kept)? != files::sha256(&sidecar)? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// What lies beside a file and holds something, with where it is kept. A link is nothing: SQLite follows none either.
+fn sidecars(file: &Path, kept: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> {
+    ["-wal", "-journal"]
+        .into_iter()
+        .map(|suffix| (beside(file, suffix), beside(kept, suffix)))
+        .filter(|(there, _)| fs::symlink_metadata(there).is_ok_and(|data| data.is_file() && data.len() > 0))
 }
 
 /// Takes away what lies beside the migrated file. All of it was folded or kept by now.

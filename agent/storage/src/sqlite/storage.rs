@@ -1,5 +1,6 @@
 //! SQLite as a [`Storage`].
 
+use super::backup::backup;
 use super::inventory::{Inventory, Problem, ProblemKind};
 use super::lock::{Locking, StorageLock};
 use super::open::Ledger;
@@ -119,11 +120,15 @@ impl Storage for SqliteStorage {
 
     /// By `flock`, handed down to the ledger commands that are started from now on: one that outlives its worker keeps it.
     fn lock(&self, item: Option<&RecoveryItem>, holder: &str) -> Result<Box<dyn Lock>, StorageError> {
-        let path = match item {
-            None => self.place.directory().join(".cutover.lock"),
-            Some(item) => self.place.directory().join(format!(".cutover-{}.lock", self.file_name(item)?)),
+        let whole = self.place.directory().join(".cutover.lock");
+        let locking = match item {
+            None => StorageLock::acquire(&whole, holder)?,
+            Some(item) => {
+                let path = self.place.directory().join(format!(".cutover-{}.lock", self.file_name(item)?));
+                StorageLock::acquire_item(&whole, &path, holder)?
+            }
         };
-        match StorageLock::acquire(&path, holder)? {
+        match locking {
             Locking::Ours(lock) => {
                 lock.inherit()?;
                 Ok(Box::new(lock))
@@ -205,23 +210,20 @@ impl Storage for SqliteStorage {
         restore::restore(&self.place, point, aside, unrecorded)
     }
 
+    /// Clients are served meanwhile, so the ledger's file is read for its pages alone; what a copy holds is read from the copy.
     fn copy(&self, ask: &CopyAsk<'_>) -> Result<Box<dyn Copied>, StorageError> {
         let (storage, points) = (ask.folder.join("storage"), ask.folder.join("points"));
-        files::private_folder(&storage)?;
-        self.place.refuse_inside(&storage)?;
+        for folder in [&storage, &points] {
+            files::private_folder(folder)?;
+            self.place.refuse_inside(folder)?;
+        }
         let there = SqlitePlace::find(&storage, self.place.db_name())?;
         for name in ask.ledgers {
-            let item = RecoveryItem::Ledger(name.clone());
-            let secure = Secure {
-                item: &item,
-                storage: &self.identity,
-                upgrade: ask.upgrade,
-                folder: &points,
-                lossy: false,
-                serving: false,
-            };
-            let point = self.secure(&secure)?;
-            files::copy(Path::new(&point.place), &there.ledger(name)?)?;
+            let original = self.place.ledger(name)?;
+            self.place.refuse_a_link(&original)?;
+            let before = recovery::copy_path(&points, &RecoveryItem::Ledger(name.clone()));
+            backup(Ledger::open(&original, &points)?.connection, &original, &before, &points)?;
+            files::copy(&before, &there.ledger(name)?)?;
         }
         let machine = match &self.identity {
             StorageIdentity::Sqlite { machine, .. } => machine.as_str(),

@@ -47,8 +47,7 @@ fn close_look(file: &LedgerFile, scratch: &Path) -> Result<LedgerSurvey, Storage
         return read(file, &original);
     }
     let copy = scratch.join("survey.copy");
-    backup(&original.connection, &file.path, &copy, scratch)?;
-    drop(original);
+    backup(original.connection, &file.path, &copy, scratch)?;
     let survey = Ledger::open(&copy, scratch).and_then(|ledger| read(file, &ledger));
     files::remove_database(&copy)?;
     survey

@@ -21,6 +21,14 @@ pub fn sample() -> RecoveryItem {
     RecoveryItem::Ledger(ledger())
 }
 
+/// Runs a promise on every driver that can be run here.
+pub fn on_every_driver(promise: impl Fn(&dyn Bed)) {
+    promise(&Sqlite::new());
+    if let Some(bed) = Postgres::new() {
+        promise(&bed);
+    }
+}
+
 /// One storage.
 pub trait Bed {
     /// For messages.

@@ -8,13 +8,3 @@ mod server;
 
 mod bed;
 mod points;
-
-use bed::{Bed, Postgres, Sqlite};
-
-/// Runs a promise on every driver that can be run here.
-fn on_every_driver(promise: impl Fn(&dyn Bed)) {
-    promise(&Sqlite::new());
-    if let Some(bed) = Postgres::new() {
-        promise(&bed);
-    }
-}

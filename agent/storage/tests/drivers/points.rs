@@ -1,7 +1,6 @@
 //! Recovery points, proofs, restores and rehearsals.
 
-use crate::bed::{SAMPLE, ledger, sample};
-use crate::on_every_driver;
+use crate::bed::{SAMPLE, ledger, on_every_driver, sample};
 use cutover_storage::StorageError;
 use cutover_storage::storage::{CopyAsk, Secure, Storage};
 use cutover_vocabulary::UpgradeId;
