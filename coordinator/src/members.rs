@@ -1,7 +1,7 @@
 //! Who must be there, and who may go: deployments are declared, and instances that are gone for good are let go.
 
 use crate::leadership::Leadership;
-use crate::registry::{Answer, Deployment, Registered, RegistryError, keys};
+use crate::registry::{Answer, Deployment, Registered, keys};
 use crate::upgrade_loop::Handle;
 use cutover_core::upgrade::{Ask, Input, Rejected};
 use cutover_proto::{Code, Refused};
@@ -50,15 +50,12 @@ impl Leadership {
             )
             .with("field", "instances"));
         }
-        self.replace(
-            || keys::deployment(name).map_err(Into::into),
-            |present: Option<Deployment>| {
-                let mut deployment = present.unwrap_or_default();
-                deployment.declared.extend(instances.iter().cloned());
-                deployment
-            },
-        )
-        .await?;
+        let with = |present: Option<Deployment>| {
+            let mut deployment = present.unwrap_or_default();
+            deployment.declared.extend(instances.iter().cloned());
+            deployment
+        };
+        self.registry.replace(keys::deployment(name), with).await.map_err(|error| self.refuse(error))?;
         if revision == cutover_store::Revision::NONE {
             self.remember_call(request, revision, &call).await?;
         }
@@ -163,16 +160,16 @@ impl Leadership {
         let Excuse { deployment, instance, .. } = excuse;
         if let Some(known) = registered.filter(|known| known.deployment == *deployment) {
             let gone = Registered { gone: true, ..known };
-            self.replace(|| keys::instance(instance).map_err(Into::into), |_: Option<Registered>| gone.clone()).await?;
+            let out = |_: Option<Registered>| gone.clone();
+            self.registry.replace(keys::instance(instance), out).await.map_err(|error| self.refuse(error))?;
             self.remember(gone);
         }
-        let key = || -> Result<_, RegistryError> { keys::deployment(deployment).map_err(Into::into) };
         let without = |present: Option<Deployment>| {
             let mut document = present.unwrap_or_default();
             document.declared.remove(instance);
             document
         };
-        self.replace(key, without).await.map(drop)
+        self.registry.replace(keys::deployment(deployment), without).await.map(drop).map_err(|error| self.refuse(error))
     }
 }
 

@@ -228,6 +228,24 @@ impl Registry {
         found.into_iter().map(|(key, _, bytes)| decode(&key, &bytes).map(|value| (key, value))).collect()
     }
 
+    /// Writes a document from what it is now; again where somebody else changed it meanwhile. What it is then.
+    pub(crate) async fn replace<T: Serialize + DeserializeOwned>(
+        &self,
+        key: Result<Key, InvalidKey>,
+        change: impl Fn(Option<T>) -> T,
+    ) -> Result<T, RegistryError> {
+        let key = key?;
+        loop {
+            let (revision, present) = self.read(&key).await?;
+            let value = change(present);
+            match self.write(&key, revision, &value).await {
+                Ok(()) => return Ok(value),
+                Err(RegistryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Stores a plan's JSON in chunks: with hundreds of lost rows it is larger than a document may be.
     pub(crate) async fn keep_plan(&self, plan: &Plan) -> Result<Vec<Digest>, RegistryError> {
         let name = format!("plan {}", plan.digest());

@@ -166,8 +166,7 @@ impl Follower<'_> {
     }
 
     async fn note(&self, seq: u64) -> Result<(), Trouble> {
-        let key = || keys::hook(&self.handle.id).map_err(RegistryError::from);
-        self.leadership.replace(key, |_: Option<Told>| Told { seq }).await.map_err(Box::new)?;
-        Ok(())
+        let kept = self.leadership.registry.replace(keys::hook(&self.handle.id), |_: Option<Told>| Told { seq }).await;
+        kept.map(drop).map_err(|error| Trouble::from(Box::new(self.leadership.refuse(error))))
     }
 }
