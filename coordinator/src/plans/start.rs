@@ -1,15 +1,15 @@
 //! Starting a plan: exactly one upgrade of a deployment at a time, announced before its first fact.
 
 use super::refusals::may_not_start;
-use crate::faults::Point;
 use crate::leadership::Leadership;
 use crate::registry::{Agreed, Answer, Deployment, Latest, keys};
+use crate::upgrade_loop::append::Verdict;
 use crate::upgrade_loop::load::Loaded;
-use crate::upgrade_loop::{Verdict, nonce, tell};
+use crate::upgrade_loop::tell;
 use cutover_core::plan;
 use cutover_core::upgrade::{Upgrade, start};
 use cutover_proto::{Code, Refused};
-use cutover_store::{Batch, Revision};
+use cutover_store::Revision;
 use cutover_vocabulary::plan::{Approval, Plan};
 use cutover_vocabulary::{DeploymentName, Digest, OperatorName, RequestId, Timestamp, UpgradeId};
 use std::sync::Arc;
@@ -124,14 +124,10 @@ impl Leadership {
         let upgrade = Upgrade::begin(id.clone(), &happened).map_err(broken)?;
         let first = happened.seal(1, Digest::of(b""));
         let hash = first.hash();
-        let batch = Batch { nonce: nonce(), facts: vec![first] };
-        let (point, facts) = (id.clone(), vec!["started"]);
-        self.faults.reach(Point::BeforeAppend { upgrade: point.clone(), after_seq: 0, facts: facts.clone() }).await;
-        let appended = self.store.append(self.epoch, &id, 0, &batch).await;
-        self.faults.reach(Point::AfterAppend { upgrade: point, after_seq: 0, facts }).await;
-        match self.judge_append(&id, &batch, appended).instrument(self.span(&id)).await {
+        let facts = [first];
+        match self.append(&id, 0, &facts).instrument(self.span(&id)).await {
             Verdict::Committed => {
-                self.span(&id).in_scope(|| tell(&batch.facts));
+                self.span(&id).in_scope(|| tell(&facts));
                 self.lead(&id, Loaded { upgrade, hash });
                 self.is_latest(&name, &id);
                 Ok(id)

@@ -1,16 +1,16 @@
 //! One task an active upgrade: take what came in, decide, append in one fenced write, and only after the commit apply,
 //! publish, dispatch, acknowledge, answer. What is not committed never happened: the draft is dropped.
 
+pub(crate) mod append;
 pub(crate) mod batch;
 pub(crate) mod load;
 mod silence;
 
 use crate::describe::describe;
-use crate::faults::Point;
 use crate::leadership::{Leadership, Quarantined};
+use append::Verdict;
 use batch::{Draft, TooLarge};
 use cutover_core::upgrade::{Input, Rejected, Upgrade, Want};
-use cutover_store::{Appended, Batch, Nonce};
 use cutover_vocabulary::{AgentName, Digest, Elapsed, Order, OrderId, Recorded, UpgradeId};
 use load::{CannotLoad, Loaded};
 use std::collections::{BTreeMap, VecDeque};
@@ -225,14 +225,7 @@ impl Driver {
             self.answer(draft.inputs, draft.rejected);
             return Next::Again;
         }
-        let after_seq = self.upgrade.seq();
-        let facts: Vec<_> = draft.sealed.iter().map(|fact| fact.fact.kind()).collect();
-        let (upgrade, faults) = (self.id.clone(), self.leadership.faults.clone());
-        faults.reach(Point::BeforeAppend { upgrade: upgrade.clone(), after_seq, facts: facts.clone() }).await;
-        let batch = Batch { nonce: nonce(), facts: draft.sealed.clone() };
-        let appended = self.leadership.store.append(epoch, &self.id, after_seq, &batch).await;
-        faults.reach(Point::AfterAppend { upgrade, after_seq, facts }).await;
-        match self.leadership.judge_append(&self.id, &batch, appended).await {
+        match self.leadership.append(&self.id, self.upgrade.seq(), &draft.sealed).await {
             Verdict::Committed => {
                 self.committed(draft);
                 Next::Again
@@ -335,91 +328,7 @@ impl Driver {
 /// One line a fact, with its order where it has one.
 pub(crate) fn tell(facts: &[Recorded]) {
     for fact in facts {
-        let order = order_of(fact).map(tracing::field::display);
+        let order = fact.order().map(tracing::field::display);
         info!(seq = fact.seq, kind = fact.fact.kind(), order, "{}", describe(fact));
     }
-}
-
-fn order_of(fact: &Recorded) -> Option<&OrderId> {
-    use cutover_vocabulary::Fact;
-    match &fact.fact {
-        Fact::AttemptOpened { order } => Some(&order.id),
-        Fact::StepSucceeded { order, .. }
-        | Fact::EvidenceRefused { order, .. }
-        | Fact::StepFailed { order, .. }
-        | Fact::RevokeAsked { order }
-        | Fact::Revoked { order, .. }
-        | Fact::LateOutcome { order, .. } => Some(order),
-        Fact::Started { .. }
-        | Fact::StageEntered { .. }
-        | Fact::BorderCrossed { .. }
-        | Fact::Held { .. }
-        | Fact::HoldDecided { .. }
-        | Fact::HoldLifted { .. }
-        | Fact::ProofVoided { .. }
-        | Fact::MemberJoined { .. }
-        | Fact::MemberExcused { .. }
-        | Fact::RunnerChosen { .. }
-        | Fact::TurnedBack { .. }
-        | Fact::Paused
-        | Fact::Resumed
-        | Fact::Ended { .. }
-        | Fact::Closed => None,
-    }
-}
-
-/// What an append came to, once it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Committed,
-    NotStored,
-    /// This coordinator does not lead any more.
-    Lost,
-}
-
-impl Leadership {
-    /// Finds out what an append came to: a lost answer is resolved by the batch's nonce, as long as this leads.
-    pub(crate) async fn judge_append(&self, id: &UpgradeId, batch: &Batch, appended: Appended) -> Verdict {
-        let error = match appended {
-            Appended::Committed => return Verdict::Committed,
-            Appended::Fenced { by } => {
-                self.lost(&format!("an append was refused because of epoch {by}"));
-                return Verdict::Lost;
-            }
-            Appended::Conflict { seq } => {
-                warn!(stored = seq, "the upgrade's chain ends elsewhere than here; loading it again");
-                return Verdict::NotStored;
-            }
-            Appended::TooLarge { bytes, limit } => {
-                error!(bytes, limit, "a batch was larger than the store takes");
-                return Verdict::NotStored;
-            }
-            Appended::Unknown(error) => error,
-        };
-        warn!(error = &error as &dyn std::error::Error, "the store did not say whether facts were stored");
-        if error.nothing_was_stored() {
-            return Verdict::NotStored;
-        }
-        loop {
-            match self.store.find_batch(id, &batch.nonce).await {
-                Ok(found) if !self.still_leads().await => {
-                    self.lost(&format!("another leader was elected; the last batch is stored: {}", found.is_some()));
-                    return Verdict::Lost;
-                }
-                Ok(Some(_)) => return Verdict::Committed,
-                Ok(None) => return Verdict::NotStored,
-                Err(error) => warn!(error = &error as &dyn std::error::Error, "could not look for a batch; trying on"),
-            }
-            tokio::select! {
-                () = self.ended.cancelled() => return Verdict::Lost,
-                () = tokio::time::sleep(BACK_OFF) => {}
-            }
-        }
-    }
-}
-
-/// The one place where randomness enters.
-#[expect(clippy::disallowed_methods, reason = "the edge: a batch's nonce must never have been used before")]
-pub(crate) fn nonce() -> Nonce {
-    Nonce::new(uuid::Uuid::new_v4().as_u128())
 }

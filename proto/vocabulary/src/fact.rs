@@ -264,14 +264,18 @@ impl Recorded {
     }
     /// Which step a fact concerns, if one.
     pub fn step(&self) -> Option<&StepId> {
+        self.order().map(|order| &order.step)
+    }
+    /// Which order a fact concerns, if one.
+    pub fn order(&self) -> Option<&OrderId> {
         match &self.fact {
-            Fact::AttemptOpened { order } => Some(&order.id.step),
+            Fact::AttemptOpened { order } => Some(&order.id),
             Fact::StepSucceeded { order, .. }
             | Fact::EvidenceRefused { order, .. }
             | Fact::StepFailed { order, .. }
             | Fact::RevokeAsked { order }
             | Fact::Revoked { order, .. }
-            | Fact::LateOutcome { order, .. } => Some(&order.step),
+            | Fact::LateOutcome { order, .. } => Some(order),
             Fact::Started { .. }
             | Fact::StageEntered { .. }
             | Fact::BorderCrossed { .. }
