@@ -9,6 +9,7 @@ mod conflict;
 mod decide;
 mod holds;
 mod input;
+mod learn;
 mod membership;
 mod phases;
 mod sequence;
