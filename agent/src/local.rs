@@ -2,7 +2,8 @@
 //!
 //! `status` shows what is fenced, which orders were given last, where the recovery points are, and the exact commands that put
 //! everything back by hand. `takeover` is written to the journal and freezes the upgrade for good: the agent refuses every
-//! further order of it. `fence` keeps the agent from starting an instance, `unfence` lets it start again, `start` starts it.
+//! further order of it. `fence` keeps the agent from starting an instance, `unfence` lets it start again, `start` starts it, `stop`
+//! stops it.
 
 mod upgrades;
 mod way_back;
@@ -12,7 +13,7 @@ use crate::journal::{Journal, JournalError};
 use crate::release::ReleaseError;
 use crate::run::journal_file;
 use crate::service::fence::By;
-use crate::service::{Role, Service, ServiceError};
+use crate::service::{Role, Service, ServiceError, Stopped};
 use crate::settings::{InstanceSettings, Settings};
 use crate::work;
 use crate::worker::Program;
@@ -20,7 +21,7 @@ use cutover_desk::Entry;
 use cutover_storage::StorageError;
 use cutover_storage::points::Manifest;
 use cutover_vocabulary::instance::RunState;
-use cutover_vocabulary::{DeploymentName, InstanceName, Order, OrderId, Outcome, UpgradeId};
+use cutover_vocabulary::{DeploymentName, Elapsed, InstanceName, Order, OrderId, Outcome, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ use way_back::Back;
 
 /// How many orders `status` lists.
 const LISTED_ORDERS: usize = 20;
+
+/// How long `stop` waits for an instance.
+const STOPS_WITHIN: Elapsed = Elapsed::from_secs(60);
 
 /// What to do on this host.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
@@ -45,6 +49,11 @@ pub enum LocalCommand {
     },
     /// Lift an instance's fence, so that it may be started.
     Unfence {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// Stop an instance, and a closed copy of it, and wait until both are down. Fence it first: its manager may start it again.
+    Stop {
         /// Which instance.
         instance: InstanceName,
     },
@@ -112,6 +121,17 @@ pub enum LocalError {
         /// Whose settings say so.
         settings: PathBuf,
     },
+    /// SIGTERM had no effect; nothing harder was sent.
+    #[error(
+        "instance {name} (process {pid}) still runs {STOPS_WITHIN} after SIGTERM: find out what it is doing; a kill may cut a write \
+         that a client waits for"
+    )]
+    StillRuns {
+        /// Which instance.
+        name: InstanceName,
+        /// Its process.
+        pid: u32,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -152,6 +172,15 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
                 fence.generation,
                 way_back::agent(settings)
             ))
+        }
+        LocalCommand::Stop { instance } => {
+            let service = service(settings, instance)?;
+            for role in [Role::Closed, Role::Service] {
+                if let Stopped::StillRunning { pid } = service.stop(role, STOPS_WITHIN).await? {
+                    return Err(LocalError::StillRuns { name: instance.clone(), pid });
+                }
+            }
+            Ok(format!("{instance} is down\n"))
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
@@ -248,8 +277,8 @@ async fn status(settings: &Settings, wanted: Option<&UpgradeId>) -> Result<Strin
         {
             let back = Back { settings, upgrade, instances };
             match upgrades.rejoins(upgrade) {
-                true => back.rejoin(&mut text).await?,
-                false => back.without_points(&mut text).await?,
+                true => back.rejoin(&mut text),
+                false => back.without_points(&mut text)?,
             }
         }
     }
@@ -324,10 +353,10 @@ async fn points(
             line(text, format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"));
         }
         Some(Latest::Here(_) | Latest::WentBack(_)) if upgrades.rolls(upgrade) => {
-            Back { settings, upgrade, instances }.rolling(text).await?;
+            Back { settings, upgrade, instances }.rolling(text)?;
         }
         Some(Latest::Here(_) | Latest::WentBack(_)) => {
-            Back { settings, upgrade, instances }.with_points(text, manifests).await?;
+            Back { settings, upgrade, instances }.with_points(text, manifests)?;
         }
     }
     Ok(())

@@ -349,8 +349,8 @@ fn orders_that_must_not_run_beside_each_other_do_not() {
     let on = |stage, name: &str, work: Work| order("u1", stage, instance(name), work);
     let drain = |name: &str| on(8, name, Work::Drain { patience: Elapsed::from_secs(1), for_good: false });
     let attest = |name: &str| on(9, name, Work::Attest);
-    let open = |name: &str| on(10, name, Work::Open { version: Version::new(1, 4, 6), storage: storage() });
-    let closed = |name: &str| on(11, name, Work::StartClosed { target: staged(), storage: storage() });
+    let open = |name: &str| on(10, name, Work::Open { version: Version::new(1, 4, 6), storage: None });
+    let closed = |name: &str| on(11, name, Work::StartClosed { target: staged(), storage: None });
     let switch = |name: &str| on(12, name, Work::Switch { to: staged() });
     let look = |name: &str| on(13, name, Work::Inspect);
 
@@ -404,7 +404,7 @@ fn orders_of_two_deployments_never_conflict() {
     let ours = order("u1", 1, Subject::Storage, Work::AttestStorage { storage: storage() });
     let theirs = Order {
         deployment: "other".parse().unwrap(),
-        ..order("u2", 1, instance("ledger-x"), Work::Open { version: Version::new(1, 4, 6), storage: storage() })
+        ..order("u2", 1, instance("ledger-x"), Work::Open { version: Version::new(1, 4, 6), storage: None })
     };
     assert_eq!(after([please(&ours)]).handle(please(&theirs)), [accepted(&theirs), begin(&theirs)]);
 }

@@ -10,10 +10,9 @@ mod tests;
 use super::{LocalError, line};
 use crate::machine;
 use crate::release::switch::{self, Was};
+use crate::service::Role;
 use crate::service::systemd::unit_of;
-use crate::service::{Role, Service};
 use crate::settings::{InstanceSettings, Settings};
-use crate::worker::Program;
 use cutover_storage::points::Manifest;
 use cutover_storage::sqlite::SqlitePlace;
 use cutover_vocabulary::UpgradeId;
@@ -31,20 +30,20 @@ pub(super) struct Back<'a> {
 
 impl Back<'_> {
     /// On the host that keeps the recovery points: stop, restore, start what was there.
-    pub(super) async fn with_points(&self, text: &mut String, manifests: &[Manifest]) -> Result<(), LocalError> {
+    pub(super) fn with_points(&self, text: &mut String, manifests: &[Manifest]) -> Result<(), LocalError> {
         line(
             text,
             format_args!(
                 "to go back by hand, as the service's user or root; what was written since is lost (or run all of it with `sh -e`):"
             ),
         );
-        self.stop(text).await?;
+        self.stop(text);
         // Each print has names of its own: a second way back must not overwrite what the first one moved aside.
         let number = machine::now().as_millis();
         let aside = self.settings.recovery().join(self.upgrade).join(format!("aside-by-hand-{number}"));
         line(text, format_args!("  mkdir -p -m 0700 {}", quoted(&aside)));
         let mut looked_at = false;
-        for manifest in manifests {
+        for (index, manifest) in manifests.iter().enumerate() {
             match &manifest.storage {
                 StorageIdentity::Sqlite { directory, db_name, .. } => {
                     let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
@@ -58,7 +57,7 @@ impl Back<'_> {
                         same_database(text, system_identifier, database);
                         looked_at = true;
                     }
-                    put_schema_back(text, &aside, number, manifest);
+                    put_schema_back(text, &aside, &format!("{number}_{index}"), manifest);
                 }
             }
         }
@@ -66,13 +65,13 @@ impl Back<'_> {
     }
 
     /// On a host without recovery points: only what runs there changes, once the storage is what it was.
-    pub(super) async fn without_points(&self, text: &mut String) -> Result<(), LocalError> {
+    pub(super) fn without_points(&self, text: &mut String) -> Result<(), LocalError> {
         let upgrade = self.upgrade;
         line(
             text,
             format_args!("\nto go back by hand: this host keeps no recovery point of upgrade {upgrade}. First, here:"),
         );
-        self.stop(text).await?;
+        self.stop(text);
         line(
             text,
             format_args!(
@@ -84,7 +83,7 @@ impl Back<'_> {
     }
 
     /// Where clients wrote beside the recovery points: the former version goes on with the storage as it is.
-    pub(super) async fn rolling(&self, text: &mut String) -> Result<(), LocalError> {
+    pub(super) fn rolling(&self, text: &mut String) -> Result<(), LocalError> {
         let upgrade = self.upgrade;
         line(
             text,
@@ -93,13 +92,13 @@ impl Back<'_> {
                  restored. One host after the other. First, here:"
             ),
         );
-        self.stop(text).await?;
+        self.stop(text);
         line(text, format_args!("then the former version starts on the storage as it is. Only after that, here:"));
         self.start(text)
     }
 
     /// From a rejoin nothing leads back: the instance stays down.
-    pub(super) async fn rejoin(&self, text: &mut String) -> Result<(), LocalError> {
+    pub(super) fn rejoin(&self, text: &mut String) {
         let upgrade = self.upgrade;
         line(
             text,
@@ -108,33 +107,24 @@ impl Back<'_> {
                  than the storage: NEVER start that again. They are stopped and stay down; the others serve. Here:"
             ),
         );
-        self.stop(text).await
+        self.stop(text);
     }
 
-    async fn stop(&self, text: &mut String) -> Result<(), LocalError> {
+    fn stop(&self, text: &mut String) {
         let agent = agent(self.settings);
         line(text, format_args!("  {agent} takeover {} --note 'going back by hand'", self.upgrade));
-        let launcher = Program::current().map_err(LocalError::Program)?;
         for instance in &self.instances {
             line(text, format_args!("  {agent} fence {}", instance.name));
-            let service = Service::new(self.settings, instance, &launcher);
-            for role in [Role::Service, Role::Closed] {
-                match instance.manager {
-                    Manager::Process => {
-                        let Some(running) = service.running(role).await? else { continue };
-                        let pid = running.pid;
-                        line(text, format_args!("  if [ -e /proc/{pid}/exe ]; then kill {pid}; fi"));
-                        line(text, format_args!("  while [ -e /proc/{pid}/exe ]; do sleep 0.1; done"));
-                    }
-                    // Whether it runs is systemd's to know, which may not answer us now. A copy that is not there is stopped.
-                    Manager::Systemd => {
-                        let or_gone = if role == Role::Closed { " || true" } else { "" };
-                        line(text, format_args!("  systemctl stop {}{or_gone}", unit_of(instance, role)));
-                    }
+            match instance.manager {
+                // Which process it is then, the agent's record says.
+                Manager::Process => line(text, format_args!("  {agent} stop {}", instance.name)),
+                // A copy that is not there is stopped.
+                Manager::Systemd => {
+                    line(text, format_args!("  systemctl stop {}", unit_of(instance, Role::Service)));
+                    line(text, format_args!("  systemctl stop {} || true", unit_of(instance, Role::Closed)));
                 }
             }
         }
-        Ok(())
     }
 
     fn start(&self, text: &mut String) -> Result<(), LocalError> {
@@ -164,30 +154,35 @@ impl Back<'_> {
 /// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
 /// its database would be replayed into the restored one), and the copy takes the name by a rename.
 ///
-/// Again: a file that lies aside was put back, or is about to be where its copy still lies beside. The copy becomes the
-/// service's in a folder that is ours alone: in the service's own, a link might take root elsewhere.
+/// Again: what is done has a mark, and what lies aside is never written over. The copy becomes the service's in a folder that is ours
+/// alone, and is never moved into what a name leads to: in the service's own folder a link might take root elsewhere.
 fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
     line(text, format_args!("  # {}", manifest.point.item));
-    let (moved, aside) = (aside.join(file.file_name().unwrap_or_default()), quoted(aside));
-    let with = |path: &Path, ending: &str| quoted(Path::new(&format!("{}{ending}", path.display())));
-    let (new, beside) = (with(&moved, ".new"), with(file, ".by-hand"));
-    let (file, moved) = (quoted(file), quoted(&moved));
-    let all = format!("{file} {file}-wal {file}-shm {file}-journal");
-    // A name that is taken there all the same gets a number.
-    let mv = format!("mv --backup=numbered \"$f\" {aside}/");
-    if !check_copy(text, manifest) {
-        line(text, format_args!("  for f in {all}; do if [ -e \"$f\" ]; then {mv}; fi; done"));
-        return;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let folder = quoted(file.parent().unwrap_or(Path::new("/")));
+    let [moved, new, done] = ["", ".new", ".done"].map(|ending| quoted(&aside.join(format!("{name}{ending}"))));
+    let beside = quoted(&file.with_file_name(format!("{name}.by-hand")));
+    let (file, aside) = (quoted(file), quoted(aside));
+    let all = ["", "-wal", "-shm", "-journal"].map(|ending| shell(&format!("{name}{ending}"))).join(" ");
+    let there = format!("[ -e {folder}/\"$f\" ] && [ ! -e {aside}/\"$f\" ]");
+    let move_aside =
+        format!("  for f in {all}; do if [ ! -e {done} ] && {there}; then mv {folder}/\"$f\" {aside}/; fi; done");
+    if check_copy(text, manifest) {
+        let copy = quoted(Path::new(&manifest.point.place));
+        line(text, format_args!("  if [ ! -e {done} ]; then cp {copy} {new}; fi"));
+        line(text, format_args!("  if [ ! -e {done} ]; then chown --reference={folder} {new}; fi"));
+        for (set, like) in [("chown", &moved), ("chmod", &moved), ("chown", &file), ("chmod", &file)] {
+            let test = format!("[ ! -e {done} ] && [ -f {like} ]");
+            line(text, format_args!("  if {test}; then {set} --reference={like} {new}; fi"));
+        }
+        line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {new} {beside}; fi"));
+        line(text, format_args!("  sync"));
+        line(text, format_args!("{move_aside}"));
+        line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {beside} {file}; fi"));
+    } else {
+        line(text, format_args!("{move_aside}"));
     }
-    let copy = quoted(Path::new(&manifest.point.place));
-    line(text, format_args!("  if [ ! -e {moved} ]; then cp {copy} {new}; fi"));
-    for set in ["chown", "chmod"] {
-        line(text, format_args!("  if [ -e {new} ] && [ -e {file} ]; then {set} --reference={file} {new}; fi"));
-    }
-    line(text, format_args!("  if [ -e {new} ]; then mv {new} {beside}; fi"));
-    line(text, format_args!("  sync"));
-    line(text, format_args!("  for f in {all}; do if [ -e {beside} ] && [ -e \"$f\" ]; then {mv}; fi; done"));
-    line(text, format_args!("  if [ -e {beside} ]; then mv {beside} {file}; fi"));
+    line(text, format_args!("  : > {done}"));
     line(text, format_args!("  sync"));
 }
 
@@ -221,14 +216,14 @@ fn same_database(text: &mut String, system_identifier: &str, database: &str) {
 /// one transaction. The table that `storage scan` takes for a ledger is renamed too.
 ///
 /// Again: a schema that was put back records what was kept; of one that records nothing it tells that another lies aside.
-fn put_schema_back(text: &mut String, aside: &Path, number: i64, manifest: &Manifest) {
+fn put_schema_back(text: &mut String, aside: &Path, number: &str, manifest: &Manifest) {
     let point = &manifest.point;
     line(text, format_args!("  # {}", point.item));
     let schema = match &point.item {
         RecoveryItem::Ledger(name) => name.as_str(),
         RecoveryItem::System => "_system",
     };
-    // The number first: of a name that is too long PostgreSQL keeps the beginning.
+    // The numbers first: of a name that is too long PostgreSQL keeps the beginning.
     let moved = format!("by_hand_{number}_{schema}");
     let (name, moved_name) = (ident(schema), ident(&moved));
     let mut rename = format!("ALTER SCHEMA {name} RENAME TO {moved_name};");

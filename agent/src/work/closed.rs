@@ -29,7 +29,7 @@ pub(super) async fn start(
     site: &Site,
     order: &Order,
     target: &StagedRelease,
-    storage: &StorageIdentity,
+    storage: Option<&StorageIdentity>,
     stop: &CancellationToken,
 ) -> Result<SocketAddr, Trouble> {
     let service = site.subject(order).await?;

@@ -74,12 +74,12 @@ async fn here(site: &Site, order: &Order, stop: &CancellationToken) -> Result<Op
         Work::Attest => Evidence::Drained(drain::attest(site, order).await?),
         Work::Switch { to } => Evidence::Switched { binary: switch::switch(site, order, to).await? },
         Work::SwitchBack { to } => Evidence::Switched { binary: switch::switch_back(site, order, to).await? },
-        Work::StartClosed { target, storage } => {
-            Evidence::StartedClosed { address: closed::start(site, order, target, storage, stop).await?.to_string() }
-        }
+        Work::StartClosed { target, storage } => Evidence::StartedClosed {
+            address: closed::start(site, order, target, storage.as_ref(), stop).await?.to_string(),
+        },
         Work::Verify { version, ledgers } => closed::verify(site, order, version, ledgers).await?,
         Work::Open { version, storage } => {
-            let opened = open::open(site, order, version, storage, stop).await?;
+            let opened = open::open(site, order, version, storage.as_ref(), stop).await?;
             tidy::begin(site, order);
             opened
         }

@@ -23,7 +23,7 @@ pub(super) async fn open(
     site: &Site,
     order: &Order,
     version: &Version,
-    storage: &StorageIdentity,
+    storage: Option<&StorageIdentity>,
     stop: &CancellationToken,
 ) -> Result<Evidence, Trouble> {
     let service = site.subject(order).await?;

@@ -83,12 +83,13 @@ pub(super) fn ordered(
     ))
 }
 
-/// Refuses a service that uses another storage by now than its upgrade is about. What was planned for is backed up and migrated; that
-/// other one is not, and the service's first request would migrate it.
-pub(super) fn must_use(instance: &InstanceSettings, wanted: &StorageIdentity) -> Result<(), Trouble> {
+/// Refuses a service whose settings lead to another storage by now than its upgrade is about. What was planned for is backed up and
+/// migrated; that other one is not, and the service's first request would migrate it. An older coordinator names none.
+pub(super) fn must_use(instance: &InstanceSettings, wanted: Option<&StorageIdentity>) -> Result<(), Trouble> {
+    let Some(wanted) = wanted else { return Ok(()) };
     let place = of(instance)?;
     let found = place.storage.identity();
-    if same(found, wanted) {
+    if found.leads_to(wanted) {
         return Ok(());
     }
     Err(Trouble::refused(

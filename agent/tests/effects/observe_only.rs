@@ -82,9 +82,9 @@ async fn every_order_that_would_change_something_is_refused_and_a_look_is_not() 
             },
         ),
         (Phase::Switch, ours(), Work::Switch { to: staged.clone() }),
-        (Phase::StartClosed, ours(), Work::StartClosed { target: staged.clone(), storage: storage.clone() }),
-        (Phase::Open, ours(), Work::Open { version: target(), storage: storage.clone() }),
-        (Phase::Reopen, ours(), Work::Open { version: source(), storage: storage.clone() }),
+        (Phase::StartClosed, ours(), Work::StartClosed { target: staged.clone(), storage: Some(storage.clone()) }),
+        (Phase::Open, ours(), Work::Open { version: target(), storage: Some(storage.clone()) }),
+        (Phase::Reopen, ours(), Work::Open { version: source(), storage: Some(storage.clone()) }),
     ] {
         let order = bed.order(phase, subject, work);
         let outcome = host.perform(&order, tokio_util::sync::CancellationToken::new()).await;

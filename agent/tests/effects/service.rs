@@ -5,6 +5,7 @@ use cutover_agent::perform::Perform as _;
 use cutover_vocabulary::instance::RunState;
 use cutover_vocabulary::outcome::{CleanEnd, DrainProof, FailureKind};
 use cutover_vocabulary::phase::{Phase, Subject};
+use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::{Elapsed, Evidence, Failure, Outcome, Work};
 use std::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -151,6 +152,18 @@ async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(bed.host.observe().await[0].fenced, "the fence was not lifted");
     assert!(bed.pid("service").is_none(), "nothing was started");
+}
+
+/// A promoted standby has another timeline, a folder may have another device after a reboot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_storage_that_was_moved_beneath_the_same_settings_keeps_no_instance_down() {
+    let bed = Bed::new("").await;
+    bed.serve().await;
+    drain(&bed, PATIENCE).await.unwrap();
+    let mut storage = bed.identity().await;
+    let StorageIdentity::Sqlite { device, inode, .. } = &mut storage else { panic!("{storage}") };
+    (*device, *inode) = (*device + 1, *inode + 1);
+    bed.instance(Phase::Reopen, Work::Open { version: source(), storage: Some(storage) }).await.unwrap();
 }
 
 /// That one has no recovery point, and the first request would migrate it.

@@ -265,7 +265,8 @@ async fn the_commands_that_break_glass_prints_may_be_run_again_wherever_they_end
     let aside = std::path::Path::new(aside.trim_matches('\''));
     let kept = || {
         let names = std::fs::read_dir(aside).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
+        let mut names: Vec<String> =
+            names.filter(|name| ![".done", "-wal", "-shm"].iter().any(|ending| name.ends_with(ending))).collect();
         names.sort();
         let main = cutover_storage::sqlite::Ledger::open(&aside.join("numary_main.db"), bed.dir.path()).unwrap();
         let digest = cutover_storage::digest::digest(&main).unwrap();

@@ -194,12 +194,12 @@ impl Bed {
 
     /// Work that opens the instance with this version, on the storage that it uses.
     pub async fn opening(&self, version: Version) -> Work {
-        Work::Open { version, storage: self.identity().await }
+        Work::Open { version, storage: Some(self.identity().await) }
     }
 
     /// Work that starts its closed copy there.
     pub async fn starting_closed(&self, target: StagedRelease) -> Work {
-        Work::StartClosed { target, storage: self.identity().await }
+        Work::StartClosed { target, storage: Some(self.identity().await) }
     }
 
     pub async fn identity(&self) -> StorageIdentity {

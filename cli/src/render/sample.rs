@@ -75,7 +75,7 @@ fn with(findings: Vec<Finding>, name: &str, losses: Losses) -> Plan {
                 db_name: "numary".into(),
             },
             ledgers: BTreeMap::from([(ledger(name), Migrations(Some(vec![0, 1, 2])))]),
-            recorded: BTreeMap::from([(ledger(name), Migrations(Some(vec![0])))]),
+            before: BTreeMap::from([(ledger(name), Migrations(Some(vec![0])))]),
             lost: losses.sha256.into_iter().map(|rows| (ledger(name), rows)).collect(),
             lossy: losses.count > 0,
             collides: false,

@@ -202,8 +202,8 @@ fn a_stale_plan_names_every_change_with_then_and_now() {
         ("migrations of ledger shop afterwards: 0 1, now 0 1 2", |p| {
             p.binding.ledgers.insert(ledger("shop"), Migrations(Some(vec![0, 1, 2])));
         }),
-        ("ledger shop recorded migrations 0, now 0 1: somebody migrated it", |p| {
-            p.binding.recorded.insert(ledger("shop"), Migrations(Some(vec![0, 1])));
+        ("ledger shop may record migrations 0 before, now 0 1: somebody migrated it", |p| {
+            p.binding.before.insert(ledger("shop"), Migrations(Some(vec![0, 1])));
         }),
         ("ledger main: it would now lose other rows than this plan shows", |p| {
             p.binding.lost.insert(ledger("main"), Digest::of(b"others"));

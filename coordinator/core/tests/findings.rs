@@ -532,11 +532,12 @@ fn about_storages() -> Vec<Made> {
                 }),
             )
         },
-        storage(
+        made(
             "storage-of-another-deployment",
-            Level::Block,
-            "deployment billing used sqlite /var/lib/numary/numary_*.db when it was planned for last, and has instances",
-            "name one deployment for all of them",
+            Level::Approve,
+            FindingSubject::Deployment(DeploymentName::new("billing").unwrap()),
+            "it used sqlite /var/lib/numary/numary_*.db too when it was planned for last, and has instances",
+            "approve where one of the two is a copy",
             World::healthy().with(|w| {
                 let [billing, apart] = ["billing", "apart"].map(|name| DeploymentName::new(name).unwrap());
                 w.ask.elsewhere = [(billing, support::storage()), (apart, elsewhere())].into();

@@ -17,6 +17,7 @@ use cutover_vocabulary::storage::*;
 use cutover_vocabulary::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use support::*;
 
 /// One example of every variant, and of every evidence, work and reason inside them. Exhaustive: `name` must know a new
@@ -36,12 +37,32 @@ fn examples() -> BTreeMap<String, Recorded> {
     rejoin.until_phase(Phase::ConfirmDrained);
     for recorded in play.facts.iter().chain(&forward.facts).chain(&asked.facts).chain(&rejoin.facts) {
         all.entry(name(&recorded.fact)).or_insert_with(|| recorded.clone());
+        let fact = as_before(&recorded.fact);
+        all.entry(name(&fact)).or_insert_with(|| Recorded { fact, ..recorded.clone() });
     }
     for fact in rare(&order, forward.facts.len()) {
         let example = Recorded { fact, ..forward.facts[3].clone() };
         all.entry(name(&example.fact)).or_insert(example);
     }
     all
+}
+
+/// As earlier versions wrote it.
+fn as_before(fact: &Fact) -> Fact {
+    let mut fact = fact.clone();
+    match &mut fact {
+        Fact::Started { plan, .. } => {
+            let plan = Arc::make_mut(plan);
+            (plan.binding.before, plan.binding.lost) = Default::default();
+        }
+        Fact::AttemptOpened { order } => {
+            if let Work::Open { storage, .. } | Work::StartClosed { storage, .. } = &mut Arc::make_mut(order).work {
+                *storage = None;
+            }
+        }
+        _ => {}
+    }
+    fact
 }
 
 /// A plan with a question, of every way in which a preparation can stand.
@@ -147,16 +168,24 @@ fn name(fact: &Fact) -> String {
     let inner = match fact {
         Fact::AttemptOpened { order } => match order.work {
             Work::Drain { for_good: true, .. } => Some("drain-for-good".to_owned()),
+            Work::Open { storage: Some(_), .. } => Some("open-on-storage".to_owned()),
+            Work::StartClosed { storage: Some(_), .. } => Some("start-closed-on-storage".to_owned()),
             _ => Some(word(&order.work)),
         },
         Fact::StepSucceeded { evidence, .. } => Some(word(evidence)),
         Fact::Held { hold } => Some(word(&hold.reason)),
         Fact::BorderCrossed { border } => Some(border.to_string()),
         Fact::Ended { ending, .. } => Some(word(ending)),
-        Fact::Started { plan, .. } if plan.binding.strategy == Strategy::Rejoin => Some("rejoin".to_owned()),
-        Fact::Started { plan, .. } if !plan.binding.questions.is_empty() => Some("with-answers".to_owned()),
-        Fact::Started { .. }
-        | Fact::StageEntered { .. }
+        Fact::Started { plan, .. } => {
+            let parts = [
+                (plan.binding.strategy == Strategy::Rejoin, "rejoin"),
+                (!plan.binding.questions.is_empty(), "with-answers"),
+                (!plan.binding.before.is_empty(), "with-before"),
+            ];
+            let parts: Vec<&str> = parts.into_iter().filter(|(has, _)| *has).map(|(_, part)| part).collect();
+            (!parts.is_empty()).then(|| parts.join("-"))
+        }
+        Fact::StageEntered { .. }
         | Fact::EvidenceRefused { .. }
         | Fact::StepFailed { .. }
         | Fact::RevokeAsked { .. }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use cutover_core::plan;
 use cutover_core::upgrade::{Ask, Decision, Input, Want};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::hold::{Choice, HoldReason};
@@ -312,10 +313,26 @@ fn a_ledger_that_somebody_migrated_since_the_plan_is_no_recovery_point_and_nobod
     let HoldReason::PlanDrifted { changes } = &hold.reason else { panic!("{hold:?}") };
     assert_eq!(
         changes,
-        &["ledger main recorded migrations 0 when the plan was made, and 0 1 now: somebody migrated it".to_owned()]
+        &["ledger main records migrations 0 1 now, and what runs here knows 0: somebody migrated it since the plan was made"
+            .to_owned()]
     );
     assert!(hold.offers(Choice::Abort) && !hold.offers(Choice::Accept), "{:?}", hold.choices);
     assert!(!play.entered().contains(&Phase::Migrate));
+}
+
+/// As a nightly job does that asks a ledger which nobody has asked since the last update of the present release.
+#[test]
+fn what_the_present_release_adds_to_a_ledger_at_its_first_request_is_no_drift() {
+    let seen = Seen { from: NEW, migrations: vec![0], ..Seen::three() };
+    let plan = seen.plan_for(&plan::PlanAsk { target: version((1, 6, 1)), ..ask() });
+    let known = &plan.binding.before[&ledger("main")];
+    assert_eq!(known, &Migrations(Some((0..=6).collect())), "1.4.6 knows 0 to 6 on PostgreSQL");
+    let mut play = Play::start(plan);
+    let order = play.until_phase(Phase::Secure);
+    let Evidence::Secured(mut point) = evidence(&play, &order) else { panic!() };
+    point.migrations = Migrations(Some((0..=6).collect()));
+    play.outcome(&order, Outcome::Done(Evidence::Secured(point)));
+    assert_eq!(play.upgrade.holds().count(), 0, "{:?}", play.kinds());
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             (deployment, from, target, strategy, (members, beside), runner),
             (
                 storage,
-                (ledgers, recorded, lost),
+                (ledgers, before, lost),
                 [lossy, collides, first_start, unknown_target, one_writer, redis_lock],
                 (stages, waves),
                 findings,
@@ -122,7 +122,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             runner,
             storage,
             ledgers,
-            recorded,
+            before,
             lost,
             lossy,
             collides,

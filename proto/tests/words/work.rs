@@ -65,9 +65,9 @@ pub fn work() -> impl Strategy<Value = Work> {
         }),
         staged().prop_map(|to| Work::Switch { to }),
         version().prop_map(|to| Work::SwitchBack { to }),
-        (staged(), storage()).prop_map(|(target, storage)| Work::StartClosed { target, storage }),
+        (staged(), option::of(storage())).prop_map(|(target, storage)| Work::StartClosed { target, storage }),
         (version(), vec(ledger(), 0..3)).prop_map(|(version, ledgers)| Work::Verify { version, ledgers }),
-        (version(), storage()).prop_map(|(version, storage)| Work::Open { version, storage }),
+        (version(), option::of(storage())).prop_map(|(version, storage)| Work::Open { version, storage }),
         (version(), vec(ledger(), 0..3), elapsed(), any::<bool>(), served()).prop_map(
             |(version, ledgers, length, withdraw, before)| Work::Bake { version, ledgers, length, withdraw, before }
         ),

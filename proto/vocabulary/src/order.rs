@@ -182,7 +182,9 @@ pub enum Work {
         /// The staged target.
         target: StagedRelease,
         /// The storage that was migrated; a service that uses another one by now is refused: its first request would migrate that.
-        storage: StorageIdentity,
+        /// None from an older coordinator.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        storage: Option<StorageIdentity>,
     },
     /// Instance: the closed copy has this version and reads these ledgers, the real port refuses; then end the copy.
     Verify {
@@ -195,8 +197,9 @@ pub enum Work {
     Open {
         /// The version that must answer.
         version: Version,
-        /// The storage of the upgrade; a service that uses another one by now is refused.
-        storage: StorageIdentity,
+        /// The storage of the upgrade; a service that uses another one by now is refused. None from an older coordinator.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        storage: Option<StorageIdentity>,
     },
     /// Instance: it answers with this version and reads these ledgers, again and again for a while, and fails its clients no
     /// more often than it did. Changes no data.

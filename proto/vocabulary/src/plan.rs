@@ -92,8 +92,10 @@ pub struct Binding {
     pub storage: StorageIdentity,
     /// The ledgers in it, each with the migrations it must record afterwards.
     pub ledgers: BTreeMap<LedgerName, Migrations>,
-    /// What each records before: whoever migrates one meanwhile made a recovery point of it worthless.
-    pub recorded: BTreeMap<LedgerName, Migrations>,
+    /// What each may record before: what it does, and what the releases that run may add to it. Where one records more when its
+    /// recovery point is taken, the former release cannot run on that. Empty in plans of older versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub before: BTreeMap<LedgerName, Migrations>,
     /// The very rows that the migration of each would lose, by their digest; whoever approves the plan has been shown these. Empty
     /// where it loses none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -51,6 +51,30 @@ pub enum StorageIdentity {
     },
 }
 impl StorageIdentity {
+    /// Whether settings that lead to one lead to the other: a promoted standby has another timeline and a folder may have another
+    /// device after a reboot, and whoever uses them uses what was used before. What is backed up must be equal.
+    pub fn leads_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Sqlite { machine, directory, device, inode, db_name },
+                Self::Sqlite {
+                    machine: machine2,
+                    directory: directory2,
+                    device: device2,
+                    inode: inode2,
+                    db_name: db_name2,
+                },
+            ) => {
+                let folder = directory == directory2 || (device, inode) == (device2, inode2);
+                folder && (machine, db_name) == (machine2, db_name2)
+            }
+            (
+                Self::Postgres { system_identifier, timeline: _, database },
+                Self::Postgres { system_identifier: system_identifier2, timeline: _, database: database2 },
+            ) => (system_identifier, database) == (system_identifier2, database2),
+            (Self::Sqlite { .. }, Self::Postgres { .. }) | (Self::Postgres { .. }, Self::Sqlite { .. }) => false,
+        }
+    }
     /// The kind of storage.
     pub fn driver(&self) -> Driver {
         match self {
@@ -76,6 +100,12 @@ impl fmt::Display for StorageIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Migrations(pub Option<Vec<u32>>);
+impl Migrations {
+    /// Whether there is none that those are not.
+    pub fn are_among(&self, those: &Self) -> bool {
+        self.0.iter().flatten().all(|number| those.0.iter().flatten().any(|other| other == number))
+    }
+}
 impl fmt::Display for Migrations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(numbers) = &self.0 else { return f.write_str("no table of them") };

@@ -1,14 +1,15 @@
-//! The commands for PostgreSQL, run on a real server; those for SQLite are run by `tests/effects/storage.rs`.
+//! The commands for PostgreSQL, run on a real server, and those for one file; `tests/effects/storage.rs` runs a whole script.
 
 #[path = "../../../storage/tests/support/postgres.rs"]
 mod support;
 
-use super::put_schema_back;
+use super::{put_file_back, put_schema_back};
 use cutover_storage::points::{Manifest, manifest};
 use cutover_storage::storage::{Secure, Storage as _};
-use cutover_vocabulary::storage::RecoveryItem;
-use cutover_vocabulary::{LedgerName, UpgradeId};
-use std::path::Path;
+use cutover_vocabulary::storage::{Losses, Migrations, RecoveryItem, RecoveryPoint, StorageIdentity};
+use cutover_vocabulary::{Digest, Elapsed, LedgerName, Timestamp, UpgradeId};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -30,7 +31,9 @@ fn what_a_print_put_back_it_leaves_alone_and_what_it_moved_aside_keeps_its_name(
     };
     let run = |number, points: &[Manifest]| {
         let mut script = String::new();
-        points.iter().for_each(|point| put_schema_back(&mut script, folder.path(), number, point));
+        for (index, point) in points.iter().enumerate() {
+            put_schema_back(&mut script, folder.path(), &format!("{number}_{index}"), point);
+        }
         let port = cluster.port().to_string();
         let to = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", support::ROLE)];
         let ran = Command::new("sh")
@@ -52,16 +55,139 @@ fn what_a_print_put_back_it_leaves_alone_and_what_it_moved_aside_keeps_its_name(
     run(17, &points);
     sql("INSERT INTO _system.ledgers VALUES ('later', '2026-11-24')");
     run(17, &points);
-    assert_eq!(schemas(), "_system by_hand_17__system by_hand_17_shop shop");
+    assert_eq!(schemas(), "_system by_hand_17_0_shop by_hand_17_1__system shop");
     assert_eq!(sql("SELECT ledger FROM _system.ledgers"), "later");
     assert_eq!(sql("SELECT count(*) FROM shop.migrations"), "1");
-    assert_eq!(sql("SELECT count(*) FROM by_hand_17_shop.migrations"), "2");
+    assert_eq!(sql("SELECT count(*) FROM by_hand_17_0_shop.migrations"), "2");
     // Another upgrade that has to be gone back from in the same way.
     change();
     run(23, &points);
     assert_eq!(
         schemas(),
-        "_system by_hand_17__system by_hand_17_shop by_hand_23__system by_hand_23_shop shop",
+        "_system by_hand_17_0_shop by_hand_17_1__system by_hand_23_0_shop by_hand_23_1__system shop",
         "each print has names of its own"
     );
+}
+
+/// A file of a ledger, its recovery point, and where things go aside.
+struct File {
+    folder: tempfile::TempDir,
+    file: PathBuf,
+    point: Manifest,
+}
+
+/// Somebody's who is not us.
+const OWNER: u32 = 4711;
+
+impl File {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (copy, data) = (folder.path().join("ledger-main.db"), folder.path().join("their data"));
+        std::fs::write(&copy, "before").unwrap();
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::chown(&data, Some(OWNER), None).unwrap();
+        let storage = StorageIdentity::Sqlite {
+            machine: "m1".to_owned(),
+            directory: data.display().to_string(),
+            device: 1,
+            inode: 2,
+            db_name: "numary".to_owned(),
+        };
+        let point = RecoveryPoint {
+            item: RecoveryItem::Ledger(LedgerName::new("main").unwrap()),
+            place: copy.display().to_string(),
+            sha256: Some(Digest::of(b"before")),
+            bytes: 6,
+            digest: None,
+            expected: None,
+            losses: Losses::default(),
+            migrations: Migrations(None),
+            taken: Timestamp::from_millis(0),
+            restore_took: Elapsed(1),
+            mark: None,
+        };
+        let point = Manifest {
+            version: 1,
+            upgrade: UpgradeId::new("u1").unwrap(),
+            storage,
+            lossy: false,
+            journal_mode: String::new(),
+            losses_file: None,
+            contents: None,
+            dependents: Vec::new(),
+            published: Vec::new(),
+            took: Elapsed(1),
+            point,
+        };
+        Self { file: data.join("numary_main.db"), folder, point }
+    }
+    fn write(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
+        std::os::unix::fs::chown(&self.file, Some(OWNER), None).unwrap();
+    }
+    fn aside(&self, print: u32) -> PathBuf {
+        self.folder.path().join(format!("aside-{print}"))
+    }
+    fn script(&self, print: u32) -> String {
+        let _ = std::fs::create_dir(self.aside(print));
+        let mut script = String::new();
+        put_file_back(&mut script, &self.aside(print), &self.point, &self.file);
+        script
+    }
+    fn run(script: &str) {
+        let ran = Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+        assert!(ran.status.success(), "{script}\n{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    /// What lies there, as the service's own.
+    fn holds(&self) -> String {
+        let found = std::fs::symlink_metadata(&self.file).unwrap();
+        assert!(found.is_file() && found.uid() == OWNER, "{found:?}");
+        std::fs::read_to_string(&self.file).unwrap()
+    }
+}
+
+#[test]
+fn a_file_that_was_put_back_is_left_alone_also_where_there_was_none_before() {
+    for there in [true, false] {
+        let made = File::new();
+        if there {
+            made.write("migrated");
+        }
+        let script = made.script(1);
+        File::run(&script);
+        assert_eq!(made.holds(), "before");
+        made.write("by clients");
+        File::run(&script);
+        assert_eq!(made.holds(), "by clients", "there: {there}");
+        let aside = std::fs::read_to_string(made.aside(1).join("numary_main.db")).ok();
+        assert_eq!(aside, there.then(|| "migrated".to_owned()));
+    }
+}
+
+#[test]
+fn a_print_after_one_that_ended_at_any_line_leaves_the_service_its_own_file() {
+    let lines = File::new().script(1).lines().count();
+    assert!(lines > 10);
+    for end in 0..lines {
+        let made = File::new();
+        made.write("migrated");
+        let first: Vec<String> = made.script(1).lines().take(end).map(str::to_owned).collect();
+        File::run(&first.join("\n"));
+        File::run(&made.script(2));
+        assert_eq!(made.holds(), "before", "the first ended at line {end}");
+        let kept = [1, 2].map(|print| std::fs::read_to_string(made.aside(print).join("numary_main.db")).ok());
+        assert!(kept.contains(&Some("migrated".to_owned())), "{end}: {kept:?}");
+    }
+}
+
+#[test]
+fn a_link_in_the_services_folder_takes_nothing_elsewhere() {
+    let made = File::new();
+    made.write("migrated");
+    let elsewhere = made.folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, made.file.with_file_name("numary_main.db.by-hand")).unwrap();
+    File::run(&made.script(1));
+    assert_eq!(made.holds(), "before");
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
 }

@@ -83,17 +83,11 @@ impl<'a> Case<'a> {
     pub fn driver(&self) -> Option<Driver> {
         self.storages().first().map(|survey| survey.identity.driver())
     }
-    /// How the instances keep out of each other's way. Of one beside it that could not be asked nobody knows.
+    /// How the instances keep out of each other's way, those that were seen: of others beside a rejoin a person is asked.
     pub fn locks(&self) -> Locks {
         let redis = |survey: &InstanceSurvey| survey.lock == Some(LockStrategy::Redis);
         let beside = || self.others.iter().flat_map(|host| &host.instances);
-        let asked = |name: &InstanceName| beside().any(|survey| survey.instance == *name);
-        let all_asked = self.beside.keys().all(asked);
-        if all_asked && self.instances().map(|(_, survey)| survey).chain(beside()).all(redis) {
-            Locks::Redis
-        } else {
-            Locks::Other
-        }
+        if self.instances().map(|(_, survey)| survey).chain(beside()).all(redis) { Locks::Redis } else { Locks::Other }
     }
     /// The verdict on the way of each version that runs, the lowest first; of those that run the target already there is none,
     /// unless nothing else runs.

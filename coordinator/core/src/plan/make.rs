@@ -8,7 +8,7 @@ use crate::catalogue::{Catalogue, Locks, Unless};
 use crate::upgrade::{Way, forward, rehearsal};
 use cutover_vocabulary::finding::{Finding, Level};
 use cutover_vocabulary::plan::{Binding, Limits, Member, Noticed, Observed, Plan, Preparation, Strategy};
-use cutover_vocabulary::storage::StorageIdentity;
+use cutover_vocabulary::storage::{LedgerSurvey, StorageIdentity};
 use cutover_vocabulary::survey::HostSurvey;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,14 +114,21 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
     }
     let runner = case.runners().first().map(|(agent, _)| (*agent).clone())?;
     let facts = case.target();
-    let after = |survey: &cutover_vocabulary::storage::LedgerSurvey| match facts {
+    let after = |survey: &LedgerSurvey| match facts {
         Some(facts) => facts.migrations_after(driver, &survey.migrations),
         None => survey.migrations.clone(),
     };
     let ledgers: BTreeMap<_, _> = storage.ledgers.iter().map(|survey| (survey.name.clone(), after(survey))).collect();
     let legacy = storage.ledgers.iter().any(|survey| survey.legacy_layout);
     let lossy = legacy && !case.catalogue.losses_to(&case.ask.target, driver).is_empty();
-    let recorded = storage.ledgers.iter().map(|survey| (survey.name.clone(), survey.migrations.clone())).collect();
+    // Whatever runs now may add what it knows at its next request.
+    let known = case.running().into_iter().filter_map(|version| case.catalogue.release(version));
+    let known = known.max_by_key(|facts| facts.highest_migration(driver));
+    let may_record = |survey: &LedgerSurvey| match known {
+        Some(facts) => facts.migrations_after(driver, &survey.migrations),
+        None => survey.migrations.clone(),
+    };
+    let before = storage.ledgers.iter().map(|survey| (survey.name.clone(), may_record(survey))).collect();
     let lost = storage.ledgers.iter().filter(|_| lossy && !case.ask.rehearse_only);
     let lost = lost.filter_map(|survey| Some((survey.name.clone(), survey.losses.sha256?))).collect();
     let single = || case.catalogue.single_writers.iter().filter(|it| it.versions.matches(case.ask.target.semver()));
@@ -152,7 +159,7 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
         runner,
         storage: storage.identity.clone(),
         ledgers,
-        recorded,
+        before,
         lost,
         lossy,
         collides: case.catalogue.lanes_collide(&case.ask.target, driver),

@@ -69,7 +69,7 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
         runner,
         storage,
         ledgers,
-        recorded,
+        before,
         lost,
         lossy,
         collides,
@@ -156,11 +156,11 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     for name in now.ledgers.keys().filter(|name| !ledgers.contains_key(*name)) {
         differ(false, format!("ledger {name} is new"));
     }
-    for (name, migrations) in recorded {
-        let present = now.recorded.get(name).unwrap_or(migrations);
+    for (name, migrations) in before {
+        let present = now.before.get(name).unwrap_or(migrations);
         differ(
             migrations == present,
-            format!("ledger {name} recorded migrations {}, now {}: somebody migrated it", migrations, present),
+            format!("ledger {name} may record migrations {migrations} before, now {present}: somebody migrated it"),
         );
     }
     for name in ledgers.keys().filter(|name| now.ledgers.contains_key(*name)) {

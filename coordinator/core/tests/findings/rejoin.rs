@@ -100,6 +100,9 @@ fn an_instance_that_comes_back_with_the_target_is_refused_where_that_bears_one_w
     let redis = Some(LockStrategy::Redis);
     assert!(several(&back([None, None])) && several(&back([redis, None])) && several(&back([None, redis])));
     assert!(!several(&back([redis, redis])));
-    // Of one that serves beside it and cannot be asked nobody knows.
-    assert!(several(&back([redis, redis]).with(|world| drop(world.surveys.remove(0)))));
+    // Of one that cannot be asked a person says it.
+    let unseen = back([redis, redis]).with(|world| drop(world.surveys.remove(0)));
+    assert!(!several(&unseen));
+    let said = unseen.findings().into_iter().find(|finding| finding.code.0 == "others-not-seen").unwrap();
+    assert!(said.remedy.contains("the same `lock-strategy`"), "{}", said.remedy);
 }

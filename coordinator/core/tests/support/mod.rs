@@ -360,7 +360,7 @@ pub fn honest(plan: &Plan, order: &Order, at: Timestamp) -> Evidence {
                 expected: digest(lost),
                 losses: losses(lost),
                 migrations: match item {
-                    RecoveryItem::Ledger(name) => plan.binding.recorded.get(name).cloned().unwrap_or_default(),
+                    RecoveryItem::Ledger(name) => plan.binding.before.get(name).cloned().unwrap_or_default(),
                     RecoveryItem::System => Migrations::default(),
                 },
                 taken: at,

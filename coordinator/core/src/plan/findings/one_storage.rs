@@ -1,12 +1,13 @@
 //! All instances of a deployment must use one and the same storage, and those of no other may.
 
 use crate::plan::case::{Case, finding};
+use cutover_vocabulary::DeploymentName;
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level, Source};
 use cutover_vocabulary::storage::StorageIdentity;
 use cutover_vocabulary::survey::InstanceSurvey;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    [several(case), shared(case)].into_iter().flatten().collect()
+    several(case).into_iter().chain(shared(case)).collect()
 }
 
 fn several(case: &Case<'_>) -> Option<Finding> {
@@ -35,20 +36,24 @@ fn several(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// Instances of another deployment would be nobody's members: they would go on, or start, while the storage is migrated under them.
-fn shared(case: &Case<'_>) -> Option<Finding> {
-    let ours = |storage: &StorageIdentity| case.storages().iter().any(|survey| survey.identity == *storage);
-    let (other, storage) = case.ask.elsewhere.iter().find(|(_, storage)| ours(storage))?;
-    Some(finding(
-        "storage-of-another-deployment",
-        Level::Block,
-        FindingSubject::Storage,
-        Source::ThisStorage,
-        format!("deployment {other} used {storage} when it was planned for last, and has instances"),
-        format!(
-            "a deployment is what shares one storage: name one deployment for all of them in the agents' settings; where {other} \
-             uses another one by now, plan for it once (`cutover plan {other} --to VERSION`), which looks again"
-        ),
-    ))
+/// A copy of a whole cluster has its identifier too, so a person may say that it is one.
+fn shared(case: &Case<'_>) -> Vec<Finding> {
+    let ours = |storage: &StorageIdentity| case.storages().iter().any(|survey| survey.identity.leads_to(storage));
+    let found = |(other, storage): (&DeploymentName, &StorageIdentity)| {
+        finding(
+            "storage-of-another-deployment",
+            Level::Approve,
+            FindingSubject::Deployment(other.clone()),
+            Source::ThisStorage,
+            format!("it used {storage} too when it was planned for last, and has instances"),
+            format!(
+                "a deployment is what shares one storage: name one deployment for all of them in the agents' settings; where {other} \
+             uses another one by now, plan for it once (`cutover plan {other} --to VERSION`), which looks again; approve where one of \
+             the two is a copy of the whole server, which has the same identifier"
+            ),
+        )
+    };
+    case.ask.elsewhere.iter().filter(|(_, storage)| ours(storage)).map(found).collect()
 }
 
 /// The pages of its codes.
@@ -70,7 +75,7 @@ pub(super) const PAGES: &[super::Page] = &[
     super::Page {
         code: "storage-of-another-deployment",
         title: "another deployment uses the same storage",
-        levels: &[Level::Block],
+        levels: &[Level::Approve],
         sources: &[Source::ThisStorage],
         means: "A deployment is what shares one storage. Instances of another one are no members: nobody drains them, and one that is \
              idle or off at the moment is seen by nobody. It goes on, or starts, on a storage that was migrated under it; from 1.8 \
@@ -79,6 +84,7 @@ pub(super) const PAGES: &[super::Page] = &[
              this one's, by who it is and not by its name. A deployment that was never planned for is not known here; what its \
              instances do on the storage at the moment, the survey and the drain see.",
         remedy: "Name one deployment for all of them in the agents' settings. Where the other one uses another storage by now, plan for \
-             it once: that looks again.",
+                 it once: that looks again. A copy of a whole server, as a staging fleet may run on, has the server's identifier: \
+                 approve where you know that it is one.",
     },
 ];

@@ -191,7 +191,7 @@ fn unseen(case: &Case<'_>) -> Vec<Finding> {
             Source::ThisHost,
             format!("it takes no part in this rejoin, and agent {agent} did not answer for it: nobody knows what it runs"),
             format!(
-                "see on its host that no former release works there; if it is gone for good: `cutover member excuse {} {name} \
+                "see on its host that no former release works there, and that it has the same `lock-strategy` as the others; if it is gone for good: `cutover member excuse {} {name} \
                  --reason TEXT --evidence TEXT`",
                 case.ask.deployment
             ),
@@ -239,7 +239,8 @@ pub(super) const PAGES: &[super::Page] = &[
         means: "It takes no part, so it is not in the way of bringing in the others. But if a former release works there, it works on \
                 the same storage.",
         found: "The agents of all registered instances are asked; one that does not answer in time is named here.",
-        remedy: "See on its host that no ledger works there, or that it runs what the others run, then approve. If it is gone for good, \
+        remedy: "See on its host that no ledger works there, or that it runs what the others run, with their `lock-strategy`, then \
+                 approve. If it is gone for good, \
                  let it go by name with `cutover member excuse`.",
     },
 ];

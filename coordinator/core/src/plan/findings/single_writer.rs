@@ -19,7 +19,8 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
          too, one write is answered 200 and then every one 409, for good. It holds of what is left at the end, so no strategy \
          helps. From 1.10.11 on a redis lock on every instance makes it work; before, nothing does.",
     found: "The target is looked up in the catalogue's list of releases with one writer; the agents tell each instance's \
-         `lock-strategy`. An instance that could not be asked counts as one without. That all of them name the same redis is \
+         `lock-strategy`. An instance that could not be asked counts as one without; of one that serves beside a rejoin \
+            `others-not-seen` asks a person. That all of them name the same redis is \
          not looked at.",
     remedy: "Set `lock-strategy: redis` on every instance first, with one redis for all; or keep one instance; or choose a target \
          before 1.10.6.",

@@ -14,7 +14,7 @@ fn judge_version(subject: &Subject, evidence: &Evidence, wanted: &Version) -> Ve
 }
 
 fn work(upgrade: &Upgrade, version: &Version) -> Work {
-    Work::Open { version: version.clone(), storage: upgrade.plan.binding.storage.clone() }
+    Work::Open { version: version.clone(), storage: Some(upgrade.plan.binding.storage.clone()) }
 }
 
 pub(super) struct Open;

@@ -38,11 +38,12 @@ impl Rules for Secure {
         if point.digest.is_none() || point.expected.is_none() || point.sha256.is_none() {
             return Verdict::Wrong;
         }
-        if let Some(planned) = upgrade.plan.binding.recorded.get(ledger)
-            && *planned != point.migrations
+        if let Some(planned) = upgrade.plan.binding.before.get(ledger)
+            && !point.migrations.are_among(planned)
         {
             let changes = vec![format!(
-                "ledger {ledger} recorded migrations {planned} when the plan was made, and {} now: somebody migrated it",
+                "ledger {ledger} records migrations {} now, and what runs here knows {planned}: somebody migrated it since the plan \
+                 was made",
                 point.migrations
             )];
             return Verdict::Hold(HoldReason::PlanDrifted { changes });

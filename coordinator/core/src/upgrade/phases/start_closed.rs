@@ -12,7 +12,7 @@ impl Rules for StartClosed {
     }
     fn work(&self, upgrade: &Upgrade, subject: &Subject) -> Option<Work> {
         let Subject::Instance(name) = subject else { return None };
-        let storage = upgrade.plan.binding.storage.clone();
+        let storage = Some(upgrade.plan.binding.storage.clone());
         Some(Work::StartClosed { target: upgrade.staged.get(name)?.clone(), storage })
     }
     fn judge(&self, _: &Upgrade, _: &Subject, evidence: &Evidence) -> Verdict {
