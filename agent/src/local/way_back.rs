@@ -47,9 +47,14 @@ impl Back<'_> {
             match &manifest.storage {
                 StorageIdentity::Sqlite { directory, db_name, .. } => {
                     let Ok(place) = SqlitePlace::find(Path::new(directory), db_name) else {
-                        line(text, format_args!("  # {} is gone: put it back first", quoted(Path::new(directory))));
+                        let why = format!("{directory} was gone when this was printed: put it back, then print anew");
+                        line(text, format_args!("  {}", fails(&why)));
                         continue;
                     };
+                    if !looked_at {
+                        nobody_at_work(text, place.directory());
+                        looked_at = true;
+                    }
                     put_file_back(text, &aside, manifest, &place.file(&manifest.point.item)?);
                 }
                 StorageIdentity::Postgres { system_identifier, database, .. } => {
@@ -154,19 +159,20 @@ impl Back<'_> {
 /// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
 /// its database would be replayed into the restored one), and the copy takes the name by a rename.
 ///
-/// Again: what is done has a mark, and what lies aside is never written over. The copy becomes the service's in a folder that is ours
+/// Again: what is done has a mark, and what lies aside is never written over: a name that is taken there, as by a half that an `mv`
+/// between two disks left, gets a number. Each step is on disk before the next one counts on it. The copy becomes the service's in a folder that is ours
 /// alone, and is never moved into what a name leads to: in the service's own folder a link might take root elsewhere.
 fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
     line(text, format_args!("  # {}", manifest.point.item));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let folder = quoted(file.parent().unwrap_or(Path::new("/")));
+    let in_folder = file.parent().unwrap_or(Path::new("/"));
+    let folder = quoted(in_folder);
     let [moved, new, done] = ["", ".new", ".done"].map(|ending| quoted(&aside.join(format!("{name}{ending}"))));
     let beside = quoted(&file.with_file_name(format!("{name}.by-hand")));
     let (file, aside) = (quoted(file), quoted(aside));
     let all = ["", "-wal", "-shm", "-journal"].map(|ending| shell(&format!("{name}{ending}"))).join(" ");
-    let there = format!("[ -e {folder}/\"$f\" ] && [ ! -e {aside}/\"$f\" ]");
-    let move_aside =
-        format!("  for f in {all}; do if [ ! -e {done} ] && {there}; then mv {folder}/\"$f\" {aside}/; fi; done");
+    let mv = format!("mv --backup=numbered {folder}/\"$f\" {aside}/");
+    let move_aside = format!("  for f in {all}; do if [ ! -e {done} ] && [ -e {folder}/\"$f\" ]; then {mv}; fi; done");
     if check_copy(text, manifest) {
         let copy = quoted(Path::new(&manifest.point.place));
         line(text, format_args!("  if [ ! -e {done} ]; then cp {copy} {new}; fi"));
@@ -178,12 +184,31 @@ fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Pa
         line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {new} {beside}; fi"));
         line(text, format_args!("  sync"));
         line(text, format_args!("{move_aside}"));
+        line(text, format_args!("  sync"));
+        for ending in ["-wal", "-shm", "-journal"] {
+            let sidecar = quoted(&in_folder.join(format!("{name}{ending}")));
+            let still = fails(&format!("{name}{ending} is still beside it: see why it was not moved aside"));
+            line(text, format_args!("  [ -e {done} ] || [ ! -e {sidecar} ] || {still}"));
+        }
         line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {beside} {file}; fi"));
     } else {
         line(text, format_args!("{move_aside}"));
     }
+    line(text, format_args!("  sync"));
     line(text, format_args!("  : > {done}"));
     line(text, format_args!("  sync"));
+}
+
+/// A worker of an order that was taken over ends by itself, and holds the storage's lock until then.
+fn nobody_at_work(text: &mut String, folder: &Path) {
+    let lock = quoted(&folder.join(".cutover.lock"));
+    let still = fails("a worker of the upgrade still works there: wait until it has ended, then run this again");
+    line(text, format_args!("  if [ -e {lock} ]; then flock -n {lock} true || {still}; fi"));
+}
+
+/// A command that says why it fails, for the script ends there.
+fn fails(why: &str) -> String {
+    format!("{{ echo {} >&2; false; }}", shell(why))
 }
 
 /// The copy is the one that was proved. False: there is none, for the item did not exist.
@@ -232,9 +257,11 @@ fn put_schema_back(text: &mut String, aside: &Path, number: &str, manifest: &Man
     }
     let guard = match (&point.item, &point.migrations.0) {
         (RecoveryItem::Ledger(_), Some(kept)) => {
-            let sql = format!("SELECT string_agg(version::text, ',' ORDER BY version::bigint) FROM {name}.migrations");
+            let recorded = "coalesce(string_agg(version::text, ',' ORDER BY version::bigint), '')";
+            let sql = format!("SELECT 'records ' || {recorded} FROM {name}.migrations");
             let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
-            format!("if [ \"$(psql -X -Atc {})\" != {} ]; then ", shell(&sql), shell(&kept.join(",")))
+            let kept = format!("records {}", kept.join(","));
+            format!("if [ \"$(psql -X -Atc {})\" != {} ]; then ", shell(&sql), shell(&kept))
         }
         (RecoveryItem::Ledger(_), None) | (RecoveryItem::System, _) => {
             let sql = format!(

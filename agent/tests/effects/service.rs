@@ -156,14 +156,21 @@ async fn a_wrong_binary_is_not_started_not_even_to_find_out() {
 
 /// A promoted standby has another timeline, a folder may have another device after a reboot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_storage_that_was_moved_beneath_the_same_settings_keeps_no_instance_down() {
+async fn a_disk_with_another_number_keeps_no_instance_down_and_one_that_is_not_mounted_does() {
     let bed = Bed::new("").await;
     bed.serve().await;
     drain(&bed, PATIENCE).await.unwrap();
     let mut storage = bed.identity().await;
-    let StorageIdentity::Sqlite { device, inode, .. } = &mut storage else { panic!("{storage}") };
-    (*device, *inode) = (*device + 1, *inode + 1);
-    bed.instance(Phase::Reopen, Work::Open { version: source(), storage: Some(storage) }).await.unwrap();
+    let StorageIdentity::Sqlite { device, .. } = &mut storage else { panic!("{storage}") };
+    *device += 1;
+    // Of what was mounted there nothing is left but the folder.
+    let mut unmounted = storage.clone();
+    let StorageIdentity::Sqlite { inode, .. } = &mut unmounted else { panic!("{storage}") };
+    *inode += 1;
+    let open = |storage| Work::Open { version: source(), storage: Some(storage) };
+    let refused = bed.instance(Phase::Reopen, open(unmounted)).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused, "{refused:?}");
+    bed.instance(Phase::Reopen, open(storage)).await.unwrap();
 }
 
 /// That one has no recovery point, and the first request would migrate it.

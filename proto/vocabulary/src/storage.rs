@@ -51,8 +51,9 @@ pub enum StorageIdentity {
     },
 }
 impl StorageIdentity {
-    /// Whether settings that lead to one lead to the other: a promoted standby has another timeline and a folder may have another
-    /// device after a reboot, and whoever uses them uses what was used before. What is backed up must be equal.
+    /// Whether settings that lead to one lead to the other: a promoted standby has another timeline, and a folder's disk may have
+    /// another number after a reboot; whoever uses them uses what was used before. A folder on which nothing is mounted any more has
+    /// another inode. What is backed up must be equal.
     pub fn leads_to(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -65,8 +66,8 @@ impl StorageIdentity {
                     db_name: db_name2,
                 },
             ) => {
-                let folder = directory == directory2 || (device, inode) == (device2, inode2);
-                folder && (machine, db_name) == (machine2, db_name2)
+                let disk = device == device2 || directory == directory2;
+                disk && (machine, inode, db_name) == (machine2, inode2, db_name2)
             }
             (
                 Self::Postgres { system_identifier, timeline: _, database },

@@ -180,6 +180,40 @@ fn a_print_after_one_that_ended_at_any_line_leaves_the_service_its_own_file() {
     }
 }
 
+/// A migrated log beside the restored file would be replayed into it: the former version would start on a migrated storage.
+#[test]
+fn a_move_between_two_disks_that_ended_half_way_is_made_up_for_by_the_next_run() {
+    for half in ["numary_main.db", "numary_main.db-wal"] {
+        let made = File::new();
+        made.write("migrated");
+        let log = made.file.with_file_name("numary_main.db-wal");
+        std::fs::write(&log, "a migrated log").unwrap();
+        let script = made.script(1);
+        std::fs::write(made.aside(1).join(half), "mig").unwrap();
+        File::run(&script);
+        assert_eq!(made.holds(), "before");
+        assert!(!log.exists(), "half of {half}");
+        let kept = |name: &str| std::fs::read_to_string(made.aside(1).join(name)).unwrap();
+        assert_eq!(
+            (kept("numary_main.db"), kept("numary_main.db-wal")),
+            ("migrated".to_owned(), "a migrated log".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_log_that_could_not_be_moved_aside_ends_the_script_before_the_file_is_put_back() {
+    let made = File::new();
+    made.write("migrated");
+    let log = made.file.with_file_name("numary_main.db-wal");
+    std::fs::write(&log, "a migrated log").unwrap();
+    // As somebody pastes it who goes on after a line that failed.
+    let script = made.script(1).replace("mv --backup=numbered", "true");
+    let ran = Command::new("sh").args(["-e", "-c", &script]).output().unwrap();
+    assert!(!ran.status.success(), "{script}");
+    assert_eq!(std::fs::read_to_string(&made.file).unwrap(), "migrated");
+}
+
 #[test]
 fn a_link_in_the_services_folder_takes_nothing_elsewhere() {
     let made = File::new();

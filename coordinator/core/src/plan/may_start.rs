@@ -156,6 +156,8 @@ fn changes(then: &Binding, now: &Binding) -> Vec<String> {
     for name in now.ledgers.keys().filter(|name| !ledgers.contains_key(*name)) {
         differ(false, format!("ledger {name} is new"));
     }
+    let made = before.is_empty() == now.before.is_empty();
+    differ(made, "it was made by another version of Cutover, which looked at less".to_owned());
     for (name, migrations) in before {
         let present = now.before.get(name).unwrap_or(migrations);
         differ(
