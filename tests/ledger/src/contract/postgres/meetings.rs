@@ -70,8 +70,8 @@ fn side_by_side(bench: &Bench) -> Step {
 
 fn is_collision(ran: &Ran) -> bool {
     ran.status.code() == Some(1)
-        // Whether the second sees the first one's type already or only collides with it is a matter of moments.
-        && ["tuple concurrently updated (SQLSTATE XX000)", "(SQLSTATE 23505)", "already exists (SQLSTATE 42710)"]
+        // Whether the second sees the first one's type, table or schema already or only collides with it is a matter of moments.
+        && ["concurrently updated (SQLSTATE XX000)", "(SQLSTATE 23505)", "(SQLSTATE 42710)", "(SQLSTATE 42P07)", "(SQLSTATE 42P06)"]
             .iter()
             .any(|collision| ran.err.contains(collision))
 }
