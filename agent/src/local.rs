@@ -278,7 +278,7 @@ async fn status(settings: &Settings, wanted: Option<&UpgradeId>) -> Result<Strin
             let back = Back { settings, upgrade, instances };
             match upgrades.rejoins(upgrade) {
                 true => back.rejoin(&mut text),
-                false => back.without_points(&mut text)?,
+                false => back.without_points(&mut text),
             }
         }
     }
@@ -353,7 +353,7 @@ async fn points(
             line(text, format_args!("upgrade {id} came after it here: these are kept, and no way back leads there"));
         }
         Some(Latest::Here(_) | Latest::WentBack(_)) if upgrades.rolls(upgrade) => {
-            Back { settings, upgrade, instances }.rolling(text)?;
+            Back { settings, upgrade, instances }.rolling(text);
         }
         Some(Latest::Here(_) | Latest::WentBack(_)) => {
             Back { settings, upgrade, instances }.with_points(text, manifests)?;

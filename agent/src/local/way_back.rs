@@ -9,13 +9,12 @@ mod tests;
 
 use super::{LocalError, line};
 use crate::machine;
-use crate::release::switch::{self, Was};
 use crate::service::Role;
 use crate::service::systemd::unit_of;
 use crate::settings::{InstanceSettings, Settings};
 use cutover_storage::points::Manifest;
 use cutover_storage::sqlite::SqlitePlace;
-use cutover_vocabulary::UpgradeId;
+use cutover_vocabulary::Digest;
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::storage::{RecoveryItem, StorageIdentity};
 use std::path::Path;
@@ -66,11 +65,12 @@ impl Back<'_> {
                 }
             }
         }
-        self.start(text)
+        self.start(text);
+        Ok(())
     }
 
     /// On a host without recovery points: only what runs there changes, once the storage is what it was.
-    pub(super) fn without_points(&self, text: &mut String) -> Result<(), LocalError> {
+    pub(super) fn without_points(&self, text: &mut String) {
         let upgrade = self.upgrade;
         line(
             text,
@@ -84,11 +84,11 @@ impl Back<'_> {
                  version that starts on a migrated storage damages it. Only after that, here:"
             ),
         );
-        self.start(text)
+        self.start(text);
     }
 
     /// Where clients wrote beside the recovery points: the former version goes on with the storage as it is.
-    pub(super) fn rolling(&self, text: &mut String) -> Result<(), LocalError> {
+    pub(super) fn rolling(&self, text: &mut String) {
         let upgrade = self.upgrade;
         line(
             text,
@@ -99,7 +99,7 @@ impl Back<'_> {
         );
         self.stop(text);
         line(text, format_args!("then the former version starts on the storage as it is. Only after that, here:"));
-        self.start(text)
+        self.start(text);
     }
 
     /// From a rejoin nothing leads back: the instance stays down.
@@ -132,70 +132,65 @@ impl Back<'_> {
         }
     }
 
-    fn start(&self, text: &mut String) -> Result<(), LocalError> {
+    fn start(&self, text: &mut String) {
         let agent = agent(self.settings);
         for instance in &self.instances {
-            let dir = self.settings.instance_dir(&instance.name);
-            let Ok(id) = UpgradeId::new(self.upgrade) else { continue };
-            if let Some(before) = switch::before(&dir, &id)? {
-                match (before.was, instance.manager) {
-                    (Was::Link(target) | Was::File(target), Manager::Process) => {
-                        line(text, format_args!("  ln -sfn {} {}", quoted(&target), quoted(&instance.command)));
-                    }
-                    // The unit's files and its guard go back with it.
-                    (Was::Link(_) | Was::File(_) | Was::DropIn { .. }, Manager::Systemd)
-                    | (Was::DropIn { .. }, Manager::Process) => {
-                        line(text, format_args!("  {agent} switch-back {} {}", self.upgrade, instance.name));
-                    }
-                }
-            }
+            // Whether it was switched, and to what from what, is looked at when this runs: an order that was in hand goes on.
+            line(text, format_args!("  {agent} switch-back {} {}", self.upgrade, instance.name));
             line(text, format_args!("  {agent} unfence {}", instance.name));
             line(text, format_args!("  {agent} start {}", instance.name));
         }
-        Ok(())
     }
 }
 
 /// SQLite: the copy is checked and laid beside, what is there is moved aside with its log and journal (a log that outlived
 /// its database would be replayed into the restored one), and the copy takes the name by a rename.
 ///
-/// Again: what is done has a mark, and what lies aside is never written over: a name that is taken there, as by a half that an `mv`
-/// between two disks left, gets a number. Each step is on disk before the next one counts on it. The copy becomes the service's in a folder that is ours
-/// alone, and is never moved into what a name leads to: in the service's own folder a link might take root elsewhere.
+/// Again: what is done has a mark, and what lies aside is never written over: a name that is taken there gets a number. Nothing is
+/// removed before what it became is on disk, and nothing takes a name that is still taken, also where somebody pastes on behind a line
+/// that failed, into a shell that asks at every `mv`. The copy becomes the service's in a folder that is ours alone, and is never moved
+/// into what a name leads to: in the service's own folder a link might take root elsewhere.
 fn put_file_back(text: &mut String, aside: &Path, manifest: &Manifest, file: &Path) {
     line(text, format_args!("  # {}", manifest.point.item));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let in_folder = file.parent().unwrap_or(Path::new("/"));
-    let folder = quoted(in_folder);
-    let [moved, new, done] = ["", ".new", ".done"].map(|ending| quoted(&aside.join(format!("{name}{ending}"))));
+    let (in_folder, in_upgrade) = (file.parent().unwrap_or(Path::new("/")), aside.parent().unwrap_or(Path::new("/")));
+    let [new, done] = [".new", ".done"].map(|ending| quoted(&aside.join(format!("{name}{ending}"))));
     let beside = quoted(&file.with_file_name(format!("{name}.by-hand")));
-    let (file, aside) = (quoted(file), quoted(aside));
-    let all = ["", "-wal", "-shm", "-journal"].map(|ending| shell(&format!("{name}{ending}"))).join(" ");
-    let mv = format!("mv --backup=numbered {folder}/\"$f\" {aside}/");
-    let move_aside = format!("  for f in {all}; do if [ ! -e {done} ] && [ -e {folder}/\"$f\" ]; then {mv}; fi; done");
-    if check_copy(text, manifest) {
+    let (at, folder, aside) = (quoted(file), quoted(in_folder), quoted(aside));
+    let all = ["", "-wal", "-shm", "-journal"].map(|ending| format!("{name}{ending}"));
+    let digest = check_copy(text, manifest);
+    if digest.is_some() {
         let copy = quoted(Path::new(&manifest.point.place));
-        line(text, format_args!("  if [ ! -e {done} ]; then cp {copy} {new}; fi"));
-        line(text, format_args!("  if [ ! -e {done} ]; then chown --reference={folder} {new}; fi"));
-        for (set, like) in [("chown", &moved), ("chmod", &moved), ("chown", &file), ("chmod", &file)] {
-            let test = format!("[ ! -e {done} ] && [ -f {like} ]");
-            line(text, format_args!("  if {test}; then {set} --reference={like} {new}; fi"));
+        line(text, format_args!("  [ -e {done} ] || command cp {copy} {new}"));
+        // Its owner and mode are those of the file, or of what this print or an earlier one moved aside.
+        line(text, format_args!("  [ -e {done} ] || chown --reference={folder} {new}"));
+        let like = format!("{}/aside-by-hand-*/{} {at}", quoted(in_upgrade), shell(&name));
+        for set in ["chown", "chmod"] {
+            let set = format!("if [ ! -e {done} ] && [ -f \"$f\" ]; then {set} --reference=\"$f\" {new}; fi");
+            line(text, format_args!("  for f in {like}; do {set}; done"));
         }
-        line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {new} {beside}; fi"));
+        line(text, format_args!("  [ -e {done} ] || command mv -fT {new} {beside}"));
         line(text, format_args!("  sync"));
-        line(text, format_args!("{move_aside}"));
-        line(text, format_args!("  sync"));
-        for ending in ["-wal", "-shm", "-journal"] {
-            let sidecar = quoted(&in_folder.join(format!("{name}{ending}")));
-            let still = fails(&format!("{name}{ending} is still beside it: see why it was not moved aside"));
-            line(text, format_args!("  [ -e {done} ] || [ ! -e {sidecar} ] || {still}"));
-        }
-        line(text, format_args!("  if [ ! -e {done} ]; then mv -fT {beside} {file}; fi"));
-    } else {
-        line(text, format_args!("{move_aside}"));
     }
-    line(text, format_args!("  sync"));
-    line(text, format_args!("  : > {done}"));
+    let cp = |how: &str| format!("command cp {how} --backup=numbered {folder}/\"$f\" {aside}/");
+    let away = format!("{{ {} 2>/dev/null || {}; }} && sync && command rm -f {folder}/\"$f\"", cp("-al"), cp("-a"));
+    let each = all.iter().map(|name| shell(name)).collect::<Vec<_>>().join(" ");
+    line(
+        text,
+        format_args!("  for f in {each}; do if [ ! -e {done} ] && [ -e {folder}/\"$f\" ]; then {away}; fi; done"),
+    );
+    for name in &all {
+        let still =
+            fails(&format!("{name} is still in its place: see why it was not moved aside, then run this again"));
+        line(text, format_args!("  [ -e {done} ] || [ ! -e {} ] || {still}", quoted(&in_folder.join(name))));
+    }
+    let gone: Vec<String> = all.iter().map(|name| format!("[ ! -e {} ]", quoted(&in_folder.join(name)))).collect();
+    let put = match digest {
+        Some(digest) => format!(" && echo '{digest}  '{beside} | sha256sum -c && command mv -fT {beside} {at}"),
+        None => String::new(),
+    };
+    let not = fails(&format!("{name} is not what it was: run this again"));
+    line(text, format_args!("  [ -e {done} ] || {{ {}{put} && sync && : > {done}; }} || {not}", gone.join(" && ")));
     line(text, format_args!("  sync"));
 }
 
@@ -211,11 +206,11 @@ fn fails(why: &str) -> String {
     format!("{{ echo {} >&2; false; }}", shell(why))
 }
 
-/// The copy is the one that was proved. False: there is none, for the item did not exist.
-fn check_copy(text: &mut String, manifest: &Manifest) -> bool {
-    let Some(digest) = manifest.point.sha256 else { return false };
+/// The copy is the one that was proved, with this digest. None: there is none, for the item did not exist.
+fn check_copy(text: &mut String, manifest: &Manifest) -> Option<Digest> {
+    let digest = manifest.point.sha256?;
     line(text, format_args!("  echo '{digest}  '{} | sha256sum -c", quoted(Path::new(&manifest.point.place))));
-    true
+    Some(digest)
 }
 
 /// PostgreSQL: no secret is printed, so whoever runs it says how to connect; that it is the database which was kept is looked at.
@@ -240,7 +235,8 @@ fn same_database(text: &mut String, system_identifier: &str, database: &str) {
 /// PostgreSQL: a schema that records other migrations than were kept is moved aside and the one that was kept takes its name, in
 /// one transaction. The table that `storage scan` takes for a ledger is renamed too.
 ///
-/// Again: a schema that was put back records what was kept; of one that records nothing it tells that another lies aside.
+/// Again: what is done has a mark, for what the former release then adds to a schema is no reason to move it aside once more. Without
+/// the mark, a schema that was put back records what was kept; of one that records nothing it tells that another lies aside.
 fn put_schema_back(text: &mut String, aside: &Path, number: &str, manifest: &Manifest) {
     let point = &manifest.point;
     line(text, format_args!("  # {}", point.item));
@@ -274,14 +270,19 @@ fn put_schema_back(text: &mut String, aside: &Path, number: &str, manifest: &Man
         }
     };
     let psql = "psql -X -q -o /dev/null --single-transaction -v ON_ERROR_STOP=1";
-    if check_copy(text, manifest) {
-        let file = quoted(&aside.join(format!("{schema}.sql")));
-        line(text, format_args!("  pg_restore --file={file} {}", quoted(Path::new(&point.place))));
-        line(text, format_args!("  {guard}{psql} -c {} -f {file}; fi", shell(&rename)));
-        line(text, format_args!("  rm {file}"));
-    } else {
-        line(text, format_args!("  {guard}{psql} -c {}; fi", shell(&rename)));
+    let [done, file] = [".done", ".sql"].map(|ending| quoted(&aside.join(format!("{schema}{ending}"))));
+    let mut put_back = format!("{psql} -c {}", shell(&rename));
+    let copied = check_copy(text, manifest).is_some();
+    if copied {
+        line(text, format_args!("  [ -e {done} ] || pg_restore --file={file} {}", quoted(Path::new(&point.place))));
+        put_back += &format!(" -f {file}");
     }
+    let not = fails(&format!("{schema} was not put back: see to what is said above, then run this again"));
+    line(text, format_args!("  [ -e {done} ] || {{ {guard}{put_back}; fi && : > {done}; }} || {not}"));
+    if copied {
+        line(text, format_args!("  command rm -f {file}"));
+    }
+    line(text, format_args!("  sync"));
 }
 
 /// How this program is called with these settings.

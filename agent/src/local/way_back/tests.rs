@@ -31,8 +31,10 @@ fn what_a_print_put_back_it_leaves_alone_and_what_it_moved_aside_keeps_its_name(
     };
     let run = |number, points: &[Manifest]| {
         let mut script = String::new();
+        let aside = folder.path().join(format!("aside-{number}"));
+        let _ = std::fs::create_dir(&aside);
         for (index, point) in points.iter().enumerate() {
-            put_schema_back(&mut script, folder.path(), &format!("{number}_{index}"), point);
+            put_schema_back(&mut script, &aside, &format!("{number}_{index}"), point);
         }
         let port = cluster.port().to_string();
         let to = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", support::ROLE)];
@@ -54,7 +56,10 @@ fn what_a_print_put_back_it_leaves_alone_and_what_it_moved_aside_keeps_its_name(
     run(17, &points[..1]);
     run(17, &points);
     sql("INSERT INTO _system.ledgers VALUES ('later', '2026-11-24')");
+    // As a release that ran before adds what it knows to a ledger that nobody had asked for long.
+    sql("INSERT INTO shop.migrations VALUES ('7', '2026-11-24')");
     run(17, &points);
+    assert_eq!(sql("DELETE FROM shop.migrations WHERE version = '7' RETURNING version"), "7");
     assert_eq!(schemas(), "_system by_hand_17_0_shop by_hand_17_1__system shop");
     assert_eq!(sql("SELECT ledger FROM _system.ledgers"), "later");
     assert_eq!(sql("SELECT count(*) FROM shop.migrations"), "1");
@@ -76,8 +81,10 @@ struct File {
     point: Manifest,
 }
 
-/// Somebody's who is not us.
+/// Whose the file is, who is not us.
 const OWNER: u32 = 4711;
+/// Whose its folder is.
+const FOLDERS: u32 = 4712;
 
 impl File {
     fn new() -> Self {
@@ -85,7 +92,7 @@ impl File {
         let (copy, data) = (folder.path().join("ledger-main.db"), folder.path().join("their data"));
         std::fs::write(&copy, "before").unwrap();
         std::fs::create_dir(&data).unwrap();
-        std::os::unix::fs::chown(&data, Some(OWNER), None).unwrap();
+        std::os::unix::fs::chown(&data, Some(FOLDERS), None).unwrap();
         let storage = StorageIdentity::Sqlite {
             machine: "m1".to_owned(),
             directory: data.display().to_string(),
@@ -126,7 +133,7 @@ impl File {
         std::os::unix::fs::chown(&self.file, Some(OWNER), None).unwrap();
     }
     fn aside(&self, print: u32) -> PathBuf {
-        self.folder.path().join(format!("aside-{print}"))
+        self.folder.path().join(format!("aside-by-hand-{print}"))
     }
     fn script(&self, print: u32) -> String {
         let _ = std::fs::create_dir(self.aside(print));
@@ -140,8 +147,11 @@ impl File {
     }
     /// What lies there, as the service's own.
     fn holds(&self) -> String {
+        self.holds_of(OWNER)
+    }
+    fn holds_of(&self, owner: u32) -> String {
         let found = std::fs::symlink_metadata(&self.file).unwrap();
-        assert!(found.is_file() && found.uid() == OWNER, "{found:?}");
+        assert!(found.is_file() && found.uid() == owner, "{found:?}");
         std::fs::read_to_string(&self.file).unwrap()
     }
 }
@@ -155,7 +165,7 @@ fn a_file_that_was_put_back_is_left_alone_also_where_there_was_none_before() {
         }
         let script = made.script(1);
         File::run(&script);
-        assert_eq!(made.holds(), "before");
+        assert_eq!(made.holds_of(if there { OWNER } else { FOLDERS }), "before");
         made.write("by clients");
         File::run(&script);
         assert_eq!(made.holds(), "by clients", "there: {there}");
@@ -167,7 +177,7 @@ fn a_file_that_was_put_back_is_left_alone_also_where_there_was_none_before() {
 #[test]
 fn a_print_after_one_that_ended_at_any_line_leaves_the_service_its_own_file() {
     let lines = File::new().script(1).lines().count();
-    assert!(lines > 10);
+    assert!(lines > 10, "{lines}");
     for end in 0..lines {
         let made = File::new();
         made.write("migrated");
@@ -202,16 +212,25 @@ fn a_move_between_two_disks_that_ended_half_way_is_made_up_for_by_the_next_run()
 }
 
 #[test]
-fn a_log_that_could_not_be_moved_aside_ends_the_script_before_the_file_is_put_back() {
-    let made = File::new();
-    made.write("migrated");
-    let log = made.file.with_file_name("numary_main.db-wal");
-    std::fs::write(&log, "a migrated log").unwrap();
-    // As somebody pastes it who goes on after a line that failed.
-    let script = made.script(1).replace("mv --backup=numbered", "true");
-    let ran = Command::new("sh").args(["-e", "-c", &script]).output().unwrap();
-    assert!(!ran.status.success(), "{script}");
-    assert_eq!(std::fs::read_to_string(&made.file).unwrap(), "migrated");
+fn what_was_not_moved_aside_is_never_written_over_also_by_somebody_who_pastes_on() {
+    for left in ["numary_main.db", "numary_main.db-wal"] {
+        let made = File::new();
+        made.write("migrated");
+        let log = made.file.with_file_name("numary_main.db-wal");
+        std::fs::write(&log, "a migrated log").unwrap();
+        // As a shell that asks, and is told no.
+        let script = made.script(1).replace("command rm -f", &format!("[ \"$f\" = {left} ] || rm -f"));
+        for flags in ["-ec", "-c"] {
+            let ran = Command::new("sh").args([flags, &script]).output().unwrap();
+            assert_eq!(flags == "-c", ran.status.success(), "{script}");
+            assert!(!made.aside(1).join("numary_main.db.done").exists());
+        }
+        let there = std::fs::read_to_string(&made.file).ok();
+        assert_eq!(there, (left == "numary_main.db").then(|| "migrated".to_owned()));
+        File::run(&made.script(1));
+        assert_eq!(made.holds(), "before");
+        assert!(!log.exists());
+    }
 }
 
 #[test]
