@@ -2,7 +2,7 @@
 
 use crate::site::Site;
 use cutover_test_hosts::{Cable, Host};
-use cutover_tests::tier;
+use cutover_tests::{tier, until};
 use std::fmt;
 use std::time::Duration;
 
@@ -142,7 +142,11 @@ impl tier::Fault for Fault {
                 site.breaks_the_leader(|host| host.cable(Cable::Out), begun, |host| host.cable(Cable::In));
             }
             Self::KillAgent => {
-                site.hosts[0].run(&["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"]);
+                let kill = ["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "cutover-agent"];
+                // There is none while systemd starts it again after the fault before.
+                until("an agent is there to be killed", LASTS * 10, || {
+                    site.hosts[0].exec(&kill).status.success().then_some(())
+                });
                 begun();
             }
         }
