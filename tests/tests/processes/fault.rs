@@ -148,6 +148,8 @@ impl tier::Fault for Fault {
                 "connect",
                 "the database",
                 "unexpected EOF",
+                // What a ledger answers that has lost its database.
+                "was answered with 503 Service Unavailable",
                 "requests with a status of 500 or above while it was watched",
             ],
             (Kind::Kill | Kind::Stop | Kind::Cut | Kind::Slow, _) => &[],
