@@ -5,6 +5,7 @@ SHELL := /bin/bash
 ARGS ?=
 N ?= 3
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,13 +17,13 @@ build: setup
 	$(CARGO) build --workspace --bins
 
 sandbox: build ## upgrade a ledger in a temporary folder, with clients that write; approves; ARGS="--help" shows its flags
-	@target/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
+	@$(TARGET)/debug/cutover sandbox --yes $(filter-out --yes,$(ARGS))
 
 test: setup ## every test; says what the fault tiers did, and how many could not run here
-	@rm -rf target/tiers
-	@$(CARGO) test --workspace 2>&1 | tee target/test.log
-	@cat target/tiers/*
-	@echo "skipped: $$(grep -c '^SKIPPED' target/test.log || true)"
+	@rm -rf $(TARGET)/tiers; mkdir -p $(TARGET)
+	@$(CARGO) test --workspace 2>&1 | tee $(TARGET)/test.log
+	@cat $(TARGET)/tiers/*
+	@echo "skipped: $$(grep -c '^SKIPPED' $(TARGET)/test.log || true)"
 
 check: setup ## formatting, lints, and documentation without a broken link
 	$(CARGO) fmt --check
@@ -39,7 +40,7 @@ mutants: setup ## break each invariant once by name, and see its test fail
 	tests/mutants/run
 
 hosts: build ## N=5 boots hosts with a real systemd each, as root; says how to get a shell on them
-	@target/debug/hosts $(N)
+	@$(TARGET)/debug/hosts $(N)
 
 model: setup ## every state with two crashes; prints states and CPU time of each configuration
 	CUTOVER_MODEL_DEPTH=2 $(CARGO) test -p cutover-tests --test model -- --nocapture whatever_is_lost
