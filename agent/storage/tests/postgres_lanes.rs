@@ -106,7 +106,7 @@ fn a_command_of_ours_that_its_worker_left_behind_is_waited_for() {
         });
         assert!(done.recv_timeout(Duration::from_secs(1)).is_err(), "it works on the ledger");
         left.end();
-        done.recv_timeout(Duration::from_secs(10)).unwrap();
+        done.recv_timeout(Duration::from_secs(20)).unwrap();
     });
 }
 
@@ -117,18 +117,18 @@ fn two_lanes_begin_a_tenth_of_a_second_apart_whoever_asks_first() {
     let (one, other) = (support::open(cluster, &database), support::open(cluster, &database));
     let begun = cutover_storage::clock::since_boot();
     one.stagger().unwrap();
-    let first = cutover_storage::clock::since_boot();
     other.stagger().unwrap();
-    let apart = cutover_storage::clock::since_boot().since(first).as_millis();
+    let apart = cutover_storage::clock::since_boot().since(begun).as_millis();
     assert!(apart >= 90, "the first had not begun yet: {apart} ms");
-    std::thread::sleep(Duration::from_millis(200));
-    // The first lane's command begins late; the next lane waits for its first moment all the same.
+    // The first lane's command begins late, when no lock covers it; the next lane waits for its first moment all the same.
+    let mut server = Session::start(&cluster.superuser_url("postgres"), "SELECT 1;");
+    let lanes = format!("FROM pg_stat_activity WHERE datname = '{database}' AND application_name =");
+    let beginning = format!("SELECT count(*) {lanes} 'cutover:stagger';");
+    support::wait_until("the lanes' locks to go", || server.ask(&beginning) == "0");
     let _command = ours(cluster, &database, "cutover:order-1", "BEGIN; SELECT 1;");
-    let looked = cutover_storage::clock::since_boot();
     one.stagger().unwrap();
-    let until = cutover_storage::clock::since_boot();
-    assert!(until.since(begun) > until.since(looked), "a clock that stands still proves nothing");
-    assert!(until.since(looked).as_millis() >= 60, "a command that had just begun was not seen");
+    let age = server.ask(&format!("SELECT clock_timestamp() - xact_start >= '100 ms' {lanes} 'cutover:order-1';"));
+    assert_eq!(age, "t", "a command that had just begun was not seen");
 }
 
 /// Autovacuum is such a session: it cleans the scratch database too, and a role that is no superuser may not end it.
@@ -153,6 +153,54 @@ fn a_proof_leaves_sessions_of_other_roles_alone_and_says_that_waiting_helps() {
     other.end();
     assert_eq!(storage.secure(&ask).unwrap().item, item);
     storage.tidy(upgrade).unwrap();
+}
+
+/// What was made for an earlier upgrade is dropped before the next one, whoever looks at it: whoever is of our role is ended, and
+/// others are waited for.
+#[test]
+fn a_database_of_ours_is_dropped_once_nobody_else_is_on_it_and_until_then_waiting_helps() {
+    let Some(cluster) = support::cluster() else { return };
+    let database = support::sample(cluster, "shop");
+    let (storage, upgrade) = (support::open(cluster, &database), UpgradeId::new("u1").unwrap());
+    storage.prepare(&upgrade).unwrap();
+    let there = proving(cluster, &database);
+    let _left = ours(cluster, &there, "cutover:prove-1", "BEGIN; SELECT 1;");
+    let mut other = Session::start(&cluster.superuser_url(&there), "SELECT 1;");
+    let waits = storage.tidy(&upgrade).unwrap_err();
+    assert!(matches!(waits, StorageError::Postgres { transient: true, .. }), "{waits}");
+    assert_eq!(other.ask("SELECT 1;"), "1", "it was ended");
+    std::thread::scope(|scope| {
+        let dropped = scope.spawn(|| storage.tidy(&upgrade));
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DROP DATABASE%' AND pid <> pg_backend_pid()";
+        support::wait_until("the server to look who is there", || cluster.sql(&database, waiting).unwrap() == "1");
+        other.end();
+        dropped.join().unwrap().unwrap();
+    });
+    assert_eq!(proving(cluster, &database), "");
+}
+
+#[test]
+fn a_database_of_ours_is_dropped_whatever_autovacuum_does_there() {
+    // It begins at once, and takes hours for a table of a megabyte.
+    let slow = "autovacuum_naptime = 1s\nautovacuum_vacuum_cost_limit = 1\nautovacuum_vacuum_cost_delay = 100ms";
+    let Some(cluster) = support::create(slow) else { return };
+    cluster.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{PASSWORD}'")).unwrap();
+    let database = support::sample(&cluster, "shop");
+    let (storage, upgrade) = (support::open(&cluster, &database), UpgradeId::new("u1").unwrap());
+    storage.prepare(&upgrade).unwrap();
+    let there = proving(&cluster, &database);
+    let rows = "CREATE TABLE vast AS SELECT n, repeat('x', 1000) FROM generate_series(1, 1000) n; DELETE FROM vast";
+    cluster.sql(&there, rows).unwrap();
+    let cleans = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{there}' AND backend_type = 'autovacuum worker' AND query LIKE '%vast%'"
+    );
+    support::wait_until("autovacuum to begin", || cluster.sql("postgres", &cleans).unwrap() == "1");
+    storage.tidy(&upgrade).unwrap();
+    assert_eq!(proving(&cluster, &database), "");
+    drop(storage);
+    let folder = cluster.data().parent().unwrap().parent().unwrap().to_owned();
+    drop(cluster);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// A session whose host went down lives on in the server, and what it had begun to restore is not seen by others.

@@ -2,6 +2,7 @@
 //! that a copy in another one is never taken for a ledger.
 
 use super::PostgresStorage;
+use super::client::Value;
 use super::ident::{Ident, Sql};
 use super::programs::Program;
 use crate::StorageError;
@@ -96,12 +97,16 @@ impl Scratch {
     }
 }
 
-/// Drops a database of ours, with whoever of ours is still on it.
+/// Drops a database of ours, with whoever of our role is still on it. Not `WITH (FORCE)`: an ordinary role is refused that while
+/// anybody else is there, were it only autovacuum. Without it the server ends autovacuum itself and gives everybody else, and
+/// those that are ended here, five seconds to go; who stays is told of as one to wait for.
 pub(super) fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), StorageError> {
     let client = home.connect_patiently(name)?;
+    let end = Sql::fixed(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE datname = $1 AND usename = session_user AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    );
+    client.rows("end our sessions on a scratch database beside", &end, &[Value::Text(name)])?;
     let ident = Ident::new(name);
-    client.run(
-        "drop a scratch database beside",
-        &Sql::with("DROP DATABASE IF EXISTS {0} WITH (FORCE)", &[(&ident).into()]),
-    )
+    client.run("drop a scratch database beside", &Sql::with("DROP DATABASE IF EXISTS {0}", &[(&ident).into()]))
 }

@@ -9,17 +9,19 @@
     reason = "shared by several test binaries; none uses all of it"
 )]
 
-use cutover_storage::StorageError;
 use cutover_storage::postgres::PostgresStorage;
 use cutover_storage::settings::{Resolved, Service, resolve};
+use cutover_storage::{StorageError, clock};
 use cutover_trial_postgres::{Cluster, Programs};
+use cutover_vocabulary::Elapsed;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// The ledger's role in every database here, and its password: no superuser, owner of its database only. It may make
 /// databases from its birth, as proofs and rehearsals do: two tests that alter one role at the same moment fail each other.
@@ -171,6 +173,9 @@ pub fn sample(cluster: &Cluster, ledger: &str) -> String {
 /// A session of somebody else, in a `psql` of its own, in a transaction until it is ended.
 pub struct Session {
     child: Child,
+    out: BufReader<ChildStdout>,
+    /// The server's process for it; none once it has been seen to be gone.
+    backend: Option<String>,
 }
 
 impl Session {
@@ -181,29 +186,64 @@ impl Session {
 
     /// By any connection string, without a transaction.
     pub fn start(url: &str, sql: &str) -> Self {
-        use std::io::{BufRead as _, BufReader};
         let mut child = Command::new("psql")
             .args(["-XqAt", "-v", "ON_ERROR_STOP=1", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        writeln!(child.stdin.as_mut().unwrap(), "{sql}\n\\echo ready").unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        while line.trim() != "ready" {
-            line.clear();
-            assert_ne!(out.read_line(&mut line).unwrap(), 0, "psql ended: {sql}");
-        }
-        Self { child }
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut session = Self { child, out, backend: None };
+        session.backend = Some(session.ask("SELECT pg_backend_pid();"));
+        session.ask(sql);
+        session
     }
 
-    /// Ends it and waits until the server's side is gone too.
+    /// Runs statements and gives what they said.
+    pub fn ask(&mut self, sql: &str) -> String {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{sql}\n\\echo ready").unwrap();
+        let mut said = String::new();
+        loop {
+            let before = said.len();
+            assert_ne!(self.out.read_line(&mut said).unwrap(), 0, "psql ended: {sql}");
+            if said[before..].trim() == "ready" {
+                return said[..before].trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Ends it and waits until the server's side is gone too: it ends after `psql`. It is a process of this host's, which is asked
+    /// for itself because the server may have ended, and the role may not be let in any more.
     pub fn end(&mut self) {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
+        let Some(backend) = self.backend.take() else { return };
+        let process = Path::new("/proc").join(&backend);
+        wait_until(&format!("session {backend} to end"), || !process.exists());
     }
 }
+
+/// Waits for a condition, for no longer than any test needs on a busy machine.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::since_boot().plus(Elapsed::from_secs(20));
+    while !holds() {
+        if clock::since_boot() >= deadline {
+            // A second panic would end the process and hide the first.
+            assert!(std::thread::panicking(), "waited 20 s for {what}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until what tests asked this database as the superuser has gone from it: `psql` ends before its session does.
+pub fn settled(cluster: &Cluster, database: &str) {
+    let sessions = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND usename = 'postgres' AND backend_type = 'client backend'"
+    );
+    wait_until("the superuser's sessions to end", || cluster.sql("postgres", &sessions).unwrap() == "0");
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         self.end();
