@@ -3,11 +3,12 @@
 
 mod support;
 
+use cutover_storage::clock;
 use cutover_storage::sqlite::inventory::ProblemKind;
 use cutover_storage::sqlite::lock::{Locking, StorageLock};
 use cutover_storage::sqlite::{Layout, SqlitePlace};
-use cutover_vocabulary::LedgerName;
 use cutover_vocabulary::storage::{Migrations, StorageIdentity};
+use cutover_vocabulary::{Elapsed, LedgerName};
 use rusqlite::Connection;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -124,6 +125,25 @@ fn a_survey_tells_losses_bad_rows_and_contradictions() {
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
+/// Waits for a condition: what another test begins has a copy of our descriptors until it is the program that it will be.
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::since_boot().plus(Elapsed::from_secs(20));
+    while !holds() {
+        assert!(clock::since_boot() < deadline, "waited 20 s for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until these are all that have a file of a storage open, but for whom the caller knows.
+fn opened(place: &SqlitePlace, own: &[u32], wanted: &[(u32, &str)]) {
+    let mut saw = Vec::new();
+    let what = format!("the openers to be {wanted:?}");
+    wait_until(&what, || {
+        saw = place.quiet(own).unwrap().openers;
+        saw.iter().map(|opener| (opener.pid, opener.file.as_str())).eq(wanted.iter().copied())
+    });
+}
+
 /// A child that has a file open and says so.
 fn holding(file: &Path) -> Child {
     let mut child = Command::new("sh")
@@ -147,22 +167,17 @@ fn a_process_that_has_a_file_open_is_named_until_it_is_dead() {
     drop(support::sample(&file));
     std::fs::write(folder.path().join("numary_a.db-journal"), b"").unwrap();
     let place = place(folder.path());
-    assert_eq!(place.quiet(&[]).unwrap().openers, []);
+    opened(&place, &[], &[]);
 
     let mut child = holding(&folder.path().join("numary_a.db-journal"));
-    let openers = place.quiet(&[]).unwrap().openers;
-    assert_eq!((openers.len(), openers[0].pid, openers[0].file.as_str()), (1, child.id(), "numary_a.db-journal"));
-    assert_eq!(place.quiet(&[child.id()]).unwrap().openers, []);
+    opened(&place, &[], &[(child.id(), "numary_a.db-journal")]);
+    opened(&place, &[child.id()], &[]);
 
     // Killed and not reaped: a zombie.
     child.kill().unwrap();
     let stat = format!("/proc/{}/stat", child.id());
-    let deadline = cutover_storage::clock::since_boot().plus(cutover_vocabulary::Elapsed::from_secs(10));
-    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
-        assert!(cutover_storage::clock::since_boot() < deadline, "the child did not die");
-        std::thread::yield_now();
-    }
-    assert_eq!(place.quiet(&[]).unwrap().openers, []);
+    wait_until("the child to die", || std::fs::read_to_string(&stat).unwrap().contains(") Z "));
+    opened(&place, &[], &[]);
     child.wait().unwrap();
 }
 
@@ -173,9 +188,7 @@ fn a_process_that_holds_a_deleted_database_is_named() {
     drop(support::sample(&file));
     let mut child = holding(&file);
     std::fs::remove_file(&file).unwrap();
-    let place = place(folder.path());
-    let openers = place.quiet(&[]).unwrap().openers;
-    assert_eq!(openers[0].file, "numary_a.db (deleted)");
+    opened(&place(folder.path()), &[], &[(child.id(), "numary_a.db (deleted)")]);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -201,7 +214,7 @@ fn a_second_runner_is_told_who_holds_the_lock() {
         Locking::Ours(_) => panic!("two holders"),
     }
     drop(first);
-    assert!(matches!(StorageLock::acquire(&path, "agent b").unwrap(), Locking::Ours(_)));
+    wait_until("the lock to go", || matches!(StorageLock::acquire(&path, "agent b").unwrap(), Locking::Ours(_)));
 }
 
 #[test]
@@ -255,12 +268,17 @@ fn an_ordinary_user_who_cannot_see_others_files_gets_no_proof_of_quiet() {
     for path in [open.path(), &copy] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let output = Command::new(&copy)
-        .args(["look_as_another_user", "--exact", "--ignored", "--nocapture"])
-        .env("TMPDIR", "/tmp")
-        .uid(65_534)
-        .gid(65_534)
-        .output();
+    let mut command = Command::new(&copy);
+    command.args(["look_as_another_user", "--exact", "--ignored", "--nocapture"]).env("TMPDIR", "/tmp");
+    command.uid(65_534).gid(65_534);
+    let mut output = command.output();
+    wait_until("the copy to be closed for writing", || {
+        let busy = matches!(&output, Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy);
+        if busy {
+            output = command.output();
+        }
+        !busy
+    });
     let Ok(output) = output else {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run as root");
         support::skipped("an_ordinary_user_who_cannot_see_others_files_gets_no_proof_of_quiet: needs root");

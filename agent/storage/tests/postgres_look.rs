@@ -41,6 +41,7 @@ fn role(cluster: &Cluster, database: &str, name: &str, grants: &str) -> String {
     cluster
         .sql(database, &format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'; {}", grants.replace("{R}", &role)))
         .unwrap();
+    support::settled(cluster, database);
     role
 }
 
@@ -161,6 +162,7 @@ fn what_other_roles_do_is_not_visible_without_the_grant_and_the_grant_is_named()
     let declared = with(&[&other], |look| storage.attest(look)).unwrap();
     assert_eq!((declared.not_visible.len(), declared.sessions.len()), (0, 0));
     cluster.sql(&database, &format!("GRANT pg_read_all_stats TO {narrow}")).unwrap();
+    support::settled(cluster, &database);
     assert_eq!(with(&[], |look| storage.attest(look)).unwrap().not_visible, Vec::<String>::new());
 }
 

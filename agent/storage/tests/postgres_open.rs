@@ -78,16 +78,18 @@ fn ledger_commands_get_the_database_explicitly_recognisable_and_without_time_lim
     cluster
         .sql("postgres", &format!("ALTER ROLE {ROLE} IN DATABASE {database} SET statement_timeout = '1ms'"))
         .unwrap();
+    // The driver of the ledger's releases takes settings of the session as parameters of the string; libpq takes them as options.
+    let settings = "statement_timeout=0&lock_timeout=0&idle_in_transaction_session_timeout=0&timezone=UTC";
+    let plain = url.strip_suffix(settings).unwrap();
+    let options: Vec<String> = settings.split('&').map(|setting| format!("-c {setting}")).collect();
     let said = std::process::Command::new("psql")
-        .args([
-            "-XqAt",
-            &url.replace("statement_timeout=0&lock_timeout=0&idle_in_transaction_session_timeout=0&timezone=UTC", ""),
-        ])
-        .args(["-c", "SELECT current_setting('application_name'), current_database()"])
+        .args(["-XqAt", plain])
+        .args(["-c", "SELECT current_setting('application_name'), current_database() FROM pg_sleep(0.02)"])
+        .env("PGOPTIONS", options.join(" "))
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), format!("cutover:order/7|{database}"));
-    assert!(url.ends_with("&statement_timeout=0&lock_timeout=0&idle_in_transaction_session_timeout=0&timezone=UTC"));
+    let (text, error) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert_eq!(text.trim(), format!("cutover:order/7|{database}"), "{error}");
 }
 
 #[test]
