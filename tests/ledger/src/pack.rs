@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Why packing failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +23,10 @@ pub enum PackError {
         /// What there is.
         known: String,
     },
-    /// A file could not be read or written.
+    /// A file could not be read, written or started.
     #[error("cannot {what} {path}: {source}")]
     File {
-        /// read, create, write.
+        /// read, create, write, start.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -65,16 +67,36 @@ pub fn pack(binary: &Path, version: &str, dir: &Path) -> Result<Packed, PackErro
     Ok(Packed { archive, checksums, archive_digest, binary_digest: hex::encode(Sha256::digest(&bytes)) })
 }
 
-/// Writes the binary of release `version` to `to`, executable, without an archive around it.
+/// Writes the binary of release `version` to `to`, executable, without an archive around it, and [settles](settle) it.
 ///
 /// # Errors
-/// As [`pack`].
+/// As [`pack`] and [`settle`].
 pub fn install(binary: &Path, version: &str, to: &Path) -> Result<(), PackError> {
     use std::os::unix::fs::OpenOptionsExt;
     let bytes = release_binary(binary, version)?;
     let mut out = fs::OpenOptions::new();
     let mut out = out.create(true).write(true).truncate(true).mode(0o755).open(to).map_err(file("create", to))?;
-    out.write_all(&bytes).map_err(file("write", to))
+    out.write_all(&bytes).map_err(file("write", to))?;
+    drop(out);
+    settle(to)
+}
+
+/// Waits until a binary that this process wrote can be started: a child that another thread began meanwhile has the file open for
+/// writing until it is the program that it will be.
+///
+/// # Errors
+/// When it cannot be started, or is still busy after 20 s.
+pub fn settle(binary: &Path) -> Result<(), PackError> {
+    let mut tries = 4000;
+    loop {
+        let mut command = Command::new(binary);
+        match command.arg("--help").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries > 0 => tries -= 1,
+            Err(error) => return Err(file("start", binary)(error)),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn release_binary(binary: &Path, version: &str) -> Result<Vec<u8>, PackError> {

@@ -13,7 +13,9 @@ fn released(dir: &Path, version: &str) -> Subject {
     let folder: PathBuf = dir.join(version);
     let file = std::fs::File::open(archive).unwrap();
     tar::Archive::new(flate2::read::GzDecoder::new(file)).unpack(&folder).unwrap();
-    Subject::new(folder.join("numary"), version).unwrap()
+    let binary = folder.join("numary");
+    pack::settle(&binary).unwrap();
+    Subject::new(binary, version).unwrap()
 }
 
 fn keeps_the_contract(version: &str, from: Option<&str>, place: Place) {

@@ -8,10 +8,8 @@ use cutover_ledger_simulator::pack;
 use cutover_ledger_simulator::storage::Driver;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// A release of each behaviour. 1.3.1, 1.3.3 and 1.4.6 keep the whole contract in tests/contract.rs, 1.4.0 with its pauses is among the
 /// pairs, and what differs in migrations alone is in tests/releases.rs.
@@ -23,7 +21,7 @@ const LEVELS: &[&str] = &[
 /// Those of them whose schemas differ.
 const LEVELS_OF_SCHEMAS: &[&str] = &["1.2.1", "1.6.1", "1.7.8", "1.8.3", "1.9.6", "1.10.7"];
 
-/// What takes seconds each, on every release the same way; and what makes a binary, which the children of other threads can keep busy.
+/// What takes seconds each, on every release the same way; and what only root can look at.
 const LEFT_OUT: &[&str] = &[
     "files_that_may_not_be_written_fail_upgrade_but_not_list_and_scan",
     "a_ledger_locked_by_another_fails_upgrade_after_5_seconds",
@@ -67,24 +65,10 @@ impl Shelf {
         let make = || {
             let path: PathBuf = self.dir.path().join(format!("numary-{version}"));
             pack::install(Path::new(env!("CARGO_BIN_EXE_numary")), version, &path).unwrap();
-            settle(&path);
             Subject::new(path, version).unwrap()
         };
         made.entry(version.to_owned()).or_insert_with(make).clone()
     }
-}
-
-/// A child that another thread began meanwhile has the new file open for writing until it is the program that it will be.
-fn settle(binary: &Path) {
-    for _ in 0..2000 {
-        match Command::new(binary).arg("--help").stdout(Stdio::null()).status() {
-            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            other => return assert!(other.unwrap().success(), "{}", binary.display()),
-        }
-    }
-    panic!("{} is busy for 10 s", binary.display());
 }
 
 /// Runs jobs, a few at once, and fails with every line that says what differs.

@@ -202,6 +202,7 @@ fn read_only(bench: &Bench) -> Step {
     }
     let binary = home.path("numary");
     tried("copy the binary", std::fs::copy(&bench.subject.binary, &binary))?;
+    tried("settle the copy", crate::pack::settle(&binary))?;
     for (path, mode) in
         [("", 0o755), ("home", 0o755), ("home/.numary", 0o755), ("home/.numary/data", 0o755), ("numary", 0o755)]
     {
