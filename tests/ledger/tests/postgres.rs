@@ -66,7 +66,8 @@ impl Host {
     /// Sessions of commands that do something, `condition` being part of the question.
     fn busy(&self, condition: &str) -> bool {
         let others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        self.value(&format!("SELECT count(*) {others} AND {condition}")) != "0"
+        let sessions = format!("SELECT count(*) {others} AND backend_type = 'client backend' AND {condition}");
+        self.value(&sessions) != "0"
     }
 
     fn serve(&self, version: &str) -> Server {
@@ -198,7 +199,7 @@ fn a_third_kind_of_loss_can_be_asked_for() {
 fn a_longer_migration_goes_on_in_the_server_when_its_command_is_killed_and_is_rolled_back() {
     let Some(host) = Host::new() else { return };
     host.seed("shop", 20, 2);
-    host.switch("NUMARY_SIM_MIGRATION_MILLIS=1500\n");
+    host.switch("NUMARY_SIM_MIGRATION_MILLIS=6000\n");
     let mut child = host.command("1.4.6", &["storage", "upgrade", "shop"]).spawn().unwrap();
     wait_until("the migration takes its time", || host.busy("wait_event = 'PgSleep'"));
     child.kill().unwrap();
@@ -210,8 +211,7 @@ fn a_longer_migration_goes_on_in_the_server_when_its_command_is_killed_and_is_ro
     assert!(host.upgrade("shop").status.success());
 }
 
-/// The window in which they meet is a twentieth of the time, so ledgers that begin together collide, and one that begins later does
-/// not.
+/// The window in which they meet is the last twentieth of the time, in which the first one stays here until the second has come.
 #[test]
 fn ledgers_that_take_long_and_begin_together_collide_in_the_function_they_share() {
     let Some(host) = Host::new() else { return };
@@ -219,9 +219,17 @@ fn ledgers_that_take_long_and_begin_together_collide_in_the_function_they_share(
     for ledger in ["shop", "wallets"] {
         host.seed(ledger, 20, 2);
     }
-    host.switch("NUMARY_SIM_MIGRATION_MILLIS=4000\n");
+    let go = host.dir.path().join("go");
+    let hold = format!("NUMARY_SIM_HOLD_LEDGER=shop\nNUMARY_SIM_HOLD_MIGRATION={}\n", go.display());
+    host.switch(&format!("NUMARY_SIM_MIGRATION_MILLIS=400\n{hold}"));
     let begin = |ledger| host.command("1.4.6", &["storage", "upgrade", ledger]).spawn().unwrap();
-    let both = [begin("shop"), begin("wallets")].map(|child| child.wait_with_output().unwrap());
+    let first = begin("shop");
+    // It does nothing between two statements too, but for a moment.
+    wait_until("the first one to stay", || host.busy("state = 'idle in transaction' AND now() - state_change > '1 s'"));
+    let second = begin("wallets");
+    wait_until("the second one to wait", || host.busy("wait_event_type = 'Lock'"));
+    std::fs::write(go, "").unwrap();
+    let both = [first, second].map(|child| child.wait_with_output().unwrap());
     let lost: Vec<&Output> = both.iter().filter(|output| output.status.code() == Some(1)).collect();
     assert_eq!(lost.len(), 1);
     let said = String::from_utf8_lossy(&lost[0].stderr);
@@ -235,7 +243,7 @@ fn a_storage_command_can_hang_without_a_session_or_fail() {
     let mut child = host.command("1.4.6", &["storage", "list"]).spawn().unwrap();
     assert_eq!(host.command("1.4.6", &["storage", "scan"]).output().unwrap().status.code(), Some(1));
     assert_eq!(child.try_wait().unwrap(), None);
-    assert!(!host.busy("true"));
+    wait_until("the looks at the storage to end", || !host.busy("true"));
     child.kill().unwrap();
     child.wait().unwrap();
 }

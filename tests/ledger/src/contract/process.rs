@@ -25,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// The ledger needs 20 ms; a machine under load gets more.
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// The ledger needs 20 ms; a machine under load gets more, and who waits for a client waits for longer than this.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 fn served(bench: &Bench) -> Step<(Home, Server)> {
     let home = bench.home()?;
@@ -108,13 +108,13 @@ fn last_address(bench: &Bench) -> Step {
     let mut command = bench.subject.command(&home, &["server", "start", &bind, &last]);
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut child = tried("start a server", command.spawn())?;
-    let answered = (0..500).any(|_| {
+    let answered = (0..2000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         crate::wire::request(&other, "GET", "/_info", None).is_ok()
     });
     tried("kill the server", child.kill())?;
     tried("wait for the server", child.wait())?;
-    expect(answered, format!("an answer at {other}"), "none within 5 s")
+    expect(answered, format!("an answer at {other}"), "none within 20 s")
 }
 
 fn request_log(bench: &Bench) -> Step {
@@ -122,7 +122,7 @@ fn request_log(bench: &Bench) -> Step {
     server.get("/_info")?;
     let to_stdout = bench.subject.number >= Number(1, 10, 0);
     let lines = || if to_stdout { server.printed() } else { server.errors() };
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if lines().contains("path=/_info") {
             return expect(lines().contains("msg=Request"), "msg=Request", lines());
         }
@@ -164,7 +164,7 @@ fn not_remembered(bench: &Bench) -> Step {
     }
     same(reply.status, 200)?;
     let said = "failed to create config file: ledger shop will not be remembered";
-    for _ in 0..100 {
+    for _ in 0..2000 {
         if server.errors().contains(said) {
             return Ok(());
         }

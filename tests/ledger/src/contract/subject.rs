@@ -180,7 +180,7 @@ impl Home {
 pub(crate) fn query(file: &Path, sql: &str) -> Step<Vec<Vec<String>>> {
     let read = || -> rusqlite::Result<Vec<Vec<String>>> {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(Duration::from_secs(20))?;
         let mut statement = connection.prepare(sql)?;
         let columns = statement.column_count();
         let rows = statement.query_map([], |row| {
@@ -256,7 +256,7 @@ impl Subject {
         command.stdout(printed).stderr(file).envs(environment.iter().copied());
         let child = tried(format!("start {}", self.binary.display()), command.spawn())?;
         let mut server = Server { child, address, errors, prints };
-        for _ in 0..1000 {
+        for _ in 0..2000 {
             // An answer of any status: with a password set, the first is a refusal.
             if wire::request(&server.address, "GET", "/_info", None).is_ok() {
                 return Ok(server);
@@ -269,7 +269,7 @@ impl Subject {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(Verdict::Differs { expected: "an answer within 10 s".to_owned(), saw: server.errors() })
+        Err(Verdict::Differs { expected: "an answer within 20 s".to_owned(), saw: server.errors() })
     }
 }
 
@@ -373,7 +373,7 @@ impl Server {
     /// Stops it and asserts the clean end.
     pub(crate) fn stop(mut self) -> Step {
         self.signal(rustix::process::Signal::TERM)?;
-        let status = self.ended(Duration::from_secs(5))?;
+        let status = self.ended(Duration::from_secs(20))?;
         expect(status.code() == Some(0) && status.signal().is_none(), "exit status 0 on SIGTERM", status)
     }
 }

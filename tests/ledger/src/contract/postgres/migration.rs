@@ -1,11 +1,12 @@
 //! How a migration runs and fails.
 
 use super::{
-    fails_at_a_statement, has_log, reader, rows, run, seeded, small, start, until, upgrade, value, waiting, written,
+    ended, fails_at_a_statement, has_log, reader, rows, run, seeded, small, start, until, upgrade, value, waiting,
+    written,
 };
 use crate::contract::http::pay;
 use crate::contract::subject::{Home, Server};
-use crate::contract::{Bench, Check, Number, Step, Verdict, expect, only_if, same, tried};
+use crate::contract::{Bench, Check, Number, Step, expect, only_if, same, tried};
 use crate::storage::postgres::Looker;
 use crate::wire;
 use serde_json::json;
@@ -78,9 +79,11 @@ fn quote_in_key(bench: &Bench) -> Step {
     refuses(bench, &home)
 }
 
+/// Somebody who reads a table that the migration alters makes a statement last as long as it takes.
 fn timeout(bench: &Bench) -> Step {
-    let home = bench.home()?;
-    seeded(bench, &home, "shop", 2000)?;
+    let home = small(bench, &["shop"])?;
+    // Before the role has its limit.
+    let (reader, mut observer) = (reader(&home, "shop.transactions")?, home.database()?.look()?);
     let superuser = home.database()?.url();
     let name = superuser.split("://").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default().to_owned();
     let database = home.database()?.name().to_owned();
@@ -88,39 +91,34 @@ fn timeout(bench: &Bench) -> Step {
     let plain = upgrade(&bench.subject, &home, "shop")?;
     plain.ends(1)?;
     plain.complains("canceling statement due to statement timeout (SQLSTATE 57014)")?;
-    let url = superuser + "?statement_timeout=0";
-    let string = [("NUMARY_STORAGE_POSTGRES_CONN_STRING", url.as_str())];
-    bench.subject.run_with(&home, &["storage", "upgrade", "shop"], &string)?.ends(0)
+    let mut saved = bench.subject.command(&home, &["storage", "upgrade", "shop"]);
+    saved.env("NUMARY_STORAGE_POSTGRES_CONN_STRING", superuser + "?statement_timeout=0");
+    let saved = tried("start upgrade", saved.spawn())?;
+    let outlasts = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '100 ms'";
+    until("a statement that outlasts the limit", || Ok(tried("look", observer.value(outlasts))? == "1"))?;
+    drop(reader);
+    ended(saved)?.ends(0)
 }
 
-const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
+const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                       AND backend_type = 'client backend' AND state <> 'idle'";
 
-/// A statement that is over before anybody can look shows nothing; with more rows it takes longer than a look does.
+/// A reader of its table makes the statement last until the command is dead.
 fn killed(bench: &Bench) -> Step {
-    for transactions in [4_000, 8_000, 16_000] {
-        if killed_in_the_middle(bench, transactions)? {
-            return Ok(());
-        }
-    }
-    Err(Verdict::Skipped("the statement was over each time before it could be looked at".to_owned()))
-}
-
-/// Whether the server was seen to go on with the statement of a command that was killed.
-fn killed_in_the_middle(bench: &Bench, transactions: u64) -> Step<bool> {
-    let home = bench.home()?;
-    seeded(bench, &home, "shop", transactions)?;
+    let home = small(bench, &["shop"])?;
+    let reader = reader(&home, "shop.metadata")?;
     let mut child = start(bench, &home, "shop")?;
-    let long = format!("{RUNNING} AND now() - query_start > '100 ms'");
-    until("a statement that takes long", || Ok(value(&home, &long)? != "0"))?;
+    until("the command to come to the reader", || Ok(waiting(&home)? == 1))?;
     tried("kill upgrade", child.kill())?;
     tried("wait for upgrade", child.wait())?;
-    let goes_on = value(&home, RUNNING)?;
+    same(waiting(&home)?, 1)?;
+    drop(reader);
     until("the server to end the statement", || Ok(value(&home, RUNNING)? == "0"))?;
     expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
     let ran = upgrade(&bench.subject, &home, "shop")?;
     ran.ends(0)?;
-    ran.prints("Storage 'shop' migrated\r\n")?;
-    Ok(goes_on != "0")
+    ran.prints("Storage 'shop' migrated\r\n")
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a migration takes can only be measured with a clock")]
@@ -138,14 +136,22 @@ fn indexed(home: &Home, ledger: &str) -> Step {
 }
 
 /// A ratio within one run, since machines differ: eight thousand transactions are three times faster with the index on a quiet one.
+/// On a busy one a pair may have had unequal shares of it, not several one after another.
 fn quadratic(bench: &Bench) -> Step {
-    let home = bench.home()?;
-    for ledger in ["plain", "quick"] {
-        seeded(bench, &home, ledger, 8000)?;
+    let mut saw = Vec::new();
+    for _ in 0..3 {
+        let home = bench.home()?;
+        for ledger in ["plain", "quick"] {
+            seeded(bench, &home, ledger, 8000)?;
+        }
+        indexed(&home, "quick")?;
+        let (plain, quick) = (seconds(bench, &home, "plain")?, seconds(bench, &home, "quick")?);
+        if plain > 1.5 * quick {
+            return Ok(());
+        }
+        saw.push(format!("{plain:.2} s without, {quick:.2} s with"));
     }
-    indexed(&home, "quick")?;
-    let (plain, quick) = (seconds(bench, &home, "plain")?, seconds(bench, &home, "quick")?);
-    expect(plain > 1.5 * quick, "the index to save a third or more", format!("{plain:.2} s without, {quick:.2} s with"))
+    expect(false, "the index to save a third or more", saw.join("; "))
 }
 
 fn index(bench: &Bench) -> Step {

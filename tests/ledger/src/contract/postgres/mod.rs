@@ -10,7 +10,7 @@ mod migration;
 mod sessions;
 
 use super::http::pay;
-use super::subject::{Home, Ran, Server, Subject};
+use super::subject::{Home, Ran, Server, Subject, output};
 use super::{Bench, Check, Step, Verdict, expect, tried};
 use crate::seed::{self, Shape};
 use crate::storage::postgres::Looker;
@@ -57,6 +57,13 @@ fn upgrade(subject: &Subject, home: &Home, ledger: &str) -> Step<Ran> {
 /// Starts a command and does not wait for it.
 fn start(bench: &Bench, home: &Home, ledger: &str) -> Step<std::process::Child> {
     tried("start upgrade", bench.subject.command(home, &["storage", "upgrade", ledger]).spawn())
+}
+
+/// How a command that was started ended.
+fn ended(child: std::process::Child) -> Step<Ran> {
+    let output = output(child, "upgrade")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ran { status: output.status, out: text(&output.stdout), err: text(&output.stderr) })
 }
 
 /// Waits for a condition, for no longer than any check needs on a busy machine.

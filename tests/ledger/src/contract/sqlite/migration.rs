@@ -4,6 +4,7 @@ use crate::contract::http::pay;
 use crate::contract::subject::{Home, Number, Ran, Subject, output};
 use crate::contract::{Bench, Check, Step, Verdict, expect, only_if, same, tried};
 use crate::{seed, wire};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde_json::json;
 use std::time::Duration;
 
@@ -38,13 +39,20 @@ fn written(bench: &Bench, fill: impl Fn(&crate::contract::subject::Server) -> St
     Ok(home)
 }
 
-/// A ledger `shop` whose migration takes long enough to meet it.
-fn large(bench: &Bench) -> Step<Home> {
+/// How many transactions a ledger has whose migration is to be met in the middle. A simulator is made to stay there; a binary that
+/// was through before anybody looked takes longer with more.
+const SIZES: [u64; 5] = [4_000, 8_000, 16_000, 32_000, 64_000];
+
+/// Makes a simulator's migration wait before its commit until the file is there; to the ledger itself it means nothing.
+const HOLD: &str = "NUMARY_SIM_HOLD_MIGRATION";
+
+/// A ledger `shop` of so many transactions.
+fn large(bench: &Bench, transactions: u64) -> Step<Home> {
     let home = written(bench, |server| server.get("/shop/stats").map(drop))?;
     for file in ["numary_shop.db", "numary_shop.db-wal", "numary_shop.db-shm"] {
         let _ = std::fs::remove_file(home.data().join(file));
     }
-    let shape = seed::Shape { transactions: 4000, accounts: 500, metadata_every: 2 };
+    let shape = seed::Shape { transactions, accounts: 500, metadata_every: 2 };
     tried("seed a ledger", seed::direct(&home.file("shop"), shape))?;
     Ok(home)
 }
@@ -136,31 +144,53 @@ fn server_panics(bench: &Bench) -> Step {
     let mut server = bench.subject.serve(&home, &[])?;
     same(server.get("/wallets/stats")?.status, 200)?;
     expect(server.get("/shop/stats").is_err(), "no answer", "one")?;
-    same(server.ended(Duration::from_secs(5))?.code(), Some(2))
+    same(server.ended(Duration::from_secs(20))?.code(), Some(2))
 }
 
-fn killed(bench: &Bench) -> Step {
-    let home = large(bench)?;
-    let mut command = bench.subject.command(&home, &["storage", "upgrade", "shop"]);
-    let mut child = tried("start upgrade", command.spawn())?;
-    // Its first pages of writing show in the -wal file.
-    let wal = home.data().join("numary_shop.db-wal");
-    for _ in 0..5000 {
-        let begun = std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0);
-        if begun || tried("wait for upgrade", child.try_wait())?.is_some() {
-            break;
+/// Whether somebody writes to `shop` now: this byte of the `-shm` file is what a writer locks (`WAL_WRITE_LOCK`,
+/// sqlite.org/walformat.html). To try for the lock would disturb who comes for it at that moment.
+fn is_written(home: &Home) -> Step<bool> {
+    let Ok(file) = std::fs::File::open(home.data().join("numary_shop.db-shm")) else { return Ok(false) };
+    let lock = Flock { start: 120, length: 1, ..Flock::from(FlockType::WriteLock) };
+    Ok(tried("ask for a lock", fcntl_getlk(&file, &lock))?.is_some())
+}
+
+/// Waits for a condition, for no longer than any check needs on a busy machine.
+fn until(what: &str, mut holds: impl FnMut() -> Step<bool>) -> Step {
+    for _ in 0..20_000 {
+        if holds()? {
+            return Ok(());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    tried("kill upgrade", child.kill())?;
-    let ended = tried("wait for upgrade", child.wait())?;
-    if ended.code() == Some(0) {
-        return Err(Verdict::Skipped("the migration was over before it could be killed".to_owned()));
+    Err(Verdict::Differs { expected: what.to_owned(), saw: "nothing of it for 20 s".to_owned() })
+}
+
+/// Starts a migration and waits until it is in the middle, where a simulator stays until the file `go` is there; or over.
+fn met(bench: &Bench, home: &Home) -> Step<std::process::Child> {
+    let mut command = bench.subject.command(home, &["storage", "upgrade", "shop"]);
+    let mut child = tried("start upgrade", command.env(HOLD, home.path("go")).spawn())?;
+    until(
+        "the migration to begin",
+        || Ok(is_written(home)? || tried("wait for upgrade", child.try_wait())?.is_some()),
+    )?;
+    Ok(child)
+}
+
+fn killed(bench: &Bench) -> Step {
+    for transactions in SIZES {
+        let home = large(bench, transactions)?;
+        let mut child = met(bench, &home)?;
+        tried("kill upgrade", child.kill())?;
+        if tried("wait for upgrade", child.wait())?.code() == Some(0) {
+            continue;
+        }
+        expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
+        let ran = upgrade(&bench.subject, &home, "shop")?;
+        ran.ends(0)?;
+        return ran.prints("Storage 'shop' migrated\r\n");
     }
-    expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
-    let ran = upgrade(&bench.subject, &home, "shop")?;
-    ran.ends(0)?;
-    ran.prints("Storage 'shop' migrated\r\n")
+    Err(Verdict::Skipped("the migration was over each time before it could be killed".to_owned()))
 }
 
 fn start(bench: &Bench, home: &Home, ledger: &str) -> Step<std::process::Child> {
@@ -168,14 +198,14 @@ fn start(bench: &Bench, home: &Home, ledger: &str) -> Step<std::process::Child> 
 }
 
 fn two_commands(bench: &Bench) -> Step {
-    for _ in 0..5 {
-        let home = large(bench)?;
+    for transactions in SIZES {
+        let home = large(bench, transactions)?;
         bench.subject.run(&home, &["storage", "scan"])?.ends(0)?;
-        let children = [start(bench, &home, "shop")?, start(bench, &home, "shop")?];
-        let mut outputs = Vec::new();
-        for child in children {
-            outputs.push(output(child, "upgrade")?);
-        }
+        let first = met(bench, &home)?;
+        // Of a simulator it ends for the lock, which the first one keeps; of the ledger it may wait for the first one's end.
+        let second = output(start(bench, &home, "shop")?, "upgrade")?;
+        home.write("go", "")?;
+        let outputs = [output(first, "upgrade")?, second];
         let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
         if outputs.iter().any(|output| text(output).contains("left in place")) {
             continue;
@@ -193,7 +223,7 @@ fn two_commands(bench: &Bench) -> Step {
 }
 
 fn side_by_side(bench: &Bench) -> Step {
-    let home = large(bench)?;
+    let home = large(bench, 4_000)?;
     tried("copy the ledger", std::fs::copy(home.file("shop"), home.file("wallets")))?;
     bench.subject.run(&home, &["storage", "scan"])?.ends(0)?;
     let children = [start(bench, &home, "shop")?, start(bench, &home, "wallets")?];
@@ -212,45 +242,47 @@ fn first_request(bench: &Bench) -> Step {
     expect(has_log(&home, "shop")?, "a `log` after it", "none")
 }
 
-/// A first request whose migration has begun, unanswered.
-fn migrating(bench: &Bench) -> Step<(Home, crate::contract::subject::Server, std::net::TcpStream)> {
-    let home = large(bench)?;
-    let server = bench.subject.serve(&home, &[])?;
+/// A first request whose migration has begun, unanswered; a simulator's stays there until the file `go` is there.
+fn migrating(bench: &Bench, transactions: u64) -> Step<(Home, crate::contract::subject::Server, std::net::TcpStream)> {
+    let home = large(bench, transactions)?;
+    let go = home.path("go").display().to_string();
+    let server = bench.subject.serve_with(&home, &[], &[(HOLD, &go)])?;
     let stream = tried("ask", wire::send(&server.address, "GET", "/shop/stats", None, ""))?;
-    let wal = home.data().join("numary_shop.db-wal");
-    for _ in 0..5000 {
-        if std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
-            return Ok((home, server, stream));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Err(Verdict::Differs { expected: "the migration to begin".to_owned(), saw: "nothing written for 5 s".to_owned() })
+    until("the migration to begin", || Ok(is_written(&home)? || has_log(&home, "shop")?))?;
+    Ok((home, server, stream))
 }
 
 fn hang_up(bench: &Bench) -> Step {
-    let (home, server, stream) = migrating(bench)?;
-    drop(stream);
-    // The next client waits until the first one's work is rolled back, then migrates anew; asking for nothing of the ledger first.
-    for _ in 0..200 {
-        std::thread::sleep(Duration::from_millis(5));
-        let errors = server.log();
-        if errors.contains("context canceled") || errors.contains("interrupted") || errors.contains("path=/shop/stats")
-        {
-            break;
+    for transactions in SIZES {
+        let (home, server, stream) = migrating(bench, transactions)?;
+        drop(stream);
+        // The next client waits until the first one's work is rolled back, then migrates anew; asking for nothing of the ledger first.
+        until("the request to end", || {
+            let log = server.log();
+            Ok(["context canceled", "interrupted", "path=/shop/stats"].iter().any(|end| log.contains(end)))
+        })?;
+        if has_log(&home, "shop")? {
+            continue;
         }
+        home.write("go", "")?;
+        same(server.get("/shop/stats")?.status, 200)?;
+        return expect(has_log(&home, "shop")?, "a `log` after a patient client", "none");
     }
-    expect(!has_log(&home, "shop")?, "the ledger as it was", "a `log`")?;
-    same(server.get("/shop/stats")?.status, 200)?;
-    expect(has_log(&home, "shop")?, "a `log` after a patient client", "none")
+    expect(false, "the ledger as it was", "a `log`, with whatever number of transactions")
 }
 
 fn info_during(bench: &Bench) -> Step {
-    let (home, server, stream) = migrating(bench)?;
-    same(server.get("/_info")?.status, 200)?;
-    same(server.get("/_health")?.status, 200)?;
-    let done = has_log(&home, "shop")?;
-    drop(stream);
-    if done { Err(Verdict::Skipped("the migration was over too soon".to_owned())) } else { Ok(()) }
+    for transactions in SIZES {
+        let (home, server, stream) = migrating(bench, transactions)?;
+        same(server.get("/_info")?.status, 200)?;
+        same(server.get("/_health")?.status, 200)?;
+        let done = has_log(&home, "shop")?;
+        drop(stream);
+        if !done {
+            return Ok(());
+        }
+    }
+    Err(Verdict::Skipped("the migration was over too soon each time".to_owned()))
 }
 
 fn old_instance(bench: &Bench) -> Step {

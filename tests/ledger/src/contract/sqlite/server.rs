@@ -19,7 +19,7 @@ fn idle(bench: &Bench) -> Step {
     let fds = format!("/proc/{}/fd", server.child.id());
     let mut held = Vec::new();
     // The answer is sent before the file is closed.
-    for _ in 0..100 {
+    for _ in 0..2000 {
         let links = tried("read the open files", std::fs::read_dir(&fds))?.flatten();
         held = links
             .filter_map(|link| std::fs::read_link(link.path()).ok())
