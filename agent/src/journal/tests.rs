@@ -140,13 +140,13 @@ async fn a_torn_or_emptied_file_is_damaged_and_never_replaced_by_a_new_one() {
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
-    for _ in 0..500 {
+    for _ in 0..2000 {
         if condition() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("not within 5 s");
+    panic!("not within 20 s");
 }
 
 #[tokio::test]

@@ -398,11 +398,11 @@ async fn a_loss_that_nobody_measured_is_found_by_the_proof() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_target_that_dies_or_never_answers_when_started_closed_is_ended_and_told() {
-    for (fault, word) in [
-        ("NUMARY_SIM_DIE_AT_START=3\n", "ended instead of serving"),
-        ("NUMARY_SIM_MUTE_SERVER=1\n", "does not answer within"),
+    for (fault, patience, word) in [
+        ("NUMARY_SIM_DIE_AT_START=3\n", "start_seconds = 60", "ended instead of serving"),
+        ("NUMARY_SIM_MUTE_SERVER=1\n", "start_seconds = 1", "does not answer within"),
     ] {
-        let bed = Bed::new("start_seconds = 1").await;
+        let bed = Bed::new(patience).await;
         bed.fault(fault);
         let target = bed.staged().await;
         bed.instance(Phase::Drain, Work::Drain { patience: PATIENCE, for_good: false }).await.unwrap();
