@@ -191,12 +191,12 @@ async fn where_nobody_leads_for_longer_than_an_election_takes_it_is_said_who_was
         assert!(said.contains(&part), "{part:?} in {said}");
     }
     assert!(said.contains("\"code\":\"NOT_LEADER\""), "{said}");
-    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(20), "{waited:?}");
+    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(40), "{waited:?}");
 
     // The only one that is named says at once who leads: it is for the caller to name that one.
     let (one, waited) = output(cutover(&sockets[0].to_string(), &["fleet"])).await;
     assert_eq!(one.status.code(), Some(1));
-    assert!(String::from_utf8(one.stderr).unwrap().contains("ghost does") && waited < Duration::from_secs(5));
+    assert!(String::from_utf8(one.stderr).unwrap().contains("ghost does") && waited < Duration::from_secs(9));
 
     // What was asked for before there is a leader is done by the one that is elected.
     let waits = tokio::spawn(output(cutover(&named, &["fleet"])));
