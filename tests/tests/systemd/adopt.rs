@@ -38,6 +38,11 @@ fn restart_agent(host: &Host) {
     host.run(&["systemctl", "restart", "cutover-agent"]);
 }
 
+/// The journal has it a moment later.
+fn until_logged(node: &Node, words: &str) {
+    until(words, Duration::from_secs(20), || node.logs().contains(words).then_some(()));
+}
+
 /// What of ours lies in the folders of systemd.
 fn ours(host: &Host) -> String {
     host.run(&[
@@ -341,7 +346,7 @@ fn an_agent_that_is_root_obeys_no_settings_and_no_hook_that_others_may_write() {
             let command = text.split('`').nth(1).unwrap_or_default().to_owned();
             assert!(command.contains(mend), "{text}");
             assert!(!host.exec(&["systemctl", "restart", "cutover-agent"]).status.success(), "it does not start");
-            assert!(node.logs().contains(&format!("root does not obey {path}")), "{}", node.logs());
+            until_logged(&node, &format!("root does not obey {path}"));
             host.run(&["sh", "-c", &command]);
             assert!(host.exec(&["cutover-agent", "local", "status"]).status.success(), "mended by {command}");
             restart_agent(host);
@@ -370,6 +375,6 @@ fn an_order_for_an_instance_that_the_settings_do_not_name_is_refused_and_the_sta
         restart_agent(host);
         let said = refused_again(&node, &upgrade, held.holds[0].id.0);
         assert!(said.contains("instance ledger of deployment prod is not in the settings of agent h1"), "{said}");
-        assert!(node.logs().contains("an agent refused an order: it does not concern this host"), "{}", node.logs());
+        until_logged(&node, "an agent refused an order: it does not concern this host");
     });
 }

@@ -1,7 +1,7 @@
 //! What voids a drain of a real unit is seen, named, and holds.
 
 use crate::node::{Node, UNIT};
-use cutover_test_hosts::Lab;
+use cutover_test_hosts::{Host, Lab};
 use cutover_tests::checks::until_phase;
 use cutover_tests::clients::{check_exactly_once, version};
 use cutover_tests::house::LEDGERS;
@@ -149,6 +149,14 @@ fn a_unit_that_waits_for_its_next_automatic_start_is_drained_as_one_that_is_down
     });
 }
 
+/// The agent notes since when the ledger is out of rotation directly before it looks at connections for the first time.
+fn until_clients_are_waited_for(host: &Host) {
+    until("its clients are waited for", Duration::from_secs(60), || {
+        let note = host.exec(&["cat", "/var/lib/cutover-agent/instances/ledger/out-of-rotation"]);
+        String::from_utf8_lossy(&note.stdout).contains("uptime").then_some(())
+    });
+}
+
 /// Ended well, by somebody, and its manager is about to start it again: its client was cut all the same.
 #[test]
 fn a_ledger_that_somebody_ends_while_its_clients_are_waited_for_does_not_pass_as_drained() {
@@ -158,8 +166,7 @@ fn a_ledger_that_somebody_ends_while_its_clients_are_waited_for_does_not_pass_as
         client.write_all(b"GET /_info HTTP/1.1\r\n").unwrap();
         let upgrade = node.begin();
         let host = &node.host;
-        let fenced = || host.exec(&["test", "-e", "/var/lib/cutover-agent/instances/ledger/fenced"]).status.success();
-        until("it is fenced", Duration::from_secs(60), || fenced().then_some(()));
+        until_clients_are_waited_for(host);
         host.run(&["systemctl", "kill", "--signal=TERM", UNIT]);
         drop(client);
         let held = node.until_state(&upgrade, State::Held);
@@ -177,8 +184,7 @@ fn a_ledger_that_dies_while_its_clients_are_waited_for_does_not_pass_as_drained(
         client.write_all(b"GET /_info HTTP/1.1\r\n").unwrap();
         let upgrade = node.begin();
         let host = &node.host;
-        let fenced = || host.exec(&["test", "-e", "/var/lib/cutover-agent/instances/ledger/fenced"]).status.success();
-        until("it is fenced", Duration::from_secs(60), || fenced().then_some(()));
+        until_clients_are_waited_for(host);
         host.run(&["systemctl", "kill", "--signal=KILL", UNIT]);
         let held = node.until_state(&upgrade, State::Held);
         let why = reason(&held);

@@ -58,7 +58,12 @@ fn a_binary_that_was_overwritten_shows_in_the_fleet_in_metrics_and_in_every_plan
         assert!(!node.host.exec(&["systemctl", "restart", UNIT]).status.success(), "and it is not started");
 
         node.host.run(&["sh", "-c", &format!("cp /root/kept {release}.new && mv {release}.new {release}")]);
-        node.host.run(&["systemctl", "restart", UNIT]);
+        // systemd's own tries can come between, and be as many as it makes. And the coordinator may have heard of the other binary
+        // while it was down: then it is fenced until the coordinator hears of the right one.
+        until("it starts again", Duration::from_secs(30), || {
+            let told = |word: &str| node.host.exec(&["systemctl", word, UNIT]).status.success();
+            (told("stop") && told("reset-failed") && told("start")).then_some(())
+        });
         until("it is gone from the fleet", Duration::from_secs(30), || (!fleet(&node).contains("DRIFT")).then_some(()));
         assert!(drifted().contains(&format!("{} 0", metric("disk"))), "{}", drifted());
     });

@@ -104,6 +104,8 @@ fn another_binary_in_the_units_place_is_not_started() {
         let upgrade = node.begin();
         node.until_state(&upgrade, State::Completed);
         let host = &node.host;
+        // Or the coordinator hears of it and has it fenced: a start is refused then before the guard is asked.
+        host.run(&["systemctl", "stop", "cutover-agent"]);
         host.run(&["cp", "/usr/local/bin/numary", "/opt/cutover/releases/1.4.6/numary.new"]);
         host.run(&["mv", "/opt/cutover/releases/1.4.6/numary.new", "/opt/cutover/releases/1.4.6/numary"]);
         assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
@@ -119,6 +121,8 @@ fn another_binary_in_the_units_place_is_not_started() {
         // And not the former one in its own place, whoever takes our drop-in away.
         host.run(&["rm", "/etc/systemd/system/numary.service.d/zzz-cutover-release.conf"]);
         host.run(&["systemctl", "daemon-reload"]);
+        // systemd has started it again by itself: it may refuse one more start, and then the guard is not asked.
+        host.run(&["systemctl", "reset-failed", UNIT]);
         assert!(!host.exec(&["systemctl", "restart", UNIT]).status.success(), "the guard refuses it");
         until_said("it would start /usr/local/bin/numary");
     });
