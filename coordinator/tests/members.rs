@@ -8,13 +8,18 @@ use cutover_proto::transport::connect_lazy;
 use cutover_proto::v1::agent_link_client::AgentLinkClient;
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::{Code, Refused, v1 as pb};
+use cutover_store::{Key, MemoryStore, Put, Revision, Store as _, StoreError};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::{AgentMessage, Hello};
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, Elapsed, Epoch, InstanceName, Phase};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use support::host::{Seen, database};
-use support::{FakeAgent, Manners, Site, until};
+use support::{Backend, Coordinator, FakeAgent, Manners, Meddled, Meddles, Site, until};
+use tokio::sync::Notify;
 use tonic::transport::Channel;
 
 fn fleet(site: &Site) -> FleetClient<Channel> {
@@ -103,16 +108,126 @@ async fn a_second_agent_that_claims_an_instance_is_refused_and_shown_until_the_f
     let second = FakeAgent::claiming(&site.endpoint, seen, "b");
     let status = until("a refusal", || async { second.journal.lock().unwrap().last_refusal.clone() }).await;
     assert_eq!(Refused::of(&status).unwrap().code, Code::AgentNameTaken);
-    let details = show(&site).await.unwrap();
+    let details = until("the claim", || async { show(&site).await.filter(|it| !it.claims.is_empty()) }).await;
     assert_eq!((details.claims[0].instance.as_str(), details.claims[0].agent.as_str()), ("a", "host-b"));
     assert_eq!(details.instances[0].agent, "host-a");
     until("the first to be gone", || async { show(&site).await.filter(|it| !it.instances[0].connected) }).await;
     excuse(&site, "a", "it moved", "excuse-2").await.unwrap();
-    let moved = until("the second to be in", || async {
-        show(&site).await.filter(|details| details.instances.first().is_some_and(|it| it.agent == "host-b"))
+    until("the second to be in, and its claim to be gone", || async {
+        let details = show(&site).await?;
+        let in_it = details.instances.first().is_some_and(|it| it.agent == "host-b");
+        (in_it && details.claims.is_empty()).then_some(())
     })
     .await;
-    assert!(moved.claims.is_empty());
+    coordinator.stop().await;
+}
+
+async fn within<T>(waits: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("in time")
+}
+
+/// Keeps from its answer whoever writes this into the document of instance a, once that is stored.
+struct Late {
+    says: &'static str,
+    stored: Notify,
+    answered: Notify,
+}
+impl Late {
+    fn says(says: &'static str) -> Arc<Self> {
+        Arc::new(Self { says, stored: Notify::new(), answered: Notify::new() })
+    }
+}
+
+#[async_trait::async_trait]
+impl Meddles for Arc<Late> {
+    async fn put(&self, store: &MemoryStore, epoch: Epoch, key: &Key, expected: Revision, value: &[u8]) -> Put {
+        let put = store.put(epoch, key, expected, value).await;
+        if key.as_str() == "instances/a" && String::from_utf8_lossy(value).contains(self.says) {
+            self.stored.notify_one();
+            self.answered.notified().await;
+        }
+        put
+    }
+}
+
+/// Instance a is registered by the agent of host a, which is not there any more.
+async fn with_one_that_left(late: &Arc<Late>) -> (Site, Coordinator) {
+    let mut site = Site::memory();
+    site.backend = Backend::Other(Arc::new(Meddled(MemoryStore::new(), late.clone())));
+    let coordinator = site.coordinator().await;
+    let first = agent(&site, "a", "a");
+    until("the instance", || async { show(&site).await.filter(|details| details.instances.len() == 1) }).await;
+    drop(first);
+    until("the first to be gone", || async { show(&site).await.filter(|it| !it.instances[0].connected) }).await;
+    (site, coordinator)
+}
+
+/// Keeps one look at the document of instance a from its answer, once that is wanted.
+#[derive(Default)]
+struct LateLook {
+    wanted: AtomicBool,
+    asked: Notify,
+    answered: Notify,
+}
+
+#[async_trait::async_trait]
+impl Meddles for Arc<LateLook> {
+    async fn get(&self, store: &MemoryStore, key: &Key) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
+        if key.as_str() == "instances/a" && self.wanted.swap(false, Ordering::SeqCst) {
+            self.asked.notify_one();
+            self.answered.notified().await;
+        }
+        store.get(key).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_made_again_and_again_is_shown_all_the_while() {
+    let mut site = Site::memory();
+    let late = Arc::new(LateLook::default());
+    site.backend = Backend::Other(Arc::new(Meddled(MemoryStore::new(), late.clone())));
+    let coordinator = site.coordinator().await;
+    let _first = agent(&site, "a", "a");
+    until("the instance", || async { show(&site).await.filter(|details| details.instances.len() == 1) }).await;
+    let _second = FakeAgent::claiming(&site.endpoint, Seen { instances: vec!["a"], ..Seen::default() }, "b");
+    until("the claim", || async { show(&site).await.filter(|it| !it.claims.is_empty()) }).await;
+    late.wanted.store(true, Ordering::SeqCst);
+    within(late.asked.notified()).await;
+    assert_eq!(show(&site).await.unwrap().claims[0].agent, "host-b");
+    late.answered.notify_one();
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_speaks_for_its_instances_from_its_hello_on() {
+    let late = Late::says("m2");
+    let (site, coordinator) = with_one_that_left(&late).await;
+    let (greeted, ()) = tokio::join!(greets_from("m2", &site, &[("a", "prod")]), async {
+        within(late.stored.notified()).await;
+        let excused = within(excuse(&site, "a", "seen", "excuse-1")).await;
+        assert_eq!(excused.unwrap_err().code, Code::AgentConnected);
+        late.answered.notify_one();
+    });
+    greeted.unwrap();
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_a_name_that_is_let_go_has_it_whichever_is_answered_first() {
+    let late = Late::says("gone");
+    let (site, coordinator) = with_one_that_left(&late).await;
+    let seen = Seen { instances: vec!["a"], ..Seen::default() };
+    let _second = FakeAgent::claiming(&site.endpoint, seen, "b");
+    let is_in = || async {
+        show(&site).await.filter(|details| details.instances.first().is_some_and(|it| it.agent == "host-b"))
+    };
+    let (excused, ()) = tokio::join!(excuse(&site, "a", "it moved", "excuse-1"), async {
+        within(late.stored.notified()).await;
+        until("the second to be in", is_in).await;
+        late.answered.notify_one();
+    });
+    excused.unwrap();
+    assert!(is_in().await.is_some(), "{:?}", show(&site).await);
     coordinator.stop().await;
 }
 
