@@ -160,8 +160,13 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
     match command {
         LocalCommand::Status { upgrade } => status(settings, upgrade.as_ref()).await,
         LocalCommand::Fence { instance } => {
-            let fence = service(settings, instance)?.fence().set(By::Person)?;
-            Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
+            let service = service(settings, instance)?;
+            let fence = service.fence().set(By::Person)?;
+            let held = match service.hold().await? {
+                true => "",
+                false => "It is a plain process, which has no guard: whoever starts its program by hand still can.\n",
+            };
+            Ok(format!("{instance} is fenced (generation {}) by {}\n{held}", fence.generation, fence.by))
         }
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
@@ -200,6 +205,7 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         LocalCommand::Allow { instance } => {
             let service = service(settings, instance)?;
             service.allow().await?;
+            service.guard().await?;
             Ok(format!("{instance} may start what lies at {} now\n", service.settings().command.display()))
         }
         LocalCommand::Unguard { instance } => {

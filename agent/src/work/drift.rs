@@ -25,6 +25,10 @@ pub(super) async fn look(
         return Vec::new();
     }
     let mut drift = Vec::new();
+    if let Some(place) = service.missing_guard() {
+        let (allowed, found) = (place.display().to_string(), "nothing".to_owned());
+        drift.push(Drift { kind: DriftKind::Guard, allowed, found });
+    }
     if command != settings.command {
         let (allowed, found) = (command.display().to_string(), settings.command.display().to_string());
         drift.push(Drift { kind: DriftKind::Command, allowed, found });

@@ -2,6 +2,7 @@
 //!
 //! Looks only; a stop has nothing to stop, and half done means nothing was told.
 
+use super::agrees::must_agree;
 use super::drift;
 use super::place;
 use super::site::Site;
@@ -25,7 +26,12 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 /// Looks closely.
 pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection, Trouble> {
     let settings = service.settings();
+    service.fit().await?;
+    let running = service.running(Role::Service).await?;
     let place = place::of(&settings)?;
+    if let Some(running) = running {
+        must_agree(&settings, &running, &place)?;
+    }
     let command = settings.command.clone();
     let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
     Ok(Inspection {

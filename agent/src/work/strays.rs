@@ -58,8 +58,7 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         let same_size = std::fs::metadata(&exe).map(|data| data.len()).ok() == size;
         let same_binary = same_size && binary.is_some() && site.digest(&exe).await == binary;
         let Ok(words) = process.cmdline() else { continue };
-        let by_its_words = words.get(1..3).is_some_and(|words| words == ["server", "start"]);
-        if !same_binary && !by_its_words || is_gone(&process) || is_of_a_worker(&process, own) {
+        if !same_binary && !is_server(&words) || is_gone(&process) || is_of_a_worker(&process, own) {
             continue;
         }
         if process.cgroups().is_ok_and(|of| of.into_iter().any(|of| is_below(&of.pathname, &groups))) {
@@ -76,6 +75,11 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         strays.push(format!("process {pid} ({}) {what}", program.display()));
     }
     Ok(strays)
+}
+
+/// Whether a process is a ledger's server by its words.
+pub(super) fn is_server(words: &[String]) -> bool {
+    words.get(1..3).is_some_and(|words| words == ["server", "start"])
 }
 
 /// Whether a control group is that of one of these units, or below it.
@@ -100,8 +104,12 @@ fn is_of_a_worker(process: &Process, own: Option<(u64, u64)>) -> bool {
     own.is_some() && inode(&PathBuf::from(format!("/proc/{parent}/exe"))) == own
 }
 
-/// The storage that a process would use, by its own words.
-fn identity(settings: &InstanceSettings, process: &Process, words: &[String]) -> Result<StorageIdentity, String> {
+/// The storage that a process uses, by its own words.
+pub(super) fn identity(
+    settings: &InstanceSettings,
+    process: &Process,
+    words: &[String],
+) -> Result<StorageIdentity, String> {
     let environment = process.environ().map_err(|error| error.to_string())?;
     let text = |value: OsString| value.to_string_lossy().into_owned();
     let env: BTreeMap<String, SecretString> =

@@ -292,6 +292,15 @@ fn about_instances() -> Vec<Made> {
             World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Command)]),
         ),
         made(
+            "drift",
+            Level::Approve,
+            about("a"),
+            "in its guard's place lies 1.3.1 with SHA-256 aa",
+            "cutover-agent local allow a",
+            &[],
+            World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Guard)]),
+        ),
+        made(
             "other-release-than-allowed",
             Level::Approve,
             about("a"),

@@ -68,10 +68,12 @@ pub enum DriftKind {
     Disk,
     /// Another binary runs.
     Running,
+    /// The unit's guard is gone: whoever starts it is not held up, by a fence either.
+    Guard,
 }
 impl DriftKind {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Command, Self::Disk, Self::Running];
+    pub const ALL: &[Self] = &[Self::Command, Self::Disk, Self::Running, Self::Guard];
 
     /// Its word in metrics.
     pub fn word(self) -> &'static str {
@@ -79,6 +81,7 @@ impl DriftKind {
             Self::Command => "command",
             Self::Disk => "disk",
             Self::Running => "running",
+            Self::Guard => "guard",
         }
     }
     fn words(self) -> &'static str {
@@ -86,6 +89,7 @@ impl DriftKind {
             Self::Command => "it would start",
             Self::Disk => "on disk lies",
             Self::Running => "it runs",
+            Self::Guard => "in its guard's place lies",
         }
     }
 }

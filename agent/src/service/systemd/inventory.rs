@@ -1,7 +1,7 @@
 //! Which units of this host run the ledger, and what each is, for people. Looks only.
 
-use super::bus::Bus;
-use super::{guard, loaded, release};
+use super::bus::{Bus, ExecEx};
+use super::{fit, guard, loaded, release};
 use crate::settings::InstanceSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub struct Described {
     pub environment_files: Vec<String>,
     /// What the agent makes of it; or why it cannot upgrade such a unit, and what to do.
     pub settings: Result<InstanceSettings, String>,
+    /// Whether an upgrade points the command's link elsewhere, instead of naming a release in a drop-in.
+    pub moves_link: bool,
     /// The drop-in that would name a release.
     pub release: PathBuf,
     /// The drop-in that would be its guard.
@@ -48,6 +50,40 @@ pub struct Described {
 /// # Errors
 /// Why systemd does not tell.
 pub async fn ledger_units() -> Result<Vec<String>, String> {
+    units_that(|(program, argv, ..)| is_ledger(Path::new(program)) && serves(argv)).await
+}
+
+/// Every loaded or installed unit of this host whose program's path is this link, or leads over it.
+///
+/// # Errors
+/// Why systemd does not tell.
+pub(super) async fn started_over(link: &Path) -> Result<Vec<String>, String> {
+    let link = in_its_folder(link);
+    units_that(|(program, ..)| hops(Path::new(program)).contains(&link)).await
+}
+
+/// How many links a path may lead over (`MAXSYMLINKS` of Linux).
+const MOST_HOPS: usize = 40;
+
+/// A path and each further one that links lead it over.
+fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![in_its_folder(path)];
+    while let Some(last) = hops.last().filter(|_| hops.len() < MOST_HOPS)
+        && let Ok(next) = std::fs::read_link(last)
+    {
+        let next = in_its_folder(&last.parent().unwrap_or(Path::new("/")).join(next));
+        hops.push(next);
+    }
+    hops
+}
+
+/// The same place however its folder is spelled.
+fn in_its_folder(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name))
+}
+
+async fn units_that(wanted: impl Fn(&ExecEx) -> bool) -> Result<Vec<String>, String> {
     let failed = |error: zbus::Error| format!("systemd does not tell which units there are: {error}");
     let manager = Bus.manager().await.map_err(failed)?;
     let loaded = manager.list_units().await.map_err(failed)?.into_iter().map(|(name, ..)| name);
@@ -57,19 +93,19 @@ pub async fn ledger_units() -> Result<Vec<String>, String> {
     let service =
         |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
     let names: BTreeSet<String> = loaded.chain(installed).filter(service).collect();
-    let mut ledgers = BTreeSet::new();
+    let mut found = BTreeSet::new();
     for name in names {
         // One that cannot be loaded starts nothing.
         let Ok((general, service)) = Bus.unit(&name).await else { continue };
         let Ok(commands) = service.exec_start_ex().await else { continue };
-        if commands.iter().any(|(program, argv, ..)| is_ledger(Path::new(program)) && serves(argv)) {
-            ledgers.insert(general.id().await.map_err(failed)?);
+        if commands.iter().any(&wanted) {
+            found.insert(general.id().await.map_err(failed)?);
         }
     }
-    Ok(ledgers.into_iter().collect())
+    Ok(found.into_iter().collect())
 }
 
-fn is_ledger(program: &Path) -> bool {
+pub(super) fn is_ledger(program: &Path) -> bool {
     let called = |path: &Path| path.file_name().is_some_and(|name| name == BINARY);
     called(program) || program.canonicalize().is_ok_and(|path| called(&path))
 }
@@ -103,12 +139,19 @@ pub async fn describe(own: &InstanceSettings) -> Result<Described, String> {
         })
         .collect();
     let environment_files = service.environment_files().await.map_err(failed)?;
+    let settings = loaded::settings(own, own.unit_name()).await;
+    let fit = fit::fit(&unit).await;
+    let moves_link = match &settings {
+        Ok(found) => release::moves_link(&unit, &found.command).await?,
+        Err(_) => false,
+    };
     Ok(Described {
         state: general.active_state().await.map_err(failed)?,
         files,
         commands,
         environment_files: environment_files.into_iter().map(|(path, _)| path).collect(),
-        settings: loaded::settings(own, own.unit_name()).await,
+        settings: settings.and_then(|found| fit.map(|()| found)),
+        moves_link,
         release: release::path(&unit),
         guard: guard::path(&unit),
         unit,

@@ -37,9 +37,9 @@ pub(super) const PAGES: &[super::Page] = &[super::Page {
     sources: &[Source::ThisHost],
     means: "A package was installed over the binary, the unit was changed, or another binary was started by hand. The guard \
          of a unit refuses to start it so; going back would bring what is there now, not what was there when Cutover last \
-         switched it. Where the unit starts another path, the drain would be refused, so it blocks.",
+         switched it. Where a unit's guard is gone, nothing refuses anything: neither another binary nor a start under a fence. Where the unit starts another path, the drain would be refused, so it blocks.",
     found: "After each switch the agent keeps the path and the SHA-256 of what may be started, and compares with every \
-         report: the path that the unit starts, the file that lies there, and the binary of the process that runs.",
+         report: the path that the unit starts, the file that lies there, the binary of the process that runs, and whether the unit's guard lies in its place.",
     remedy: "Find out who changed it, and put the right release back. Or accept what is there, on its host: `cutover-agent \
-         local allow INSTANCE`.",
+         local allow INSTANCE`, which puts a missing guard back, too.",
 }];
