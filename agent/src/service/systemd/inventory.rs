@@ -163,6 +163,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_leads_over_every_link_on_its_way_however_its_folder_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        let at = |name: &str| real.join(name);
+        std::fs::create_dir(at("bin")).unwrap();
+        std::os::unix::fs::symlink("bin", at("sbin")).unwrap();
+        std::os::unix::fs::symlink("numary", at("bin/ledger")).unwrap();
+        std::os::unix::fs::symlink("../1.3.1/numary", at("bin/numary")).unwrap();
+        assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("bin/../1.3.1/numary")]);
+        std::fs::create_dir(at("1.3.1")).unwrap();
+        assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("1.3.1/numary")]);
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        assert_eq!(hops(&at("loop")).len(), MOST_HOPS, "and it ends");
+    }
+
+    #[test]
     fn the_ledger_is_known_by_its_files_name_and_only_where_it_serves() {
         let dir = tempfile::tempdir().unwrap();
         let (numary, link, other) = (dir.path().join("numary"), dir.path().join("ledger"), dir.path().join("sh"));

@@ -137,6 +137,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_link_where_package_managers_put_files_is_not_moved() {
+        assert!(is_a_packages(Path::new("/usr/bin/numary")) && is_a_packages(Path::new("/bin/numary")));
+        assert!(!is_a_packages(Path::new("/usr/local/bin/numary")));
+        let dir = tempfile::tempdir().unwrap();
+        let (own, alternative) = (dir.path().join("numary"), dir.path().join("ledger"));
+        std::os::unix::fs::symlink("/opt/numary/1.3.1/numary", &own).unwrap();
+        std::os::unix::fs::symlink("/etc/alternatives/numary", &alternative).unwrap();
+        assert!(!is_a_packages(&own) && is_a_packages(&alternative));
+    }
+
+    #[test]
     fn a_release_is_started_as_the_unit_started_its_own_binary() {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let argv = words(&["/usr/bin/numary", "server", "start", "--x=100%", "$OPTIONS"]);
