@@ -362,9 +362,13 @@ impl Settings {
     pub fn recovery(&self) -> PathBuf {
         self.recovery.clone().unwrap_or_else(|| self.state.join("recovery"))
     }
+    /// Where the folders of all instances lie, also of those that were here before.
+    pub fn instances_folder(&self) -> PathBuf {
+        self.state.join("instances")
+    }
     /// What is kept of one instance: its fence, its process, what its command was.
     pub fn instance_dir(&self, name: &InstanceName) -> PathBuf {
-        self.state.join("instances").join(name.as_str())
+        self.instances_folder().join(name.as_str())
     }
 }
 
