@@ -25,10 +25,6 @@ pub(super) async fn look(
         return Vec::new();
     }
     let mut drift = Vec::new();
-    if let Some(place) = service.missing_guard() {
-        let (allowed, found) = (place.display().to_string(), "nothing".to_owned());
-        drift.push(Drift { kind: DriftKind::Guard, allowed, found });
-    }
     if command != settings.command {
         let (allowed, found) = (command.display().to_string(), settings.command.display().to_string());
         drift.push(Drift { kind: DriftKind::Command, allowed, found });
@@ -56,6 +52,12 @@ pub(super) async fn look(
         drift.push(Drift { kind: DriftKind::Running, allowed: words(binary), found: words(digest) });
     }
     drift
+}
+
+/// Where an instance's guard was put and does not lie any more. Nothing where none was ever put.
+pub(super) fn missing_guard(service: &Service) -> Option<PathBuf> {
+    let was_put = matches!(allowed::read(service.dir()), Ok(Some(_)));
+    service.missing_guard().filter(|_| was_put)
 }
 
 fn is_own(exe: &str) -> bool {

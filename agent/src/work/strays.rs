@@ -8,12 +8,13 @@
 use super::place;
 use super::site::Site;
 use super::trouble::Trouble;
-use crate::service::systemd::unit_of;
+use crate::service::systemd::{NO_HOME, unit_of};
 use crate::service::{Role, Service};
 use crate::settings::InstanceSettings;
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::storage::StorageIdentity;
+use procfs::ProcError;
 use procfs::process::{ProcState, Process, all_processes};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,21 +106,29 @@ fn is_of_a_worker(process: &Process, own: Option<(u64, u64)>) -> bool {
 }
 
 /// The storage that a process uses, by its own words.
-pub(super) fn identity(
+fn identity(settings: &InstanceSettings, process: &Process, words: &[String]) -> Result<StorageIdentity, String> {
+    let its = settings_of(settings, process, words).map_err(|error| error.to_string())?;
+    Ok(place::of(&its).map_err(|trouble| trouble.0.message)?.storage.identity().clone())
+}
+
+/// What a process was started with, in the form of an instance's settings; the rest is that instance's.
+///
+/// # Errors
+/// Why the system does not tell.
+pub(super) fn settings_of(
     settings: &InstanceSettings,
     process: &Process,
     words: &[String],
-) -> Result<StorageIdentity, String> {
-    let environment = process.environ().map_err(|error| error.to_string())?;
+) -> Result<InstanceSettings, ProcError> {
     let text = |value: OsString| value.to_string_lossy().into_owned();
     let env: BTreeMap<String, SecretString> =
-        environment.into_iter().map(|(name, value)| (text(name), text(value).into())).collect();
-    let its = InstanceSettings {
+        process.environ()?.into_iter().map(|(name, value)| (text(name), text(value).into())).collect();
+    Ok(InstanceSettings {
         args: words.iter().skip(1).map(|word| SecretString::from(word.clone())).collect(),
-        home: None,
+        home: Some(PathBuf::from(NO_HOME)),
         working_directory: process.cwd().ok(),
         env,
+        env_file: None,
         ..settings.clone()
-    };
-    Ok(place::of(&its).map_err(|trouble| trouble.0.message)?.storage.identity().clone())
+    })
 }

@@ -295,10 +295,13 @@ fn about_instances() -> Vec<Made> {
             "drift",
             Level::Approve,
             about("a"),
-            "in its guard's place lies 1.3.1 with SHA-256 aa",
-            "cutover-agent local allow a",
+            "its guard /etc/systemd/system/numary.service.d/50-cutover-guard.conf is gone",
+            "cutover-agent local guard a",
             &[],
-            World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Guard)]),
+            World::healthy().with(|w| {
+                w.instance(0).report.missing_guard =
+                    "/etc/systemd/system/numary.service.d/50-cutover-guard.conf".to_owned();
+            }),
         ),
         made(
             "other-release-than-allowed",

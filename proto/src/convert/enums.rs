@@ -38,7 +38,7 @@ enums! {
         Times, OnlyInLog, Balances, Other
     } refuses { Unspecified: "it is not said" }
     Manager = words::instance::Manager { Process, Systemd } refuses { Unspecified: "it is not said" }
-    DriftKind = words::instance::DriftKind { Command, Disk, Running, Guard } refuses { Unspecified: "it is not said" }
+    DriftKind = words::instance::DriftKind { Command, Disk, Running } refuses { Unspecified: "it is not said" }
     Strategy = words::plan::Strategy { Downtime, Rolling, Rejoin } refuses {
         Unspecified: "it is not said",
         Auto: "AUTO can be asked for, but a plan and an upgrade have chosen"

@@ -68,12 +68,10 @@ pub enum DriftKind {
     Disk,
     /// Another binary runs.
     Running,
-    /// The unit's guard is gone: whoever starts it is not held up, by a fence either.
-    Guard,
 }
 impl DriftKind {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Command, Self::Disk, Self::Running, Self::Guard];
+    pub const ALL: &[Self] = &[Self::Command, Self::Disk, Self::Running];
 
     /// Its word in metrics.
     pub fn word(self) -> &'static str {
@@ -81,7 +79,6 @@ impl DriftKind {
             Self::Command => "command",
             Self::Disk => "disk",
             Self::Running => "running",
-            Self::Guard => "guard",
         }
     }
     fn words(self) -> &'static str {
@@ -89,7 +86,6 @@ impl DriftKind {
             Self::Command => "it would start",
             Self::Disk => "on disk lies",
             Self::Running => "it runs",
-            Self::Guard => "in its guard's place lies",
         }
     }
 }
@@ -124,4 +120,7 @@ pub struct InstanceReport {
     /// What is not as Cutover last switched it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// Where its guard was put and does not lie any more, so that no fence keeps anybody from starting it; otherwise empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub missing_guard: String,
 }

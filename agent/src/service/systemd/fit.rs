@@ -49,11 +49,18 @@ pub(super) async fn fit(unit: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a line runs the ledger, or a shell or a helper that is told to. A script that does so in its own text is not seen.
+/// The ledger's commands that work on a storage.
+const WORK: &[&str] = &["server", "storage", "exec", "script"];
+
+/// Whether a line has the ledger work on a storage, by itself or through a shell or a helper. A script that does so in its own text is
+/// not seen; a line that only names the ledger's file, user or database does no harm.
 fn runs_a_ledger((program, argv, ..): &ExecEx) -> bool {
-    let words = argv.iter().skip(1).flat_map(|arg| arg.split(|c: char| c.is_whitespace() || ";&|()'\"`".contains(c)));
-    is_ledger(Path::new(program))
-        || words.into_iter().any(|word| word == "numary" || Path::new(word).is_file() && is_ledger(Path::new(word)))
+    let line = std::iter::once(program).chain(argv.iter().skip(1)).cloned().collect::<Vec<_>>().join(" ");
+    line.split([';', '&', '|', '(', ')', '`', '\n']).any(|command| {
+        let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        words.any(|word| word == "numary" || Path::new(word).is_file() && is_ledger(Path::new(word)))
+            && words.find(|word| !word.starts_with('-')).is_some_and(|word| WORK.contains(&word))
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +81,17 @@ mod tests {
         assert!(runs(&["/bin/sh", "-c", &format!("test -f x && {numary} storage upgrade main")]));
         assert!(runs(&["/bin/sh", "-c", "cd /srv;numary storage scan"]));
         assert!(runs(&["/usr/bin/timeout", "9", numary, "storage", "scan"]));
-        assert!(!runs(&["/usr/bin/install", "-d", "/run/numary"]));
+        assert!(runs(&["/bin/sh", "-c", &format!("exec \"{numary}\" --debug storage scan")]));
+        for harmless in [
+            &["/usr/bin/install", "-d", "-o", "numary", "-g", "numary", "/var/lib/storage"][..],
+            &["/usr/bin/pg_isready", "-U", "numary", "-d", "numary"],
+            &["/bin/sh", "-c", "until pg_isready -U numary; do sleep 1; done"],
+            &["/usr/bin/test", "-x", numary],
+            &["/usr/bin/pkill", "-x", "numary"],
+            &[numary, "version"],
+        ] {
+            assert!(!runs(harmless), "{harmless:?}");
+        }
         let instance = dir.path().join("instances/numary");
         std::fs::create_dir_all(&instance).unwrap();
         assert!(!runs(&["/usr/bin/cutover-agent", "guard", instance.to_str().unwrap(), "numary.service"]));

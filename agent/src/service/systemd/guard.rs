@@ -9,13 +9,13 @@
 //!   [`Permit`] of this boot.
 
 use super::bus::Bus;
-use super::closed::{change, line};
+use super::closed::{self, change, line};
 use crate::files::FileError;
 use crate::release::stage::digest_of;
 use crate::service::allowed::{self, Allowed, allow};
 use crate::service::fence::FenceFile;
 use crate::service::permit::Permit;
-use crate::settings::AtBoot;
+use crate::settings::{AtBoot, trust};
 use crate::worker::Program;
 use cutover_vocabulary::Digest;
 use std::path::{Path, PathBuf};
@@ -38,16 +38,14 @@ pub(super) fn path(unit: &str) -> PathBuf {
 
 /// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds. Which path the unit starts does
 /// not matter here: one that is not allowed is what the guard is for.
-pub(super) async fn put(
-    unit: &str,
-    instance_dir: &Path,
-    agent: &Program,
-    command: &Path,
-    at_boot: AtBoot,
-) -> Result<(), String> {
+pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, at_boot: AtBoot) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
+    closed::reload_if_due(instance_dir).await?;
+    // What it runs before every start, as root, is to be root's alone.
+    trust::check_program(&agent.path.to_string_lossy()).map_err(|error| error.to_string())?;
     if allowed::read(instance_dir).map_err(words)?.is_none() {
-        allow(instance_dir, command).map_err(words)?;
+        let (command, _) = loaded(unit).await.map_err(|why| format!("systemd does not tell what it starts: {why}"))?;
+        allow(instance_dir, &command).map_err(words)?;
     }
     let marker = FenceFile::of(instance_dir).marker();
     let (folder, at_boot) = (instance_dir.to_string_lossy().into_owned(), format!("--at-boot={}", at_boot.word()));
@@ -224,9 +222,9 @@ async fn until_permitted(
             let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
         }
-        // It starts after all: nothing is to be made up for.
-        permit.forget_refusal()?;
     }
+    // It starts: nothing is to be made up for any more.
+    permit.forget_refusal()?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Which units of this host run the ledger, and what each is, for people. Looks only.
 
-use super::bus::{Bus, ExecEx};
+use super::bus::Bus;
 use super::{fit, guard, loaded, release};
 use crate::settings::InstanceSettings;
 use std::collections::BTreeSet;
@@ -50,16 +50,56 @@ pub struct Described {
 /// # Errors
 /// Why systemd does not tell.
 pub async fn ledger_units() -> Result<Vec<String>, String> {
-    units_that(|(program, argv, ..)| is_ledger(Path::new(program)) && serves(argv)).await
+    let failed = |error: zbus::Error| format!("systemd does not tell which units there are: {error}");
+    let mut ledgers = BTreeSet::new();
+    for name in names().await?.0 {
+        // One that cannot be loaded starts nothing.
+        let Ok((general, service)) = Bus.unit(&name).await else { continue };
+        let Ok(commands) = service.exec_start_ex().await else { continue };
+        if commands.iter().any(|(program, argv, ..)| is_ledger(Path::new(program)) && serves(argv)) {
+            ledgers.insert(general.id().await.map_err(failed)?);
+        }
+    }
+    Ok(ledgers.into_iter().collect())
 }
 
-/// Every loaded or installed unit of this host whose program's path is this link, or leads over it.
+/// Whether a unit of this host but that one may be started over this link: by what systemd has loaded, and by every file of it, so
+/// that one which a drop-in of ours has start elsewhere counts, and a template of which no instance is loaded. A path with a
+/// specifier in it is not followed.
 ///
 /// # Errors
-/// Why systemd does not tell.
-pub(super) async fn started_over(link: &Path) -> Result<Vec<String>, String> {
+/// Why that cannot be told: what is not known is not alone.
+pub(super) async fn is_started_over_by_others(link: &Path, own: &str) -> Result<bool, String> {
     let link = in_its_folder(link);
-    units_that(|(program, ..)| hops(Path::new(program)).contains(&link)).await
+    let over = |program: &Path| hops(program).contains(&link);
+    let failed = |error: zbus::Error| format!("systemd does not tell what its units start: {error}");
+    let (names, templates) = names().await?;
+    for name in names.iter().filter(|name| *name != own) {
+        let (general, service) = Bus.unit(name).await.map_err(failed)?;
+        let (id, commands, fragment, drop_ins) =
+            tokio::try_join!(general.id(), service.exec_start_ex(), general.fragment_path(), general.drop_in_paths())
+                .map_err(failed)?;
+        if id != own
+            && (commands.iter().any(|(program, ..)| over(Path::new(program)))
+                || std::iter::once(fragment).chain(drop_ins).any(|file| programs(&file).iter().any(|it| over(it))))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(templates.iter().any(|file| programs(file).iter().any(|program| over(program))))
+}
+
+/// The programs of the `ExecStart=` lines of a unit's file. None of one that is gone by now.
+fn programs(file: &str) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart")?.trim_start().strip_prefix('='));
+    let bare = lines.map(|line| line.trim().trim_start_matches(['-', ':', '+', '!', '@', '|']));
+    bare.filter_map(|line| match line.strip_prefix('"') {
+        Some(rest) => rest.split('"').next(),
+        None => line.split_whitespace().next(),
+    })
+    .map(PathBuf::from)
+    .collect()
 }
 
 /// How many links a path may lead over (`MAXSYMLINKS` of Linux).
@@ -83,7 +123,8 @@ fn in_its_folder(path: &Path) -> PathBuf {
     folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name))
 }
 
-async fn units_that(wanted: impl Fn(&ExecEx) -> bool) -> Result<Vec<String>, String> {
+/// The services of this host, loaded or installed, by name; and the files of templates.
+async fn names() -> Result<(BTreeSet<String>, Vec<String>), String> {
     let failed = |error: zbus::Error| format!("systemd does not tell which units there are: {error}");
     let manager = Bus.manager().await.map_err(failed)?;
     let loaded = manager.list_units().await.map_err(failed)?.into_iter().map(|(name, ..)| name);
@@ -92,17 +133,9 @@ async fn units_that(wanted: impl Fn(&ExecEx) -> bool) -> Result<Vec<String>, Str
         files.iter().filter_map(|(path, _)| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
     let service =
         |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
-    let names: BTreeSet<String> = loaded.chain(installed).filter(service).collect();
-    let mut found = BTreeSet::new();
-    for name in names {
-        // One that cannot be loaded starts nothing.
-        let Ok((general, service)) = Bus.unit(&name).await else { continue };
-        let Ok(commands) = service.exec_start_ex().await else { continue };
-        if commands.iter().any(&wanted) {
-            found.insert(general.id().await.map_err(failed)?);
-        }
-    }
-    Ok(found.into_iter().collect())
+    let names = loaded.chain(installed).filter(service).collect();
+    let templates = files.iter().map(|(path, _)| path.clone()).filter(|path| path.ends_with("@.service")).collect();
+    Ok((names, templates))
 }
 
 pub(super) fn is_ledger(program: &Path) -> bool {
@@ -142,7 +175,7 @@ pub async fn describe(own: &InstanceSettings) -> Result<Described, String> {
     let settings = loaded::settings(own, own.unit_name()).await;
     let fit = fit::fit(&unit).await;
     let moves_link = match &settings {
-        Ok(found) => release::moves_link(&unit, &found.command).await?,
+        Ok(found) => release::moves_link(&unit, &found.command).await.unwrap_or_default(),
         Err(_) => false,
     };
     Ok(Described {
@@ -176,6 +209,16 @@ mod tests {
         assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("1.3.1/numary")]);
         std::os::unix::fs::symlink("loop", at("loop")).unwrap();
         assert_eq!(hops(&at("loop")).len(), MOST_HOPS, "and it ends");
+    }
+
+    #[test]
+    fn what_a_file_has_started_is_found_in_each_of_its_forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("numary@.service");
+        let text = "[Service]\nExecStartPre=/bin/x\nExecStart=\nExecStart = -:\"/opt/a b/numary\" server\nExecStart=/usr/bin/numary %i\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(programs(file.to_str().unwrap()), [Path::new("/opt/a b/numary"), Path::new("/usr/bin/numary")]);
+        assert!(programs("/nowhere/x.service").is_empty());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod words;
 pub use guard::{NotAllowed, main as guard_main};
 pub use inventory::{Command as UnitCommand, Described, describe, ledger_units};
 pub use leave::{KEPT, Leaving};
+pub(crate) use loaded::NO_HOME;
 pub use scope::{leave as leave_unit, runs_as_unit};
 
 use super::allowed;
@@ -263,10 +264,7 @@ impl Manage for SystemdUnit {
     }
 
     async fn hold(&self) -> Result<bool, ServiceError> {
-        let now = self.settings().await?;
-        guard::put(self.name(), &self.dir, &self.agent, &now.command, self.own.at_boot)
-            .await
-            .map_err(|why| self.wrong(why))?;
+        guard::put(self.name(), &self.dir, &self.agent, self.own.at_boot).await.map_err(|why| self.wrong(why))?;
         Ok(true)
     }
 

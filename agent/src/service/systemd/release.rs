@@ -45,7 +45,15 @@ pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeI
     // Again, in the way that it was begun.
     let by_link = match switch::before(&unit.dir, upgrade)? {
         Some(Before { was: Was::DropIn { .. }, .. }) => false,
-        Some(Before { was: Was::Link(_) | Was::File(_), .. }) => is_link(&command),
+        Some(Before { was: Was::Link(_) | Was::File(_), .. }) if is_link(&command) => true,
+        Some(Before { was: Was::Link(link), .. }) => {
+            let why = format!(
+                "it was a link to {} when this upgrade began to switch it, and is none now: put that link back",
+                link.display()
+            );
+            return Err(refuse(why));
+        }
+        Some(Before { was: Was::File(_), .. }) => false,
         None => moves_link(unit.name(), &command).await.map_err(refuse)?,
     };
     if by_link {
@@ -117,7 +125,7 @@ pub(super) async fn moves_link(unit: &str, command: &Path) -> Result<bool, Strin
     if !is_link(command) || is_a_packages(command) {
         return Ok(false);
     }
-    Ok(inventory::started_over(command).await?.iter().all(|other| other == unit))
+    Ok(!inventory::is_started_over_by_others(command, unit).await?)
 }
 
 /// Where only package managers put files (FHS 3.0, chapters 3 and 4), and where `update-alternatives` leads.
