@@ -74,6 +74,11 @@ pub enum LocalCommand {
         /// Which instance.
         instance: InstanceName,
     },
+    /// Put the guard of a unit back where it is gone. Lets nothing start that it would not have let start.
+    Guard {
+        /// Which instance.
+        instance: InstanceName,
+    },
     /// Take the guard of a unit away, on a host that Cutover leaves; refused while it is fenced.
     Unguard {
         /// Which instance.
@@ -121,6 +126,18 @@ pub enum LocalError {
         /// Whose settings say so.
         settings: PathBuf,
     },
+    /// Its fence is there, and nothing but the agent goes by it.
+    #[error(
+        "instance {name} is fenced (generation {generation}), and yet it can be started: its guard is not in force: {why}"
+    )]
+    NotHeld {
+        /// Which instance.
+        name: InstanceName,
+        /// The fence's generation.
+        generation: u64,
+        /// What is wrong with the guard.
+        why: String,
+    },
     /// SIGTERM had no effect; nothing harder was sent.
     #[error(
         "instance {name} (process {pid}) still runs {STOPS_WITHIN} after SIGTERM: find out what it is doing; a kill may cut a write \
@@ -160,8 +177,19 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
     match command {
         LocalCommand::Status { upgrade } => status(settings, upgrade.as_ref()).await,
         LocalCommand::Fence { instance } => {
-            let fence = service(settings, instance)?.fence().set(By::Person)?;
-            Ok(format!("{instance} is fenced (generation {}) by {}\n", fence.generation, fence.by))
+            let service = service(settings, instance)?;
+            let fence = service.fence().set(By::Person)?;
+            let held = match service.hold().await {
+                Ok(true) => "",
+                Ok(false) => {
+                    "It is a plain process, which has no guard: whoever starts its program by hand still can.\n"
+                }
+                Err(why) => {
+                    let why = why.to_string();
+                    return Err(LocalError::NotHeld { name: instance.clone(), generation: fence.generation, why });
+                }
+            };
+            Ok(format!("{instance} is fenced (generation {}) by {}\n{held}", fence.generation, fence.by))
         }
         LocalCommand::Unfence { instance } => {
             let service = service(settings, instance)?;
@@ -201,6 +229,11 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             let service = service(settings, instance)?;
             service.allow().await?;
             Ok(format!("{instance} may start what lies at {} now\n", service.settings().command.display()))
+        }
+        LocalCommand::Guard { instance } => {
+            let held = service(settings, instance)?.hold().await?;
+            let what = if held { "has its guard" } else { "is a plain process, which has none" };
+            Ok(format!("{instance} {what}\n"))
         }
         LocalCommand::Unguard { instance } => {
             let service = service(settings, instance)?;

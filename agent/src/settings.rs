@@ -21,8 +21,10 @@ use schemars::generate::SchemaSettings;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Settings of one agent. The doc comments here are the reference of the settings: `cutover explain agent` and
 /// `docs/settings.md` are made of them, and an example that is no settings fails a test.
@@ -267,8 +269,23 @@ const PUBLIC_RELEASES: &str = "/opt/cutover/releases";
 pub struct Account {
     /// The user.
     pub user: u32,
-    /// Its group.
+    /// Its group. Those that it is a member of besides are looked up when something is started as this user.
     pub group: u32,
+}
+
+/// `USER:GROUP`, as a process is told whom to become.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+impl FromStr for Account {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once(':').and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+        let (user, group) = numbers.ok_or_else(|| format!("{text:?} is no USER:GROUP of two numbers"))?;
+        Ok(Self { user, group })
+    }
 }
 
 /// What the ledger is started with where nothing else is said.
@@ -362,9 +379,13 @@ impl Settings {
     pub fn recovery(&self) -> PathBuf {
         self.recovery.clone().unwrap_or_else(|| self.state.join("recovery"))
     }
+    /// Where the folders of all instances lie, also of those that were here before.
+    pub fn instances_folder(&self) -> PathBuf {
+        self.state.join("instances")
+    }
     /// What is kept of one instance: its fence, its process, what its command was.
     pub fn instance_dir(&self, name: &InstanceName) -> PathBuf {
-        self.state.join("instances").join(name.as_str())
+        self.instances_folder().join(name.as_str())
     }
 }
 

@@ -342,6 +342,7 @@ async fn greets_from(machine: &str, site: &Site, instances: &[(&str, &str)]) -> 
     let like = Seen::default().surveys().remove(0).instances.remove(0).report;
     let report = |(name, deployment): &(&str, &str)| InstanceReport {
         drift: Vec::new(),
+        missing_guard: String::new(),
         instance: InstanceName::new(*name).unwrap(),
         deployment: DeploymentName::new(*deployment).unwrap(),
         ..like.clone()

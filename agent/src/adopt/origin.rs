@@ -29,11 +29,6 @@ impl Origin {
         }
         Self { leads_to, release, package }
     }
-
-    /// Whether an upgrade switches the link rather than having the unit start another path.
-    pub(super) fn is_link(&self) -> bool {
-        self.leads_to.is_some()
-    }
 }
 
 impl fmt::Display for Origin {

@@ -100,7 +100,7 @@ impl Page {
         let release = settings.unpacked().join("VERSION/numary");
         self.line(
             "An upgrade",
-            if origin.is_link() {
+            if one.described.moves_link {
                 format!("points the link {} to {}", found.command.display(), release.display())
             } else {
                 format!(

@@ -9,8 +9,10 @@ use super::message::{error_message, lines, panic_message};
 use crate::files::{FileError, io_error};
 use crate::service::environment::Redactor;
 use crate::settings::Account;
+use crate::worker::child::NOT_BECOME;
+use crate::worker::{Program, hand_over};
 use cutover_vocabulary::{LedgerName, Version};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -292,16 +294,17 @@ impl Cli {
         };
         let mut busy = 0;
         let mut child = loop {
-            let mut command = Command::new(&self.program);
-            if let Some(account) = self.account {
-                command.uid(account.user).gid(account.group);
-            }
+            let spawning = |source| CliError::Spawn { program: self.program.clone(), source };
+            let mut command = match self.account {
+                Some(account) => Program::as_account(&self.program, account).map_err(spawning)?.into(),
+                None => Command::new(&self.program),
+            };
             // The folder of its output is closed to other users.
             let directory = if self.account.is_some() { Path::new("/") } else { &self.output };
             let spawned = command
                 .args(args)
                 .env_clear()
-                .envs(self.environment.iter().map(|(key, value)| (key, value.expose_secret())))
+                .envs(hand_over(&self.environment, self.account))
                 .current_dir(directory)
                 .stdin(if self.inherit_stdin { Stdio::inherit() } else { Stdio::null() })
                 .stdout(open("stdout")?)
@@ -313,7 +316,7 @@ impl Cli {
                     busy += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                Err(source) => return Err(CliError::Spawn { program: self.program.clone(), source }),
+                Err(source) => return Err(spawning(source)),
             }
         };
         let mut left = limit;
@@ -342,6 +345,10 @@ impl Cli {
             (None, Some(2), None) if printed.stderr.contains("panic:") || printed.stderr.contains("goroutine ") => {
                 let message = panic_message(&self.redactor.clean(&printed.stderr));
                 Err(CliError::Panicked { command, message, output: self.output.join("stderr") })
+            }
+            (None, Some(code), None) if self.account.is_some() && code == i32::from(NOT_BECOME) => {
+                let why = std::io::Error::other(self.redactor.clean(printed.stderr.trim()));
+                Err(CliError::Spawn { program: self.program.clone(), source: why })
             }
             (None, code, None) => {
                 let message = error_message(&self.redactor.clean(&printed.stderr)).unwrap_or_else(|| match code {

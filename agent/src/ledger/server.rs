@@ -6,14 +6,13 @@
 //! and then becomes the ledger. That thread does nothing but wait for it.
 
 use crate::settings::Account;
-use crate::worker::Program;
+use crate::worker::{Program, hand_over};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -50,18 +49,15 @@ impl Server {
     /// # Errors
     /// When no process could be started. That the binary cannot be run shows in [`ended`](Self::ended).
     pub fn start(start: Start<'_>) -> io::Result<Self> {
-        let mut command: Command = Program::companion(start.program)?;
+        let mut command: Command = Program::companion(start.program, start.account)?;
         command
             .args(start.arguments.iter().map(ExposeSecret::expose_secret))
             .env_clear()
-            .envs(start.environment.iter().map(|(key, value)| (key, value.expose_secret())))
+            .envs(hand_over(start.environment, start.account))
             .current_dir(start.directory)
             .stdin(Stdio::inherit())
             .stdout(Stdio::null())
             .stderr(start.stderr);
-        if let Some(account) = start.account {
-            command.uid(account.user).gid(account.group);
-        }
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new().name("companion".to_owned()).spawn(move || {
             let child = command.spawn();

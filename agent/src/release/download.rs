@@ -12,12 +12,15 @@ use crate::settings::{Place, Settings};
 use cutover_vocabulary::survey::ReleaseProblem;
 use cutover_vocabulary::{Digest, Version};
 use reqwest::{Client, Response, Url};
+use rustix::fs::{FlockOperation, flock};
 use sha2::Digest as _;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, remove_file};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 /// How long a mirror may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,8 +31,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The ledger's have some 1,500 bytes.
 const CHECKSUMS_BYTES: u64 = 1 << 20;
 
+/// How the file begins that a download writes to.
+const UNDER_WAY: &str = ".download-";
+
 /// Has a release's files in the folder of downloads; nothing to do where releases lie in a folder. Half done: a file with a
-/// name of its own, which is never used. Again: what is there and right stays.
+/// name of its own, which is never used, and which the next download of any release removes. Again: what is there and right stays.
 ///
 /// # Errors
 /// [`ReleaseProblem`], with the address, what came of it, and what to do.
@@ -49,13 +55,15 @@ pub async fn download(settings: &Settings, version: &Version) -> Result<(), Rele
         version: version.clone(),
         why: format!("it cannot be kept in {}: {error}", to.display()),
     };
+    folder(&to).map_err(|error| here(&error))?;
+    sweep(&to).map_err(|error| here(&error))?;
     let path = to.join(archive);
     if File::open(&path).and_then(|mut file| sha256(&mut file)).ok() != Some(digest) {
         let above = path.parent().unwrap_or(&to);
         folder(above).map_err(|error| here(&error))?;
         let url = format!("{mirror}/{archive}");
         let answer = get(&client, &url).await.map_err(|failure| missing(failure.0))?;
-        let mut file = NamedTempFile::new_in(above).map_err(|error| here(&error))?;
+        let mut file = begin(&to).map_err(|error| here(&error))?;
         let found = stream(answer, &url, settings.releases.max_binary_bytes, &mut file).await;
         let found = found.map_err(|why| ReleaseProblem::BadArchive { version: version.clone(), why })?;
         if found != digest {
@@ -68,6 +76,43 @@ pub async fn download(settings: &Settings, version: &Version) -> Result<(), Rele
     let others = archives.iter().filter(|other| *other != archive).cloned();
     let mut others = others.chain(names(&settings.releases.checksums, version).filter(|other| *other != name));
     others.try_for_each(|other| files::remove(&to.join(other))).map_err(|error| here(&error))
+}
+
+/// Removes what downloads left that were killed. A living one holds the lock of its file.
+fn sweep(all: &Path) -> io::Result<()> {
+    let _alone = alone(all)?;
+    for entry in all.read_dir()? {
+        let entry = entry?;
+        if !entry.file_name().as_bytes().starts_with(UNDER_WAY.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let removed = File::options().write(true).open(&path).and_then(|file| {
+            let living = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+            if living { Ok(()) } else { remove_file(&path) }
+        });
+        match removed {
+            // Or it came to its end meanwhile.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file to download to, locked. Beside the folders of releases, so that whichever release is downloaded next finds it.
+fn begin(all: &Path) -> io::Result<NamedTempFile> {
+    let _alone = alone(all)?;
+    let file = Builder::new().prefix(UNDER_WAY).tempfile_in(all)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// Held while a file is made and not locked yet, and while somebody looks which ones are not: for moments.
+fn alone(all: &Path) -> io::Result<File> {
+    let folder = File::open(all)?;
+    flock(&folder, FlockOperation::LockExclusive)?;
+    Ok(folder)
 }
 
 fn keep(path: &Path, text: &str) -> Result<(), FileError> {

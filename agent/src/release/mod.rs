@@ -4,9 +4,11 @@
 pub mod archive;
 pub mod asking;
 pub mod download;
+pub mod needed;
 pub mod stage;
 pub mod switch;
 
+use self::needed::Needed;
 use crate::files::FileError;
 use crate::ledger::cli::CliError;
 use cutover_vocabulary::survey::ReleaseProblem;
@@ -38,6 +40,33 @@ pub enum ReleaseError {
         version: Version,
         /// What the binary says.
         says: Version,
+    },
+    /// An instance needs another binary at its path.
+    #[error(
+        "release {version} is not put to {}: its binary has SHA-256 {found}, and instance {} {}. {}",
+        path.display(),
+        needed.instance,
+        match &needed.back {
+            None => format!("starts the one with {} from there", needed.binary),
+            Some(_) => format!("goes back to the one with {} there", needed.binary),
+        },
+        match &needed.back {
+            None => "Publish what was built anew as a version of its own, or bring that instance to another version first".to_owned(),
+            Some(record) => format!(
+                "Publish what was built anew as a version of its own; or, once nobody will take that instance back, remove {}",
+                record.display()
+            ),
+        }
+    )]
+    Needed {
+        /// Which version.
+        version: Version,
+        /// Where it would lie.
+        path: PathBuf,
+        /// What was found in its archive.
+        found: Digest,
+        /// Whom that would be in the way of.
+        needed: Box<Needed>,
     },
     /// It is not unpacked here, or what is there was changed since.
     #[error("release {version} is not staged on this host as ordered: {why}")]

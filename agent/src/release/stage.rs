@@ -3,6 +3,7 @@
 use super::ReleaseError;
 use super::archive::{self, sha256};
 use super::asking::Asking;
+use super::needed::needed;
 use crate::files::{self, io_error, open_folder};
 use crate::settings::{Account, Settings};
 use cutover_vocabulary::release::{Release, StagedRelease};
@@ -22,10 +23,11 @@ fn manifest(settings: &Settings, version: &Version) -> PathBuf {
 /// Stages a release, and asks it as `account` about itself. Idempotent: one that is there with the right digests is only looked
 /// at. One at a time: the caller sees to that, for two would write one file.
 ///
-/// Half done: `numary.tmp` without a manifest, which the next run overwrites; `numary` appears complete or not at all.
+/// Half done: `numary.tmp` without a manifest, which the next run overwrites; `numary` appears complete and asked, or not at all.
 ///
 /// # Errors
-/// [`ReleaseError`]; the archive is refused before anything of it is unpacked.
+/// [`ReleaseError`]; the archive is refused before anything of it is unpacked, and a binary that is not what it must be, or that is
+/// in the way of another instance, before what lies there is replaced.
 pub async fn stage(
     settings: &Settings,
     wanted: &Release,
@@ -38,25 +40,45 @@ pub async fn stage(
     {
         return Ok(staged);
     }
-    let settings = settings.clone();
-    let (to, wanted) = (binary(&settings, version), wanted.clone());
-    let unpacked =
-        tokio::task::spawn_blocking(move || unpack(&settings, &wanted, &to).map(|digest| (settings, wanted, digest)));
-    let (settings, wanted, digest) = unpacked.await.map_err(|error| ReleaseError::NotStaged {
+    let (all, wanted, to) = (settings.clone(), wanted.clone(), binary(settings, version));
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&all, &wanted, &to));
+    let unpacked = unpacked.await.map_err(|error| ReleaseError::NotStaged {
         version: version.clone(),
         why: format!("unpacking it broke off: {error}"),
     })??;
-    let path = binary(&settings, version);
-    let (says, storage_commands) = ask(&settings, &path, account, version).await?;
-    if says != *version {
-        return Err(ReleaseError::OtherVersion { version: version.clone(), says });
-    }
-    let staged = StagedRelease { release: wanted, binary: digest, storage_commands };
-    files::write_json(&manifest(&settings, version), &staged)?;
+    let lies = unpacked.temporary.as_deref().unwrap_or(&unpacked.to);
+    let placed = match ask(settings, lies, account, version).await {
+        Ok((says, _)) if says != *version => Err(ReleaseError::OtherVersion { version: version.clone(), says }),
+        Ok((_, storage_commands)) => place(settings, version, &unpacked).map(|()| storage_commands),
+        Err(mute) => Err(mute),
+    };
+    let storage_commands = match placed {
+        Ok(storage_commands) => storage_commands,
+        Err(error) => {
+            if let Some(temporary) = &unpacked.temporary {
+                let _ = files::remove(temporary);
+            }
+            return Err(error);
+        }
+    };
+    let staged = StagedRelease { release: unpacked.release, binary: unpacked.digest, storage_commands };
+    files::write_json(&manifest(settings, version), &staged)?;
     Ok(staged)
 }
 
-fn unpack(settings: &Settings, wanted: &Release, to: &Path) -> Result<Digest, ReleaseError> {
+/// A binary out of its archive.
+struct Unpacked {
+    release: Release,
+    digest: Digest,
+    /// Where it belongs.
+    to: PathBuf,
+    /// What lies there now.
+    instead_of: Option<Digest>,
+    /// Where it lies until it was asked; none where it lies in its place already.
+    temporary: Option<PathBuf>,
+}
+
+fn unpack(settings: &Settings, wanted: &Release, to: &Path) -> Result<Unpacked, ReleaseError> {
     let mut archive = archive::verify(&settings.release_folder(), &settings.releases, &wanted.version)?;
     if archive.release() != wanted {
         return Err(ReleaseError::Replaced {
@@ -71,10 +93,30 @@ fn unpack(settings: &Settings, wanted: &Release, to: &Path) -> Result<Digest, Re
     }
     let temporary = to.with_extension("tmp");
     let digest = archive.unpack(&temporary, settings.releases.max_binary_bytes)?;
+    let instead_of = digest_of(to).ok();
+    let temporary = if instead_of == Some(digest) {
+        files::remove(&temporary)?;
+        None
+    } else {
+        Some(temporary)
+    };
+    Ok(Unpacked { release: wanted.clone(), digest, to: to.to_owned(), instead_of, temporary })
+}
+
+/// Puts it in its place; refused where an instance needs what lies there.
+fn place(settings: &Settings, version: &Version, unpacked: &Unpacked) -> Result<(), ReleaseError> {
+    let Unpacked { digest, to, temporary, instead_of, .. } = unpacked;
+    let Some(temporary) = temporary else { return Ok(()) };
+    if let Some(lies) = *instead_of
+        && let Some(needed) = needed(settings, to, lies, *digest)?
+    {
+        let (version, path, needed) = (version.clone(), to.clone(), Box::new(needed));
+        return Err(ReleaseError::Needed { version, path, found: *digest, needed });
+    }
     // A running service may have the old file open as its binary: a rename leaves that file alone.
-    fs::rename(&temporary, to).map_err(io_error("rename into place", to))?;
+    fs::rename(temporary, to).map_err(io_error("rename into place", to))?;
     files::sync_folder_of(to)?;
-    Ok(digest)
+    Ok(())
 }
 
 /// That a staged release still is what the order names: nobody replaced its binary since.

@@ -47,6 +47,25 @@ pub fn before(instance_dir: &Path, upgrade: &UpgradeId) -> Result<Option<Before>
     files::read_json(&record(instance_dir, upgrade))
 }
 
+/// What the command was before each upgrade that switched it, with the file that says so.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn all_before(instance_dir: &Path) -> Result<Vec<(PathBuf, Before)>, FileError> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(instance_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("before-")
+            && name.ends_with(".json")
+            && let Some(before) = files::read_json(&entry.path())?
+        {
+            all.push((entry.path(), before));
+        }
+    }
+    Ok(all)
+}
+
 /// Writes down what the command was before an upgrade, unless that was done.
 pub fn keep_before(instance_dir: &Path, kept: &Before) -> Result<(), FileError> {
     if before(instance_dir, &kept.upgrade)?.is_some() {

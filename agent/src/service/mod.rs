@@ -135,7 +135,28 @@ pub trait Manage: Send + Sync {
     ///
     /// # Errors
     /// Why it cannot be put in place, or what else could start the service.
+    async fn hold(&self) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
+
+    /// [`Self::hold`], and that what the service would start is what it may.
+    ///
+    /// # Errors
+    /// As there; what it would start instead.
     async fn guard(&self) -> Result<bool, ServiceError>;
+
+    /// Where its guard would lie and nothing does. None: it lies there, or there is no such guard here.
+    fn missing_guard(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// That it can be upgraded at all, by what is looked at only for a plan and before an upgrade.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    async fn fit(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
 
     /// Notes that the binary may start that lies at the command's path now: the guard, where there is one, lets it, and no other.
     ///
@@ -330,9 +351,21 @@ impl Service {
     pub async fn last_words(&self, role: Role) -> String {
         self.manager.last_words(role).await
     }
+    /// As [`Manage::hold`].
+    pub async fn hold(&self) -> Result<bool, ServiceError> {
+        self.manager.hold().await
+    }
     /// As [`Manage::guard`].
     pub async fn guard(&self) -> Result<bool, ServiceError> {
         self.manager.guard().await
+    }
+    /// As [`Manage::missing_guard`].
+    pub fn missing_guard(&self) -> Option<PathBuf> {
+        self.manager.missing_guard()
+    }
+    /// As [`Manage::fit`].
+    pub async fn fit(&self) -> Result<(), ServiceError> {
+        self.manager.fit().await
     }
     /// As [`Manage::triggers`].
     pub async fn triggers(&self) -> Result<Vec<String>, ServiceError> {

@@ -200,8 +200,11 @@ impl Manage for ProcessService {
     async fn switch_back(&self, upgrade: &UpgradeId) -> Result<Digest, ReleaseError> {
         let (command, dir, upgrade) = (self.settings.command.clone(), self.dir.clone(), upgrade.clone());
         tokio::task::spawn_blocking(move || {
+            let switched = switch::before(&dir, &upgrade)?.is_some();
             let binary = switch::switch_back(&command, &dir, &upgrade)?;
-            allow(&dir, &command)?;
+            if switched {
+                allow(&dir, &command)?;
+            }
             Ok(binary)
         })
         .await

@@ -54,6 +54,12 @@ pub(super) async fn look(
     drift
 }
 
+/// Where an instance's guard was put and does not lie any more. Nothing where none was ever put.
+pub(super) fn missing_guard(service: &Service) -> Option<PathBuf> {
+    let was_put = matches!(allowed::read(service.dir()), Ok(Some(_)));
+    service.missing_guard().filter(|_| was_put)
+}
+
 fn is_own(exe: &str) -> bool {
     let id = |path: &str| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     let own = id("/proc/self/exe");

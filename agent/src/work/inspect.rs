@@ -2,6 +2,7 @@
 //!
 //! Looks only; a stop has nothing to stop, and half done means nothing was told.
 
+use super::agrees::must_agree;
 use super::drift;
 use super::place;
 use super::site::Site;
@@ -25,11 +26,17 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 /// Looks closely.
 pub(super) async fn inspect(site: &Site, service: &Service) -> Result<Inspection, Trouble> {
     let settings = service.settings();
+    service.fit().await?;
+    let version = version_once_it_is_up(service).await;
+    let running = service.running(Role::Service).await?;
     let place = place::of(&settings)?;
+    if let Some(running) = running {
+        must_agree(&settings, &running, &place)?;
+    }
     let command = settings.command.clone();
     let binary = tokio::task::spawn_blocking(move || digest_of(&command).ok()).await.ok().flatten();
     Ok(Inspection {
-        running: version_once_it_is_up(service).await,
+        running: version,
         on_disk: site.version_on_disk(&settings.command, settings.account).await,
         binary,
         storage: place.storage.identity().clone(),
@@ -92,5 +99,6 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         manager: settings.manager,
         observe_only: settings.observe_only,
         at,
+        missing_guard: drift::missing_guard(service).map(|path| path.display().to_string()).unwrap_or_default(),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! What touches a database or may take long runs in a worker process ([`crate::worker`]); the rest runs in the daemon.
 
+mod agrees;
 mod attest_storage;
 mod bake;
 mod bench;

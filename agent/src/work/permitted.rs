@@ -68,7 +68,7 @@ async fn start(service: &Service, epoch: Epoch) -> Result<bool, ServiceError> {
     Ok(true)
 }
 
-/// One that waits in its guard is down.
+/// One that waits in its guard is down. Whatever its unit would start by now, the fence is to hold.
 async fn stay(service: &Service, why: &str) -> Result<bool, ServiceError> {
     if service.running(Role::Service).await?.is_some_and(|running| !running.starting) {
         return Ok(true);
@@ -77,6 +77,6 @@ async fn stay(service: &Service, why: &str) -> Result<bool, ServiceError> {
         warn!(instance = %service.name(), "fenced: {why}");
         service.fence().set(By::Word(why.to_owned()))?;
     }
-    service.guard().await?;
+    service.hold().await?;
     Ok(true)
 }

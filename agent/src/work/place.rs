@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+/// Where the ledger looks for its settings file when its home has none.
+pub(super) const SYSTEM_FOLDER: &str = "/etc/numary";
+
 /// A storage as one service uses it.
 pub(crate) struct Place {
     /// Its settings.
@@ -42,7 +45,7 @@ pub(crate) fn settings_of(instance: &InstanceSettings) -> Result<Resolved, Troub
         environment: &environment,
         user_home: Some(&instance.home()),
         working_directory: &instance.working_directory(),
-        system_folder: Path::new("/etc/numary"),
+        system_folder: Path::new(SYSTEM_FOLDER),
     })?)
 }
 

@@ -8,12 +8,13 @@
 use super::place;
 use super::site::Site;
 use super::trouble::Trouble;
-use crate::service::systemd::unit_of;
+use crate::service::systemd::{NO_HOME, unit_of};
 use crate::service::{Role, Service};
 use crate::settings::InstanceSettings;
 use cutover_vocabulary::instance::Manager;
 use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::storage::StorageIdentity;
+use procfs::ProcError;
 use procfs::process::{ProcState, Process, all_processes};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,8 +59,7 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         let same_size = std::fs::metadata(&exe).map(|data| data.len()).ok() == size;
         let same_binary = same_size && binary.is_some() && site.digest(&exe).await == binary;
         let Ok(words) = process.cmdline() else { continue };
-        let by_its_words = words.get(1..3).is_some_and(|words| words == ["server", "start"]);
-        if !same_binary && !by_its_words || is_gone(&process) || is_of_a_worker(&process, own) {
+        if !same_binary && !is_server(&words) || is_gone(&process) || is_of_a_worker(&process, own) {
             continue;
         }
         if process.cgroups().is_ok_and(|of| of.into_iter().any(|of| is_below(&of.pathname, &groups))) {
@@ -76,6 +76,11 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         strays.push(format!("process {pid} ({}) {what}", program.display()));
     }
     Ok(strays)
+}
+
+/// Whether a process is a ledger's server by its words.
+pub(super) fn is_server(words: &[String]) -> bool {
+    words.get(1..3).is_some_and(|words| words == ["server", "start"])
 }
 
 /// Whether a control group is that of one of these units, or below it.
@@ -100,18 +105,30 @@ fn is_of_a_worker(process: &Process, own: Option<(u64, u64)>) -> bool {
     own.is_some() && inode(&PathBuf::from(format!("/proc/{parent}/exe"))) == own
 }
 
-/// The storage that a process would use, by its own words.
+/// The storage that a process uses, by its own words.
 fn identity(settings: &InstanceSettings, process: &Process, words: &[String]) -> Result<StorageIdentity, String> {
-    let environment = process.environ().map_err(|error| error.to_string())?;
+    let its = settings_of(settings, process, words).map_err(|error| error.to_string())?;
+    Ok(place::of(&its).map_err(|trouble| trouble.0.message)?.storage.identity().clone())
+}
+
+/// What a process was started with, in the form of an instance's settings; the rest is that instance's.
+///
+/// # Errors
+/// Why the system does not tell.
+pub(super) fn settings_of(
+    settings: &InstanceSettings,
+    process: &Process,
+    words: &[String],
+) -> Result<InstanceSettings, ProcError> {
     let text = |value: OsString| value.to_string_lossy().into_owned();
     let env: BTreeMap<String, SecretString> =
-        environment.into_iter().map(|(name, value)| (text(name), text(value).into())).collect();
-    let its = InstanceSettings {
+        process.environ()?.into_iter().map(|(name, value)| (text(name), text(value).into())).collect();
+    Ok(InstanceSettings {
         args: words.iter().skip(1).map(|word| SecretString::from(word.clone())).collect(),
-        home: None,
+        home: Some(PathBuf::from(NO_HOME)),
         working_directory: process.cwd().ok(),
         env,
+        env_file: None,
         ..settings.clone()
-    };
-    Ok(place::of(&its).map_err(|trouble| trouble.0.message)?.storage.identity().clone())
+    })
 }

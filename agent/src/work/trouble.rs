@@ -113,6 +113,9 @@ impl From<ReleaseError> for Trouble {
             ReleaseError::OtherVersion { .. } | ReleaseError::Mute { .. } => {
                 "get the release's archive again from where the ledger is published"
             }
+            ReleaseError::Needed { .. } => {
+                "publish what was built anew as a version of its own, or see to the instance that is named"
+            }
             ReleaseError::NotStaged { .. } => "order the release to be staged again; nobody else may write there",
             ReleaseError::Switch { .. } => {
                 "look at the instance's command in the agent's settings and at what lies there"

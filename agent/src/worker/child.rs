@@ -1,13 +1,14 @@
 //! The worker's side: what a process does that was started as a worker.
 
 use super::folder::{Task, WorkFolder};
-use super::program::LEAVES;
+use super::program::{LEAVES, handed_over};
 use crate::service::launch::{NotLaunched, become_ledger, exec};
 use crate::service::systemd::leave_unit;
-use crate::settings::Settings;
+use crate::settings::{Account, Settings};
+use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setuid};
 use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -17,6 +18,8 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// Was not started by an agent.
 const USAGE: u8 = 2;
+/// Did not become the program that it was to become; a shell's word for that, and none of the ledger's.
+pub const NOT_BECOME: u8 = 126;
 
 /// What a worker process is told.
 #[derive(Debug, clap::Args)]
@@ -26,6 +29,9 @@ pub struct Arguments {
     /// Become the program below, and die with this worker.
     #[arg(long, requires = "program")]
     pub companion_of: Option<u32>,
+    /// Become the program below as this user, `USER:GROUP`.
+    #[arg(long = "as", requires = "program")]
+    pub account: Option<Account>,
     /// What to become, with its arguments.
     #[arg(last = true)]
     pub program: Vec<OsString>,
@@ -33,24 +39,60 @@ pub struct Arguments {
 
 /// Everything that a worker process does. Returns what it ends with; a launcher that becomes the ledger never returns.
 pub fn main(arguments: &Arguments) -> ExitCode {
-    match arguments.companion_of {
-        Some(worker) => become_companion(worker, &arguments.program),
-        None => work(&arguments.folder),
+    match (arguments.account, arguments.companion_of) {
+        (None, None) => work(&arguments.folder),
+        (account, worker) => become_program(account, worker, &arguments.program),
     }
 }
 
-/// Becomes a program that does not outlive a worker; returns only if that did not come about.
-fn become_companion(worker: u32, program: &[OsString]) -> ExitCode {
+/// Becomes a program, as a user where one is named, and as a companion of a worker where one is named; returns only if that did not
+/// come about.
+fn become_program(account: Option<Account>, worker: Option<u32>, program: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = program.split_first() else { return complain(USAGE, "no program to become") };
+    // First: another user is another process to the kernel, which forgets the tie.
+    if let Some(account) = account
+        && let Err(why) = become_account(account)
+    {
+        return complain(NOT_BECOME, &why);
+    }
+    if let Some(worker) = worker
+        && let Err(why) = tie_to(worker)
+    {
+        return complain(FAILED, &why);
+    }
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if account.is_some() {
+        command.env_clear().envs(handed_over(std::env::vars_os()));
+    }
+    let error = exec(&mut command);
+    complain(NOT_BECOME, &format!("cannot become {}: {error}", program.display()))
+}
+
+/// Has this process die with a worker.
+fn tie_to(worker: u32) -> Result<(), String> {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        return complain(FAILED, &format!("cannot tie this process to the worker {worker}: {error}"));
+        return Err(format!("cannot tie this process to the worker {worker}: {error}"));
     }
     // It may have ended before the tie was made.
     if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(worker) {
-        return complain(FAILED, &format!("the worker {worker} is gone"));
+        return Err(format!("the worker {worker} is gone"));
     }
-    let error = exec(Command::new(program).args(arguments));
-    complain(FAILED, &format!("cannot become {}: {error}", program.display()))
+    Ok(())
+}
+
+/// Becomes a user for good, with its group and with those that it is a member of on this host, as systemd does for `User=`.
+/// `Command::uid` would drop the latter.
+fn become_account(account: Account) -> Result<(), String> {
+    let (user, group) = (Uid::from_raw(account.user), Gid::from_raw(account.group));
+    // Only root may choose its groups.
+    if geteuid().is_root() {
+        let known = User::from_uid(user).map_err(|error| format!("user {user} cannot be looked up: {error}"))?;
+        let name = known.and_then(|known| CString::new(known.name).ok());
+        let name = name.ok_or_else(|| format!("user {user} is not known on this host any more"))?;
+        initgroups(&name, group).map_err(|error| format!("cannot take the groups of user {user}: {error}"))?;
+    }
+    setgid(group).and_then(|()| setuid(user)).map_err(|error| format!("cannot become user {account}: {error}"))
 }
 
 fn work(folder: &Path) -> ExitCode {

@@ -11,5 +11,5 @@ mod program;
 mod run;
 
 pub use folder::{Alive, Task, WorkFolder};
-pub use program::Program;
+pub use program::{Program, hand_over};
 pub use run::{WorkerError, run};

@@ -2,8 +2,12 @@
 
 use super::folder::{Alive, WorkFolder};
 use crate::service::systemd::runs_as_unit;
-use std::ffi::OsString;
+use crate::settings::Account;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -29,6 +33,31 @@ const HANDED_DOWN: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
+/// Before each variable of a program that is started as another user. This program is root until it becomes that one, and would
+/// obey what the user may write into a unit's environment: `LD_PRELOAD`, say.
+const HANDED_OVER: &str = "CUTOVER_HANDED_OVER_";
+
+/// The environment of a program that is to be started, as the process must have it that becomes the program.
+pub fn hand_over(
+    environment: &BTreeMap<String, SecretString>,
+    account: Option<Account>,
+) -> impl Iterator<Item = (String, &str)> {
+    let before = if account.is_some() { HANDED_OVER } else { "" };
+    environment.iter().map(move |(key, value)| (format!("{before}{key}"), value.expose_secret()))
+}
+
+/// What [`hand_over`] gave for another user, under its own names.
+pub(super) fn handed_over(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let own =
+        |key: &OsString| key.as_bytes().strip_prefix(HANDED_OVER.as_bytes()).map(|key| OsStr::from_bytes(key).into());
+    variables.filter_map(|(key, value)| Some((own(&key)?, value))).collect()
+}
+
+/// The file that runs, although another may lie in its place by now.
+fn itself() -> std::process::Command {
+    std::process::Command::new("/proc/self/exe")
+}
+
 /// A program that calls [`super::child::main`] with its last argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -46,12 +75,25 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, args: vec!["work".into()], leaves: runs_as_unit() })
     }
 
-    /// In a worker: a command that becomes `program` and dies with the thread that starts it. Its arguments follow.
-    pub fn companion(program: &Path) -> io::Result<std::process::Command> {
-        // The file that runs, although another may lie in its place by now.
-        let mut command = std::process::Command::new("/proc/self/exe");
+    /// In a worker: a command that becomes `program`, as that user if one is named, and dies with the thread that starts it. Its
+    /// arguments follow, and its environment as [`hand_over`] has it.
+    pub fn companion(program: &Path, account: Option<Account>) -> io::Result<std::process::Command> {
+        let mut command = itself();
         command.args(std::env::args_os().skip(1)).arg("--companion-of").arg(std::process::id().to_string());
+        if let Some(account) = account {
+            command.arg("--as").arg(account.to_string());
+        }
         command.arg("--").arg(std::path::absolute(program)?);
+        Ok(command)
+    }
+
+    /// A command that becomes `program` as that user, with all of its groups. Its arguments follow, and its environment as
+    /// [`hand_over`] has it. That it did not become it shows in its status, [`NOT_BECOME`](super::child::NOT_BECOME), and on its
+    /// standard error.
+    pub fn as_account(program: &Path, account: Account) -> io::Result<std::process::Command> {
+        let mut command = itself();
+        // No folder is looked into on this way.
+        command.args(["work", "/", "--as"]).arg(account.to_string()).arg("--").arg(std::path::absolute(program)?);
         Ok(command)
     }
 
@@ -81,5 +123,25 @@ impl Program {
             }
         }
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_unit_says_of_its_environment_is_obeyed_before_its_user_is_become() {
+        let unit: BTreeMap<String, SecretString> =
+            [("LD_PRELOAD", "/home/ledger/x.so"), ("A", "b")].map(|(key, value)| (key.to_owned(), value.into())).into();
+        let account = Some(Account { user: 1, group: 1 });
+        let handed: Vec<(OsString, OsString)> =
+            hand_over(&unit, account).map(|(key, value)| (key.into(), value.into())).collect();
+        assert!(handed.iter().all(|(key, _)| key.to_string_lossy().starts_with("CUTOVER_")), "{handed:?}");
+        let own = [(OsString::from("PATH"), OsString::from("/bin"))];
+        let after = handed_over(handed.into_iter().chain(own));
+        let wanted: Vec<(OsString, OsString)> =
+            hand_over(&unit, None).map(|(key, value)| (key.into(), value.into())).collect();
+        assert_eq!(after, wanted);
     }
 }

@@ -1,9 +1,10 @@
 //! Releases from a mirror: a server in this process.
 
-use crate::support::{Bed, releases, target};
+use crate::support::{Bed, releases, target, until, worker};
 use cutover_agent::release::archive::verify;
 use cutover_agent::release::download::download;
 use cutover_agent::settings::Settings;
+use cutover_agent::worker::{Task, WorkFolder};
 use cutover_vocabulary::phase::Phase;
 use cutover_vocabulary::survey::ReleaseProblem;
 use cutover_vocabulary::{Digest, Evidence, Work};
@@ -18,6 +19,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 const ARCHIVE: &str = "/numary/v1.4.6/numary_1.4.6_Linux-64bit.tar.gz";
@@ -145,8 +147,85 @@ async fn nothing_is_kept_of_an_archive_that_is_not_what_its_checksum_says_or_is_
     mirror.put(CHECKSUMS, 200, "");
     let unnamed = download(&settings_, &target()).await.unwrap_err();
     assert!(matches!(&unnamed, ReleaseProblem::NoChecksum { .. }), "{unnamed}");
-    let folder = settings_.release_folder().join("v1.4.6");
-    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is kept");
+    let folder = settings_.release_folder();
+    assert_eq!(files(&folder), ["v1.4.6"], "nothing is kept");
+    assert_eq!(files(&folder.join("v1.4.6")), Vec::<String>::new(), "nothing is kept");
+}
+
+/// What is in a folder, by name.
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A mirror whose archive never comes to its end.
+async fn endless() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                let checksums = format!("{}  numary_1.4.6_Linux-64bit.tar.gz\n", Digest::of(b"all of it"));
+                let (length, body) = if String::from_utf8_lossy(&request).contains(CHECKSUMS) {
+                    (checksums.len(), checksums.as_str())
+                } else {
+                    (checksums.len(), "part of it")
+                };
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_download_left_is_removed_by_the_next_one_and_what_a_living_one_writes_to_is_not() {
+    let (mirror, dir) = (Mirror::default(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("agent.toml");
+    let text = format!(
+        "name = \"a\"\ncoordinator = \"unix:/c\"\nstate = \"{}\"\nreleases = {}\n",
+        dir.path().display(),
+        template(endless().await)
+    );
+    std::fs::write(&file, text).unwrap();
+    mirror.put_archive(b"archive");
+    let settings = settings(dir.path(), &template(mirror.serve().await));
+    let folder = settings.release_folder();
+    let under_way = || match folder.exists() {
+        true => files(&folder).into_iter().filter(|name| name != "v1.4.6").collect(),
+        false => Vec::new(),
+    };
+    let begin = |name: &str| {
+        let (folder, task) =
+            (WorkFolder::at(dir.path().join(name)), Task::Download { settings: file.clone(), version: target() });
+        folder.prepare(&task).unwrap();
+        let alive = folder.alive().unwrap();
+        assert!(alive.try_lock().unwrap());
+        worker().spawn_worker(&folder, alive).unwrap()
+    };
+    let mut killed = begin("killed");
+    until("one is under way", || !under_way().is_empty()).await;
+    killed.kill().await.unwrap();
+    let left = under_way();
+    assert_eq!(left.len(), 1, "whoever is killed tidies nothing up");
+    let mut living = begin("living");
+    until("another one is", || under_way().iter().any(|name| !left.contains(name))).await;
+    let lives = under_way();
+    assert_eq!(lives.len(), 1, "what the killed one left is gone");
+    download(&settings, &target()).await.unwrap();
+    assert_eq!(under_way(), lives);
+    living.kill().await.unwrap();
+    download(&settings, &target()).await.unwrap();
+    assert_eq!(under_way(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

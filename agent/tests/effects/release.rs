@@ -2,6 +2,7 @@
 
 use crate::support::{Bed, releases, target};
 use cutover_agent::release::archive::{VerifiedArchive, verify};
+use cutover_agent::service::allowed;
 use cutover_agent::settings::ReleasesSettings;
 use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::phase::Phase;
@@ -91,6 +92,59 @@ async fn a_staged_binary_that_somebody_changed_is_not_switched_to_and_is_staged_
     assert_eq!(bed.staged().await, staged);
     bed.instance(Phase::Switch, Work::Switch { to: staged }).await.unwrap();
     let _ = releases();
+}
+
+/// Cuts 1.4.6 anew: a binary that says it is `says`, and is not the one that was released before.
+async fn cut_again(bed: &mut Bed, says: &str) -> Digest {
+    let dir = bed.dir.path().join("cut-again");
+    let _ = std::fs::remove_dir_all(&dir);
+    let script = format!("#!/bin/sh\ncase $1 in version) echo 'Version: {says}';; *) echo Usage:;; esac\n");
+    let made = packed(&[("numary", tar::EntryType::Regular, script.as_bytes())]);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::rename(made.path().join("v1.4.6"), dir.join("v1.4.6")).unwrap();
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&releases().display().to_string(), &dir.display().to_string())).unwrap();
+    bed.host = bed.restarted_host();
+    Digest::of(script.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_version_that_was_cut_again_takes_no_other_instances_binary_away() {
+    let mut bed = Bed::new("").await;
+    let staged = bed.staged().await;
+    let binary = bed.dir.path().join("state/releases/1.4.6/numary");
+    let lies = || Digest::of(&std::fs::read(&binary).unwrap());
+    // One of another deployment on the same host.
+    let other = bed.settings().instance_dir(&"ledger-eu".parse().unwrap());
+    allowed::allow(&other, &binary).unwrap();
+    let again = cut_again(&mut bed, "1.4.6").await;
+    let release = bed.release();
+    let stage = || bed.instance(Phase::Stage, Work::StageRelease { release: release.clone() });
+    let refused = stage().await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused, "{refused:?}");
+    for part in ["instance ledger-eu", &staged.binary.to_string(), &again.to_string(), "a version of its own"] {
+        assert!(refused.message.contains(part), "{part}: {refused:?}");
+    }
+    assert_eq!(lies(), staged.binary, "it starts what it did");
+    assert_eq!(std::fs::read_dir(binary.parent().unwrap()).unwrap().count(), 2, "nothing is left of the other");
+    // Nobody needs it any more.
+    std::fs::remove_dir_all(other).unwrap();
+    stage().await.unwrap();
+    assert_eq!(lies(), again);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_binary_that_is_another_version_than_its_archive_says_replaces_nothing() {
+    let mut bed = Bed::new("").await;
+    let staged = bed.staged().await;
+    let binary = bed.dir.path().join("state/releases/1.4.6/numary");
+    cut_again(&mut bed, "1.5.0").await;
+    let misnamed = Work::StageRelease { release: bed.release() };
+    let refused = bed.instance(Phase::Stage, misnamed).await.unwrap_err();
+    assert!(refused.message.contains("says it is 1.5.0"), "{refused:?}");
+    assert_eq!(Digest::of(&std::fs::read(&binary).unwrap()), staged.binary);
+    assert_eq!(std::fs::read_dir(binary.parent().unwrap()).unwrap().count(), 2, "nothing is left of the other");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -135,6 +135,7 @@ impl Perform for FakeHost {
         self.change(|seen| seen.observed += 1);
         vec![InstanceReport {
             drift: Vec::new(),
+            missing_guard: String::new(),
             instance: "quick".parse().unwrap(),
             deployment: "prod".parse().unwrap(),
             run: RunState::Stopped,

@@ -77,7 +77,11 @@ fn line(instance: &v1::Instance, allowed: Option<&str>) -> String {
                 (true, "") => ", fenced".to_owned(),
                 (true, by) => format!(", fenced by {}", cutover_vocabulary::name::shown(by)),
             };
-            format!("{state}{version}{fenced}{}{}", drift(&report.drift), other(report, allowed))
+            let guard = match report.missing_guard.as_str() {
+                "" => String::new(),
+                place => format!("; DRIFT: its guard {} is gone", cutover_vocabulary::name::shown(place)),
+            };
+            format!("{state}{version}{fenced}{guard}{}{}", drift(&report.drift), other(report, allowed))
         }
         None => "nothing is known of it".to_owned(),
     };

@@ -140,6 +140,7 @@ fn what_was_restored_is_not_restored_again_over_what_clients_wrote_since() {
             agent: agent("host-a"),
             report: InstanceReport {
                 drift: Vec::new(),
+                missing_guard: String::new(),
                 fenced: false,
                 ..report("a", RunState::Running { pid: 8 }, now(play.millis + 1).wall)
             },

@@ -292,6 +292,18 @@ fn about_instances() -> Vec<Made> {
             World::healthy().with(|w| w.instance(0).report.drift = vec![drifted(DriftKind::Command)]),
         ),
         made(
+            "drift",
+            Level::Approve,
+            about("a"),
+            "its guard /etc/systemd/system/numary.service.d/50-cutover-guard.conf is gone",
+            "cutover-agent local guard a",
+            &[],
+            World::healthy().with(|w| {
+                w.instance(0).report.missing_guard =
+                    "/etc/systemd/system/numary.service.d/50-cutover-guard.conf".to_owned();
+            }),
+        ),
+        made(
             "other-release-than-allowed",
             Level::Approve,
             about("a"),

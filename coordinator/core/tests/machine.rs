@@ -220,6 +220,7 @@ fn a_stranger_on_the_storage_is_held_and_not_visible_is_not_quiet() {
 fn running_again(at: Timestamp) -> InstanceReport {
     InstanceReport {
         drift: Vec::new(),
+        missing_guard: String::new(),
         instance: instance("a"),
         deployment: DeploymentName::new("prod").unwrap(),
         run: RunState::Running { pid: 8 },

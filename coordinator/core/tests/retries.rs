@@ -39,6 +39,7 @@ fn settle(play: &mut Play) {
 fn runs(at: Timestamp, fenced: bool) -> InstanceReport {
     InstanceReport {
         drift: Vec::new(),
+        missing_guard: String::new(),
         instance: instance("a"),
         deployment: DeploymentName::new("prod").unwrap(),
         run: RunState::Running { pid: 8 },

@@ -112,6 +112,7 @@ impl Page {
             for kind in DriftKind::ALL {
                 drift.yes(&labels(kind.word()), report.drift.iter().any(|drift| drift.kind == *kind));
             }
+            drift.yes(&labels("guard"), !report.missing_guard.is_empty());
             if let Some(allowed) = leadership.allowed(&member.deployment) {
                 drift.yes(&labels("release"), other_than(&allowed, &report).is_some());
             }

@@ -53,6 +53,7 @@ impl From<InstanceReport> for pb::InstanceReport {
             observe_only,
             at,
             drift,
+            missing_guard,
         } = report;
         Self {
             instance: instance.into(),
@@ -67,6 +68,7 @@ impl From<InstanceReport> for pb::InstanceReport {
             at: Some(to_wire(at)),
             observe_only,
             drift: drift.into_iter().map(Into::into).collect(),
+            missing_guard,
         }
     }
 }
@@ -86,6 +88,7 @@ impl TryFrom<pb::InstanceReport> for InstanceReport {
             at: moment("at", wire.at)?,
             observe_only: wire.observe_only,
             drift: each("drift", wire.drift)?,
+            missing_guard: wire.missing_guard,
         })
     }
 }

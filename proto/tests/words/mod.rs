@@ -113,10 +113,10 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
     let drift =
         (select(DriftKind::ALL), text(), text()).prop_map(|(kind, allowed, found)| Drift { kind, allowed, found });
     let drift = vec(drift, 0..3);
-    let fence = (any::<u64>(), text());
+    let fence = (any::<u64>(), text(), text());
     (instance(), deployment(), run, versions, any::<[bool; 2]>(), fence, manager, moment(), drift).prop_map(
         |(instance, deployment, run, (running, on_disk), [fenced, observe_only], fence, manager, at, drift)| {
-            let (fence, fenced_by) = fence;
+            let (fence, fenced_by, missing_guard) = fence;
             InstanceReport {
                 instance,
                 deployment,
@@ -130,6 +130,7 @@ pub fn report() -> impl Strategy<Value = InstanceReport> {
                 observe_only,
                 at,
                 drift,
+                missing_guard,
             }
         },
     )

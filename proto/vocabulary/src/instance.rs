@@ -120,4 +120,7 @@ pub struct InstanceReport {
     /// What is not as Cutover last switched it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// Where its guard was put and does not lie any more, so that no fence keeps anybody from starting it; otherwise empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub missing_guard: String,
 }

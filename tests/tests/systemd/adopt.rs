@@ -241,6 +241,26 @@ fn with_the_allowed_release_at_its_own_path_a_unit_leaves_after_its_upgrade() {
 }
 
 #[test]
+fn a_unit_whose_file_is_gone_leaves() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let host = &node.host;
+        until("it is guarded", Duration::from_secs(30), || {
+            let noted =
+                host.exec(&["test", "-e", "/var/lib/cutover-agent/instances/ledger/allowed.json"]).status.success();
+            (noted && ours(host).contains("50-cutover-guard.conf")).then_some(())
+        });
+        host.run(&["systemctl", "stop", "cutover-agent", UNIT]);
+        host.run(&["rm", "/etc/systemd/system/numary.service"]);
+        host.run(&["systemctl", "daemon-reload"]);
+        let left = unadopt(host, &[]);
+        assert!(left.status.success(), "{}", said(&left));
+        assert_eq!(ours(host), "");
+        assert!(!host.read(SETTINGS).contains("[[instance]]"));
+    });
+}
+
+#[test]
 fn a_unit_leaves_an_aborted_upgrade_as_it_came_and_not_while_that_is_under_way() {
     Lab::run(|lab| {
         let node = Node::unknown(lab, "1.3.1", "1.4.6", "", "");

@@ -2,6 +2,7 @@
 
 use crate::node::{Node, SOCKET, UNIT};
 use cutover_test_hosts::Lab;
+use cutover_tests::clients::version;
 use cutover_tests::until;
 use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::State;
@@ -85,6 +86,30 @@ fn a_unit_that_was_pointed_elsewhere_blocks_the_next_plan() {
         let finding =
             plan.findings(Level::Block).find(|it| it.code.0 == "drift").unwrap_or_else(|| panic!("{plan:#?}"));
         assert!(finding.evidence.contains("/usr/local/bin/numary"), "{finding:?}");
+    });
+}
+
+#[test]
+fn a_unit_whose_guard_is_gone_shows_it_and_a_fence_holds_all_the_same() {
+    Lab::run(|lab| {
+        let node = Node::new(lab, "1.3.1", "1.4.6");
+        let upgrade = node.begin();
+        node.until_state(&upgrade, State::Completed);
+        // As `systemctl revert` does it, or whoever keeps a host's files in order.
+        let ours = "/etc/systemd/system/numary.service.d";
+        node.host.run(&["rm", "-r", ours]);
+        node.host.run(&["systemctl", "daemon-reload"]);
+        until_fleet(&node, "DRIFT: its guard /etc/systemd/system/numary.service.d/50-cutover-guard.conf is gone");
+
+        // The former release would start now, on migrated storage.
+        let said = node.host.run(&["cutover-agent", "local", "fence", "ledger"]);
+        assert!(said.contains("ledger is fenced"), "{said}");
+        assert!(!node.host.exec(&["systemctl", "restart", UNIT]).status.success(), "a fence holds");
+        node.host.run(&["cutover-agent", "local", "unfence", "ledger"]);
+        assert!(!node.host.exec(&["systemctl", "start", UNIT]).status.success(), "and so does the guard");
+        assert!(version(node.address).is_none());
+        until_fleet(&node, "DRIFT: it would start /usr/local/bin/numary");
+        assert!(!fleet(&node).contains("its guard"), "{}", fleet(&node));
     });
 }
 

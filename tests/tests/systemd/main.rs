@@ -9,6 +9,7 @@ mod drift;
 mod node;
 mod packages;
 mod readme;
+mod unfit;
 
 use cutover_test_hosts::Lab;
 use cutover_tests::checks::{check_facts, until_phase};

@@ -115,6 +115,8 @@ fn a_package_that_is_removed_leaves_a_ledger_that_starts_and_is_not_removed_from
         node.hold_migrations();
         let upgrade = node.begin();
         assert!(until_phase(&node.voice, &upgrade, Phase::Migrate));
+        // Where policy forbids packages to stop and to start services it is no other.
+        host.put("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755);
         let refused = host.exec(&["dpkg", "--remove", "cutover-agent"]);
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains("keeps numary.service down"), "{said}");
@@ -128,6 +130,11 @@ fn a_package_that_is_removed_leaves_a_ledger_that_starts_and_is_not_removed_from
         until("the package is removed", Duration::from_secs(60), || {
             host.exec(&["dpkg", "--remove", "cutover-agent"]).status.success().then_some(())
         });
+        assert!(
+            !host.exec(&["pgrep", "-x", "cutover-agent"]).status.success(),
+            "it was stopped before its program went"
+        );
+        host.run(&["rm", "/usr/sbin/policy-rc.d"]);
         assert!(!host.exec(&["test", "-e", "/usr/bin/cutover-agent"]).status.success());
         assert_eq!(show(host, UNIT, "MainPID"), serves, "the ledger is left alone");
         host.run(&["systemctl", "restart", UNIT]);
@@ -167,6 +174,50 @@ fn a_purge_removes_the_state_of_an_agent_that_never_secured_anything() {
         host.run(&["test", "-e", "/var/lib/cutover-agent/work"]);
         host.run(&["dpkg", "--purge", "cutover-agent"]);
         host.run(&["sh", "-c", "test ! -e /var/lib/cutover-agent && test ! -e /etc/cutover"]);
+    });
+}
+
+#[test]
+fn folders_that_the_settings_name_are_looked_into_before_anything_is_removed() {
+    Lab::run(|lab| {
+        let host = lab.host("h1");
+        host.boot();
+        host.wait_running();
+        carry(&host, &build(lab.folder()));
+        let configured = |state: &str, more: &str| {
+            install(&host, "cutover-agent");
+            let settings = format!(
+                "name = \"h1\"\ncoordinator = \"unix:/run/cutover/coordinator.sock\"\nstate = '{state}' # ours\n{more}\n"
+            );
+            host.put("/etc/cutover/agent.toml", settings, 0o600);
+        };
+        let said = |action: &str| {
+            let done = host.exec(&["dpkg", action, "cutover-agent"]);
+            (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+        };
+        // An instance that the agent runs itself is fenced.
+        configured("/srv/agent", "");
+        host.put("/srv/agent/instances/a/fenced", "", 0o600);
+        let (removed, why) = said("--remove");
+        assert!(!removed && why.contains("/srv/agent/instances/a/fenced"), "{why}");
+        host.run(&["rm", "/srv/agent/instances/a/fenced"]);
+        let (purged, why) = said("--purge");
+        assert!(purged && why.contains("/srv/agent is kept") && why.contains("rm -r /srv/agent"), "{why}");
+        host.run(&["test", "-e", "/srv/agent/instances/a"]);
+
+        configured("/var/lib/cutover-agent", "recovery = \"/srv/points\"");
+        host.put("/srv/points/u1/1.1/main", "", 0o600);
+        host.put("/var/lib/cutover-agent/journal.db", "x", 0o600);
+        let (purged, why) = said("--purge");
+        assert!(purged && why.contains("rm -r /var/lib/cutover-agent /srv/points"), "{why}");
+        host.run(&["test", "-e", "/var/lib/cutover-agent/journal.db"]);
+
+        host.run(&["rm", "-r", "/srv/points"]);
+        configured("/var/lib/cutover-agent", "");
+        host.put("/var/lib/cutover-agent/instances/a/before-u1.json", "{}", 0o600);
+        let (purged, why) = said("--purge");
+        assert!(purged && why.contains("what instances started before"), "{why}");
+        host.run(&["test", "-e", "/var/lib/cutover-agent/instances/a/before-u1.json"]);
     });
 }
 

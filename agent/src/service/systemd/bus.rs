@@ -90,7 +90,15 @@ pub(super) trait Service {
     #[zbus(property)]
     fn exec_start_ex(&self) -> zbus::Result<Vec<ExecEx>>;
     #[zbus(property)]
+    fn exec_condition_ex(&self) -> zbus::Result<Vec<ExecEx>>;
+    #[zbus(property)]
     fn exec_start_pre_ex(&self) -> zbus::Result<Vec<ExecEx>>;
+    #[zbus(property)]
+    fn exec_start_post_ex(&self) -> zbus::Result<Vec<ExecEx>>;
+    #[zbus(property)]
+    fn exec_stop_ex(&self) -> zbus::Result<Vec<ExecEx>>;
+    #[zbus(property)]
+    fn exec_stop_post_ex(&self) -> zbus::Result<Vec<ExecEx>>;
     #[zbus(property, name = "Environment")]
     fn variables(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]
@@ -109,6 +117,8 @@ pub(super) trait Service {
     fn working_directory(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn root_directory(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn root_image(&self) -> zbus::Result<String>;
 }
 
 /// The host's system bus, connected to when it is first needed, and again where the connection has ended: the bus may come after

@@ -9,13 +9,13 @@
 //!   [`Permit`] of this boot.
 
 use super::bus::Bus;
-use super::closed::{change, line};
+use super::closed::{self, change, line};
 use crate::files::FileError;
 use crate::release::stage::digest_of;
 use crate::service::allowed::{self, Allowed, allow};
 use crate::service::fence::FenceFile;
 use crate::service::permit::Permit;
-use crate::settings::AtBoot;
+use crate::settings::{AtBoot, trust};
 use crate::worker::Program;
 use cutover_vocabulary::Digest;
 use std::path::{Path, PathBuf};
@@ -36,21 +36,16 @@ pub(super) fn path(unit: &str) -> PathBuf {
     folder(unit).join("50-cutover-guard.conf")
 }
 
-/// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds.
-pub(super) async fn put(
-    unit: &str,
-    instance_dir: &Path,
-    agent: &Program,
-    command: &Path,
-    at_boot: AtBoot,
-) -> Result<(), String> {
+/// Puts the guard in its place if it is not there, and proves by what systemd has loaded that it holds. Which path the unit starts does
+/// not matter here: one that is not allowed is what the guard is for.
+pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, at_boot: AtBoot) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
-    match allowed::read(instance_dir).map_err(words)? {
-        None => allow(instance_dir, command).map_err(words)?,
-        Some(allowed) if allowed.command == command => {}
-        Some(allowed) => {
-            return Err(NotAllowed::OtherCommand { starts: command.into(), wanted: allowed.command }.to_string());
-        }
+    closed::reload_if_due(instance_dir).await?;
+    // What it runs before every start, as root, is to be root's alone.
+    trust::check_program(&agent.path.to_string_lossy()).map_err(|error| error.to_string())?;
+    if allowed::read(instance_dir).map_err(words)?.is_none() {
+        let (command, _) = loaded(unit).await.map_err(|why| format!("systemd does not tell what it starts: {why}"))?;
+        allow(instance_dir, &command).map_err(words)?;
     }
     let marker = FenceFile::of(instance_dir).marker();
     let (folder, at_boot) = (instance_dir.to_string_lossy().into_owned(), format!("--at-boot={}", at_boot.word()));
@@ -89,6 +84,16 @@ pub(super) async fn put(
         return not("a later drop-in takes its ExecStartPre= away");
     }
     Ok(())
+}
+
+/// Refuses a unit that starts another path than the allowed one: its guard would.
+pub(super) fn lets_start(instance_dir: &Path, command: &Path) -> Result<(), NotAllowed> {
+    match allowed::read(instance_dir)? {
+        Some(allowed) if allowed.command != command => {
+            Err(NotAllowed::OtherCommand { starts: command.to_owned(), wanted: allowed.command })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Takes the guard away: for a host that Cutover leaves.
@@ -163,7 +168,14 @@ pub fn main(instance_dir: &Path, unit: &str, at_boot: AtBoot) -> Result<(), NotA
     let silent = |why: String| NotAllowed::Silent { unit: unit.to_owned(), why };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| silent(error.to_string()))?.block_on(async {
-        let (starts, patience) = loaded(unit).await.map_err(silent)?;
+        let (starts, patience) = match loaded(unit).await {
+            Ok(told) => told,
+            Err(why) => {
+                // A bus that is late at a boot: the permit that comes later makes up for it.
+                Permit::of(unit).note_refusal("systemd, which did not tell what it would start")?;
+                return Err(silent(why));
+            }
+        };
         check(instance_dir, &starts)?;
         until_permitted(instance_dir, unit, patience, at_boot).await
     })
@@ -210,17 +222,15 @@ async fn until_permitted(
             let instance = instance_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(NotAllowed::NoPermit { instance, waited: waited.as_secs() });
         }
-        // It starts after all: nothing is to be made up for.
-        permit.forget_refusal()?;
     }
+    // It starts: nothing is to be made up for any more.
+    permit.forget_refusal()?;
     Ok(())
 }
 
 fn check(instance_dir: &Path, starts: &Path) -> Result<(), NotAllowed> {
+    lets_start(instance_dir, starts)?;
     let Some(Allowed { command, binary }) = allowed::read(instance_dir)? else { return Ok(()) };
-    if command != starts {
-        return Err(NotAllowed::OtherCommand { starts: starts.to_owned(), wanted: command });
-    }
     let found = digest_of(&command)?;
     if found == binary { Ok(()) } else { Err(NotAllowed::Other { command, found, wanted: binary }) }
 }

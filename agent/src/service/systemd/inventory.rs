@@ -1,7 +1,7 @@
 //! Which units of this host run the ledger, and what each is, for people. Looks only.
 
 use super::bus::Bus;
-use super::{guard, loaded, release};
+use super::{fit, guard, loaded, release};
 use crate::settings::InstanceSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub struct Described {
     pub environment_files: Vec<String>,
     /// What the agent makes of it; or why it cannot upgrade such a unit, and what to do.
     pub settings: Result<InstanceSettings, String>,
+    /// Whether an upgrade points the command's link elsewhere, instead of naming a release in a drop-in.
+    pub moves_link: bool,
     /// The drop-in that would name a release.
     pub release: PathBuf,
     /// The drop-in that would be its guard.
@@ -49,16 +51,8 @@ pub struct Described {
 /// Why systemd does not tell.
 pub async fn ledger_units() -> Result<Vec<String>, String> {
     let failed = |error: zbus::Error| format!("systemd does not tell which units there are: {error}");
-    let manager = Bus.manager().await.map_err(failed)?;
-    let loaded = manager.list_units().await.map_err(failed)?.into_iter().map(|(name, ..)| name);
-    let files = manager.list_unit_files().await.map_err(failed)?;
-    let installed =
-        files.iter().filter_map(|(path, _)| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
-    let service =
-        |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
-    let names: BTreeSet<String> = loaded.chain(installed).filter(service).collect();
     let mut ledgers = BTreeSet::new();
-    for name in names {
+    for name in names().await?.0 {
         // One that cannot be loaded starts nothing.
         let Ok((general, service)) = Bus.unit(&name).await else { continue };
         let Ok(commands) = service.exec_start_ex().await else { continue };
@@ -69,7 +63,82 @@ pub async fn ledger_units() -> Result<Vec<String>, String> {
     Ok(ledgers.into_iter().collect())
 }
 
-fn is_ledger(program: &Path) -> bool {
+/// Whether a unit of this host but that one may be started over this link: by what systemd has loaded, and by every file of it, so
+/// that one which a drop-in of ours has start elsewhere counts, and a template of which no instance is loaded. A path with a
+/// specifier in it is not followed.
+///
+/// # Errors
+/// Why that cannot be told: what is not known is not alone.
+pub(super) async fn is_started_over_by_others(link: &Path, own: &str) -> Result<bool, String> {
+    let link = in_its_folder(link);
+    let over = |program: &Path| hops(program).contains(&link);
+    let failed = |error: zbus::Error| format!("systemd does not tell what its units start: {error}");
+    let (names, templates) = names().await?;
+    for name in names.iter().filter(|name| *name != own) {
+        let (general, service) = Bus.unit(name).await.map_err(failed)?;
+        let (id, commands, fragment, drop_ins) =
+            tokio::try_join!(general.id(), service.exec_start_ex(), general.fragment_path(), general.drop_in_paths())
+                .map_err(failed)?;
+        if id != own
+            && (commands.iter().any(|(program, ..)| over(Path::new(program)))
+                || std::iter::once(fragment).chain(drop_ins).any(|file| programs(&file).iter().any(|it| over(it))))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(templates.iter().any(|file| programs(file).iter().any(|program| over(program))))
+}
+
+/// The programs of the `ExecStart=` lines of a unit's file. None of one that is gone by now.
+fn programs(file: &str) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart")?.trim_start().strip_prefix('='));
+    let bare = lines.map(|line| line.trim().trim_start_matches(['-', ':', '+', '!', '@', '|']));
+    bare.filter_map(|line| match line.strip_prefix('"') {
+        Some(rest) => rest.split('"').next(),
+        None => line.split_whitespace().next(),
+    })
+    .map(PathBuf::from)
+    .collect()
+}
+
+/// How many links a path may lead over (`MAXSYMLINKS` of Linux).
+const MOST_HOPS: usize = 40;
+
+/// A path and each further one that links lead it over.
+fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![in_its_folder(path)];
+    while let Some(last) = hops.last().filter(|_| hops.len() < MOST_HOPS)
+        && let Ok(next) = std::fs::read_link(last)
+    {
+        let next = in_its_folder(&last.parent().unwrap_or(Path::new("/")).join(next));
+        hops.push(next);
+    }
+    hops
+}
+
+/// The same place however its folder is spelled.
+fn in_its_folder(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name))
+}
+
+/// The services of this host, loaded or installed, by name; and the files of templates.
+async fn names() -> Result<(BTreeSet<String>, Vec<String>), String> {
+    let failed = |error: zbus::Error| format!("systemd does not tell which units there are: {error}");
+    let manager = Bus.manager().await.map_err(failed)?;
+    let loaded = manager.list_units().await.map_err(failed)?.into_iter().map(|(name, ..)| name);
+    let files = manager.list_unit_files().await.map_err(failed)?;
+    let installed =
+        files.iter().filter_map(|(path, _)| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
+    let service =
+        |name: &String| name.ends_with(".service") && !name.ends_with("@.service") && !name.starts_with(CLOSED);
+    let names = loaded.chain(installed).filter(service).collect();
+    let templates = files.iter().map(|(path, _)| path.clone()).filter(|path| path.ends_with("@.service")).collect();
+    Ok((names, templates))
+}
+
+pub(super) fn is_ledger(program: &Path) -> bool {
     let called = |path: &Path| path.file_name().is_some_and(|name| name == BINARY);
     called(program) || program.canonicalize().is_ok_and(|path| called(&path))
 }
@@ -103,12 +172,19 @@ pub async fn describe(own: &InstanceSettings) -> Result<Described, String> {
         })
         .collect();
     let environment_files = service.environment_files().await.map_err(failed)?;
+    let settings = loaded::settings(own, own.unit_name()).await;
+    let fit = fit::fit(&unit).await;
+    let moves_link = match &settings {
+        Ok(found) => release::moves_link(&unit, &found.command).await.unwrap_or_default(),
+        Err(_) => false,
+    };
     Ok(Described {
         state: general.active_state().await.map_err(failed)?,
         files,
         commands,
         environment_files: environment_files.into_iter().map(|(path, _)| path).collect(),
-        settings: loaded::settings(own, own.unit_name()).await,
+        settings: settings.and_then(|found| fit.map(|()| found)),
+        moves_link,
         release: release::path(&unit),
         guard: guard::path(&unit),
         unit,
@@ -118,6 +194,32 @@ pub async fn describe(own: &InstanceSettings) -> Result<Described, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_leads_over_every_link_on_its_way_however_its_folder_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        let at = |name: &str| real.join(name);
+        std::fs::create_dir(at("bin")).unwrap();
+        std::os::unix::fs::symlink("bin", at("sbin")).unwrap();
+        std::os::unix::fs::symlink("numary", at("bin/ledger")).unwrap();
+        std::os::unix::fs::symlink("../1.3.1/numary", at("bin/numary")).unwrap();
+        assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("bin/../1.3.1/numary")]);
+        std::fs::create_dir(at("1.3.1")).unwrap();
+        assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("1.3.1/numary")]);
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        assert_eq!(hops(&at("loop")).len(), MOST_HOPS, "and it ends");
+    }
+
+    #[test]
+    fn what_a_file_has_started_is_found_in_each_of_its_forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("numary@.service");
+        let text = "[Service]\nExecStartPre=/bin/x\nExecStart=\nExecStart = -:\"/opt/a b/numary\" server\nExecStart=/usr/bin/numary %i\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(programs(file.to_str().unwrap()), [Path::new("/opt/a b/numary"), Path::new("/usr/bin/numary")]);
+        assert!(programs("/nowhere/x.service").is_empty());
+    }
 
     #[test]
     fn the_ledger_is_known_by_its_files_name_and_only_where_it_serves() {

@@ -55,7 +55,8 @@ impl Leaving {
         Ok(!matches!(state.as_str(), "inactive" | "failed"))
     }
 
-    /// Whether the unit starts the same binary afterwards as it may start now; none where Cutover never named one.
+    /// Whether the unit starts the same binary afterwards as it may start now; none where Cutover never named one, and where it
+    /// starts none at all.
     ///
     /// # Errors
     /// Why that cannot be told.
@@ -66,6 +67,10 @@ impl Leaving {
         };
         let failed = |error: zbus::Error| format!("systemd does not tell what it starts: {error}");
         let (general, service) = Bus.unit(&self.unit).await.map_err(failed)?;
+        // Its file is gone: it starts nothing, with ours or without.
+        if general.load_state().await.map_err(failed)? == "not-found" {
+            return Ok(None);
+        }
         // What is taken away is followed by a reload, which would have in force what nobody looked at.
         if general.need_daemon_reload().await.map_err(failed)? {
             return Err(

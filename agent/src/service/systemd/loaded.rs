@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where the ledger takes its user's home to be when no `HOME` is set, in every release.
-const NO_HOME: &str = "/root";
+pub(crate) const NO_HOME: &str = "/root";
 
 /// Reads a unit's settings. Everything but what the agent's own file says of the instance comes from the unit.
 ///

@@ -6,6 +6,7 @@
 
 mod bus;
 mod closed;
+mod fit;
 mod guard;
 mod inventory;
 mod job;
@@ -18,6 +19,7 @@ mod words;
 pub use guard::{NotAllowed, main as guard_main};
 pub use inventory::{Command as UnitCommand, Described, describe, ledger_units};
 pub use leave::{KEPT, Leaving};
+pub(crate) use loaded::NO_HOME;
 pub use scope::{leave as leave_unit, runs_as_unit};
 
 use super::allowed;
@@ -261,12 +263,25 @@ impl Manage for SystemdUnit {
         said.unwrap_or_else(|| format!("it printed no error; `journalctl -u {name}` has all it printed"))
     }
 
-    async fn guard(&self) -> Result<bool, ServiceError> {
-        let now = self.settings().await?;
-        guard::put(self.name(), &self.dir, &self.agent, &now.command, self.own.at_boot)
-            .await
-            .map_err(|why| self.wrong(why))?;
+    async fn hold(&self) -> Result<bool, ServiceError> {
+        guard::put(self.name(), &self.dir, &self.agent, self.own.at_boot).await.map_err(|why| self.wrong(why))?;
         Ok(true)
+    }
+
+    async fn guard(&self) -> Result<bool, ServiceError> {
+        self.hold().await?;
+        let now = self.settings().await?;
+        guard::lets_start(&self.dir, &now.command).map_err(|error| self.wrong(error.to_string()))?;
+        Ok(true)
+    }
+
+    /// By its file alone: what systemd has not read yet makes the unit unreadable.
+    fn missing_guard(&self) -> Option<PathBuf> {
+        Some(guard::path(self.name())).filter(|path| !path.exists())
+    }
+
+    async fn fit(&self) -> Result<(), ServiceError> {
+        fit::fit(self.name()).await.map_err(|why| self.wrong(why))
     }
 
     async fn allow(&self) -> Result<(), ServiceError> {

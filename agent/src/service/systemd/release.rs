@@ -1,9 +1,10 @@
-//! Which binary a unit starts. A command that is a link is pointed elsewhere by one rename; any other path is left as it is, for
-//! it may belong to a package, and a drop-in has the unit start the release instead, with the unit's own arguments.
+//! Which binary a unit starts. A command that is a link of this unit's alone is pointed elsewhere by one rename; any other path is
+//! left as it is, for it may belong to a package or be started by others, and a drop-in has the unit start the release instead, with
+//! the unit's own arguments.
 
 use super::bus::Bus;
 use super::closed::{change, line};
-use super::{SystemdUnit, guard};
+use super::{SystemdUnit, guard, inventory};
 use crate::release::ReleaseError;
 use crate::release::stage::digest_of;
 use crate::release::switch::{self, Before, Was};
@@ -41,7 +42,21 @@ pub(super) fn command_line(program: &Path, argv: &[String], flags: &[String], ex
 pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeId) -> Result<(), ReleaseError> {
     let command = command(unit).await?;
     let refuse = |why: String| ReleaseError::Switch { command: command.clone(), why };
-    if is_link(&command) {
+    // Again, in the way that it was begun.
+    let by_link = match switch::before(&unit.dir, upgrade)? {
+        Some(Before { was: Was::DropIn { .. }, .. }) => false,
+        Some(Before { was: Was::Link(_) | Was::File(_), .. }) if is_link(&command) => true,
+        Some(Before { was: Was::Link(link), .. }) => {
+            let why = format!(
+                "it was a link to {} when this upgrade began to switch it, and is none now: put that link back",
+                link.display()
+            );
+            return Err(refuse(why));
+        }
+        Some(Before { was: Was::File(_), .. }) => false,
+        None => moves_link(unit.name(), &command).await.map_err(refuse)?,
+    };
+    if by_link {
         switch::switch(&command, target, &unit.dir, upgrade)?;
     } else if command != target {
         let drop_in = path(unit.name());
@@ -86,9 +101,9 @@ pub(super) async fn switch_back(unit: &SystemdUnit, upgrade: &UpgradeId) -> Resu
             }
             now
         }
-        Some(Before { was: Was::Link(_) | Was::File(_), .. }) | None => {
-            switch::switch_back(&command, &unit.dir, upgrade)?
-        }
+        Some(Before { was: Was::Link(_) | Was::File(_), .. }) => switch::switch_back(&command, &unit.dir, upgrade)?,
+        // Never switched: what lies there may be another's doing, and is not allowed by this.
+        None => return switch::switch_back(&command, &unit.dir, upgrade),
     };
     allow(&unit.dir, &self::command(unit).await?)?;
     Ok(binary)
@@ -101,6 +116,26 @@ async fn command(unit: &SystemdUnit) -> Result<PathBuf, ReleaseError> {
         .map_err(|why| ReleaseError::Switch { command: PathBuf::from(unit.name()), why })
 }
 
+/// Whether the command's path is a link that an upgrade of this unit may point elsewhere: no package's, and no other unit, adopted or
+/// not, is started over it. That one would start the new release with its next start, on a storage that nobody has made ready.
+///
+/// # Errors
+/// Why systemd does not tell what other units start.
+pub(super) async fn moves_link(unit: &str, command: &Path) -> Result<bool, String> {
+    if !is_link(command) || is_a_packages(command) {
+        return Ok(false);
+    }
+    Ok(!inventory::is_started_over_by_others(command, unit).await?)
+}
+
+/// Where only package managers put files (FHS 3.0, chapters 3 and 4), and where `update-alternatives` leads.
+fn is_a_packages(link: &Path) -> bool {
+    let folder = link.parent().and_then(|folder| folder.canonicalize().ok()).unwrap_or_default();
+    let of_the_system = ["/usr", "/bin", "/sbin", "/lib", "/lib64"].iter().any(|place| folder.starts_with(place));
+    of_the_system && !folder.starts_with("/usr/local")
+        || std::fs::read_link(link).is_ok_and(|target| target.starts_with("/etc/alternatives"))
+}
+
 fn is_link(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink())
 }
@@ -108,6 +143,17 @@ fn is_link(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_where_package_managers_put_files_is_not_moved() {
+        assert!(is_a_packages(Path::new("/usr/bin/numary")) && is_a_packages(Path::new("/bin/numary")));
+        assert!(!is_a_packages(Path::new("/usr/local/bin/numary")));
+        let dir = tempfile::tempdir().unwrap();
+        let (own, alternative) = (dir.path().join("numary"), dir.path().join("ledger"));
+        std::os::unix::fs::symlink("/opt/numary/1.3.1/numary", &own).unwrap();
+        std::os::unix::fs::symlink("/etc/alternatives/numary", &alternative).unwrap();
+        assert!(!is_a_packages(&own) && is_a_packages(&alternative));
+    }
 
     #[test]
     fn a_release_is_started_as_the_unit_started_its_own_binary() {

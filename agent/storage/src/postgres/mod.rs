@@ -72,6 +72,20 @@ pub struct PostgresStorage {
     spares: Spares,
 }
 
+/// Whether two services' settings name the same servers, database and role, whatever their passwords; nobody is asked.
+///
+/// # Errors
+/// [`StorageError::Settings`] where one of them cannot be read.
+pub fn name_the_same(
+    one: (&Resolved, &BTreeMap<String, SecretString>),
+    other: (&Resolved, &BTreeMap<String, SecretString>),
+) -> Result<bool, StorageError> {
+    let read =
+        |(resolved, environment): (&Resolved, _)| Address::parse(&resolved.conn_string(), environment, resolved.home());
+    let (one, other) = (read(one)?, read(other)?);
+    Ok((one.endpoints(), one.database(), one.user()) == (other.endpoints(), other.database(), other.user()))
+}
+
 impl PostgresStorage {
     /// Finds the server that the settings lead to and asks it who it is. Changes nothing. `environment` is the service's own.
     ///

@@ -60,6 +60,7 @@ pub fn database() -> StorageIdentity {
 pub fn report(name: &str, run: RunState, at: Timestamp) -> InstanceReport {
     InstanceReport {
         drift: Vec::new(),
+        missing_guard: String::new(),
         instance: instance(name),
         deployment: DeploymentName::new("prod").unwrap(),
         run,
@@ -148,6 +149,7 @@ impl Seen {
     fn survey(&self, name: &str) -> HostSurvey {
         let report = InstanceReport {
             drift: Vec::new(),
+            missing_guard: String::new(),
             instance: instance(name),
             deployment: DeploymentName::new(self.deployment).unwrap(),
             run: RunState::Running { pid: 7 },
