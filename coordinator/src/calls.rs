@@ -36,6 +36,6 @@ impl Leadership {
         call: &Call,
     ) -> Result<(), Refused> {
         let key = keys::request(request).map_err(|error| self.refuse(error.into()))?;
-        self.registry.write(&key, revision, call).await.map_err(|error| self.refuse(error))
+        self.registry.write(&key, revision, call).await.map(drop).map_err(|error| self.refuse(error))
     }
 }

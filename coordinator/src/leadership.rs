@@ -18,7 +18,7 @@ use crate::surveys::Surveys;
 use crate::upgrade_loop::load::{CannotLoad, Loaded, load};
 use crate::upgrade_loop::{Handle, Standing, prepare};
 use cutover_proto::{Code, Refused};
-use cutover_store::{Key, Store, StoreError};
+use cutover_store::{Key, Revision, Store, StoreError};
 use cutover_vocabulary::{AgentName, DeploymentName, Elapsed, Epoch, InstanceName, Now, OrderId, Timestamp, UpgradeId};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,8 @@ pub(crate) struct Leadership {
     upgrades: Mutex<BTreeMap<UpgradeId, Entry>>,
     /// Which upgrade of a deployment is its latest that began, by the registry: by no clock.
     latest: Mutex<BTreeMap<DeploymentName, UpgradeId>>,
-    members: Mutex<BTreeMap<InstanceName, Registered>>,
+    /// Those that were let go among them, each with its document's revision.
+    members: Mutex<BTreeMap<InstanceName, (Revision, Registered)>>,
     /// The deployments of which every agent was heard, or is late by now.
     heard: Mutex<BTreeSet<DeploymentName>>,
     /// Of which deployments each agent that was heard knows an upgrade that the store does not.
@@ -102,7 +103,8 @@ impl Leadership {
     pub(crate) async fn open(self: &Arc<Self>) -> Result<(), Refused> {
         let members: Vec<(Key, Registered)> =
             self.registry.list(keys::INSTANCES).await.map_err(|error| self.refuse(error))?;
-        members.into_iter().for_each(|(_, member)| self.remember(member));
+        // Whatever is written from here on is newer.
+        members.into_iter().for_each(|(_, member)| self.remember(Revision::NONE, member));
         let deployments: Vec<(Key, Deployment)> =
             self.registry.list(keys::DEPLOYMENTS).await.map_err(|error| self.refuse(error))?;
         // Only the latest upgrade of a deployment can be unfinished: `start` makes sure of it.

@@ -159,10 +159,12 @@ impl Leadership {
     async fn forget(&self, excuse: &Excuse, registered: Option<Registered>) -> Result<(), Refused> {
         let Excuse { deployment, instance, .. } = excuse;
         if let Some(known) = registered.filter(|known| known.deployment == *deployment) {
-            let gone = Registered { gone: true, ..known };
-            let out = |_: Option<Registered>| gone.clone();
-            self.registry.replace(keys::instance(instance), out).await.map_err(|error| self.refuse(error))?;
-            self.remember(gone);
+            let gone = Registered { gone: true, ..known.clone() };
+            // Where it was let go already, whoever has the name since keeps it.
+            let out = |present: Option<Registered>| present.filter(|it| *it != known).unwrap_or_else(|| gone.clone());
+            let now = self.registry.replace(keys::instance(instance), out).await;
+            let (revision, now) = now.map_err(|error| self.refuse(error))?;
+            self.remember(revision, now);
         }
         let without = |present: Option<Deployment>| {
             let mut document = present.unwrap_or_default();

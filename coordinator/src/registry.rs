@@ -199,23 +199,23 @@ impl Registry {
         }
     }
 
-    /// Writes a document that has not changed since it was read with `expected`.
+    /// Writes a document that has not changed since it was read with `expected`. Its revision then.
     pub(crate) async fn write<T: Serialize>(
         &self,
         key: &Key,
         expected: Revision,
         value: &T,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Revision, RegistryError> {
         let foreign = |why: serde_json::Error| RegistryError::Foreign { key: key.clone(), why: why.to_string() };
         let bytes = serde_json::to_vec(value).map_err(foreign)?;
         match self.store.put(self.epoch, key, expected, &bytes).await {
-            Put::Stored(_) => Ok(()),
+            Put::Stored(revision) => Ok(revision),
             Put::Fenced { by } => Err(RegistryError::Fenced { epoch: self.epoch, by }),
             Put::Conflict { .. } => Err(RegistryError::Conflict { key: key.clone() }),
             Put::TooLarge { bytes, limit } => Err(RegistryError::TooLarge { key: key.clone(), bytes, limit }),
             // The answer was lost: what lies there now tells whether it was stored.
             Put::Unknown(source) => match self.store.get(key).await {
-                Ok(Some((_, present))) if present == bytes => Ok(()),
+                Ok(Some((revision, present))) if present == bytes => Ok(revision),
                 Ok(_) | Err(_) => Err(RegistryError::Store { key: key.to_string(), source }),
             },
         }
@@ -228,18 +228,19 @@ impl Registry {
         found.into_iter().map(|(key, _, bytes)| decode(&key, &bytes).map(|value| (key, value))).collect()
     }
 
-    /// Writes a document from what it is now; again where somebody else changed it meanwhile. What it is then.
+    /// Writes a document from what it is now; again where somebody else changed it meanwhile. What it is then,
+    /// with its revision.
     pub(crate) async fn replace<T: Serialize + DeserializeOwned>(
         &self,
         key: Result<Key, InvalidKey>,
         change: impl Fn(Option<T>) -> T,
-    ) -> Result<T, RegistryError> {
+    ) -> Result<(Revision, T), RegistryError> {
         let key = key?;
         loop {
             let (revision, present) = self.read(&key).await?;
             let value = change(present);
             match self.write(&key, revision, &value).await {
-                Ok(()) => return Ok(value),
+                Ok(revision) => return Ok((revision, value)),
                 Err(RegistryError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }

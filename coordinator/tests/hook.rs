@@ -5,16 +5,13 @@ mod support;
 
 use cutover_coordinator::settings::HookCommand;
 use cutover_proto::v1 as pb;
-use cutover_store::{
-    Appended, Batch, CoordinatorName, Key, Leader, MemoryStore, Nonce, Put, Revision, Store, StoreError, Stored,
-    UpgradeHead,
-};
+use cutover_store::{Key, MemoryStore, Put, Revision, Store as _, StoreError};
 use cutover_vocabulary::status::State;
-use cutover_vocabulary::{Digest, Epoch, Phase, UpgradeId};
+use cutover_vocabulary::{Epoch, Phase};
 use serde_json::Value;
 use std::sync::Arc;
 use support::host::Seen;
-use support::{Backend, Client, FAILURE, FakeAgent, Manners, Site, until};
+use support::{Backend, Client, FAILURE, FakeAgent, Manners, Meddled, Meddles, Site, until};
 
 /// A site whose hook is this script of the shell, which finds the site's folder in `$1`.
 fn site(mut site: Site, script: &str) -> Site {
@@ -193,87 +190,23 @@ async fn an_upgrade_that_had_ended_before_there_was_a_hook_is_not_told() {
     coordinator.stop().await;
 }
 
-/// A store that keeps no note of what was told.
-#[derive(Debug)]
-struct Forgetful(MemoryStore);
+/// Keeps no note of what was told.
+struct Forgetful;
 
 #[async_trait::async_trait]
-impl Store for Forgetful {
-    async fn put(&self, epoch: Epoch, key: &Key, expected: Revision, value: &[u8]) -> Put {
+impl Meddles for Forgetful {
+    async fn put(&self, store: &MemoryStore, epoch: Epoch, key: &Key, expected: Revision, value: &[u8]) -> Put {
         if key.as_str().starts_with("hooks/") && expected != Revision::NONE {
             return Put::Unknown(StoreError::Damaged { what: key.to_string(), why: "the test wants it".to_owned() });
         }
-        self.0.put(epoch, key, expected, value).await
-    }
-    async fn lead(&self, who: &CoordinatorName) -> Result<Option<Epoch>, StoreError> {
-        self.0.lead(who).await
-    }
-    async fn resign(&self, epoch: Epoch) -> Result<(), StoreError> {
-        self.0.resign(epoch).await
-    }
-    async fn leader(&self) -> Result<Option<Leader>, StoreError> {
-        self.0.leader().await
-    }
-    async fn latest_epoch(&self) -> Result<Epoch, StoreError> {
-        self.0.latest_epoch().await
-    }
-    async fn raise_epochs(&self, floor: Epoch) -> Result<(), StoreError> {
-        self.0.raise_epochs(floor).await
-    }
-    async fn texts(
-        &self,
-        upgrade: &UpgradeId,
-        after_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        self.0.texts(upgrade, after_seq, limit).await
-    }
-    async fn restore(
-        &self,
-        epoch: Epoch,
-        upgrade: &UpgradeId,
-        expected_seq: u64,
-        nonce: &Nonce,
-        texts: &[String],
-    ) -> Appended {
-        self.0.restore(epoch, upgrade, expected_seq, nonce, texts).await
-    }
-    async fn chunks(&self) -> Result<Vec<Digest>, StoreError> {
-        self.0.chunks().await
-    }
-    async fn append(&self, epoch: Epoch, upgrade: &UpgradeId, expected_seq: u64, batch: &Batch) -> Appended {
-        self.0.append(epoch, upgrade, expected_seq, batch).await
-    }
-    async fn find_batch(&self, upgrade: &UpgradeId, nonce: &Nonce) -> Result<Option<u64>, StoreError> {
-        self.0.find_batch(upgrade, nonce).await
-    }
-    async fn load(&self, upgrade: &UpgradeId, after_seq: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        self.0.load(upgrade, after_seq, limit).await
-    }
-    async fn upgrades(&self) -> Result<Vec<UpgradeHead>, StoreError> {
-        self.0.upgrades().await
-    }
-    async fn head(&self, upgrade: &UpgradeId) -> Result<Option<UpgradeHead>, StoreError> {
-        self.0.head(upgrade).await
-    }
-    async fn get(&self, key: &Key) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
-        self.0.get(key).await
-    }
-    async fn list(&self, prefix: &str) -> Result<Vec<(Key, Revision, Vec<u8>)>, StoreError> {
-        self.0.list(prefix).await
-    }
-    async fn put_chunk(&self, epoch: Epoch, bytes: &[u8]) -> Result<Digest, StoreError> {
-        self.0.put_chunk(epoch, bytes).await
-    }
-    async fn get_chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get_chunk(digest).await
+        store.put(epoch, key, expected, value).await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_note_what_was_told_does_not_make_it_repeat_itself() {
     let mut site = site(Site::memory(), KEEPS);
-    site.backend = Backend::Other(Arc::new(Forgetful(MemoryStore::new())));
+    site.backend = Backend::Other(Arc::new(Meddled(MemoryStore::new(), Forgetful)));
     let coordinator = site.coordinator().await;
     let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
     let upgrade = site.client().begin().await;

@@ -2,32 +2,33 @@
 
 use super::Leadership;
 use crate::registry::Registered;
+use cutover_store::Revision;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
 impl Leadership {
-    fn registered(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Registered>> {
+    fn registered(&self) -> MutexGuard<'_, BTreeMap<InstanceName, (Revision, Registered)>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what the registry holds at hand.
-    pub(crate) fn remember(&self, member: Registered) {
-        if member.gone {
-            self.registered().remove(&member.instance);
-        } else {
-            self.registered().insert(member.instance.clone(), member);
+    /// Keeps what the registry holds at hand. Who writes a document later may come here sooner: the later one stays.
+    pub(crate) fn remember(&self, revision: Revision, member: Registered) {
+        let mut registered = self.registered();
+        if registered.get(&member.instance).is_none_or(|(known, _)| *known <= revision) {
+            registered.insert(member.instance.clone(), (revision, member));
         }
     }
 
     /// Every registered instance.
     pub(crate) fn fleet(&self) -> Vec<Registered> {
-        self.registered().values().cloned().collect()
+        there(&self.registered()).cloned().collect()
     }
 
     /// With which agent an instance is registered.
     pub(crate) fn agent_of(&self, instance: &InstanceName) -> Option<AgentName> {
-        self.registered().get(instance).map(|member| member.agent.clone())
+        let registered = self.registered();
+        registered.get(instance).filter(|(_, member)| !member.gone).map(|(_, member)| member.agent.clone())
     }
 
     /// Whether this holds of a deployment; not asked any more once it did.
@@ -45,7 +46,12 @@ impl Leadership {
     /// The registered instances of a deployment, with their agents.
     pub(crate) fn members_of(&self, deployment: &DeploymentName) -> BTreeMap<InstanceName, AgentName> {
         let registered = self.registered();
-        let mine = registered.values().filter(|member| member.deployment == *deployment);
+        let mine = there(&registered).filter(|member| member.deployment == *deployment);
         mine.map(|member| (member.instance.clone(), member.agent.clone())).collect()
     }
+}
+
+/// Those that were not let go.
+fn there(registered: &BTreeMap<InstanceName, (Revision, Registered)>) -> impl Iterator<Item = &Registered> {
+    registered.values().map(|(_, member)| member).filter(|member| !member.gone)
 }

@@ -139,9 +139,8 @@ async fn speak(
     let session = leadership.links.enter(&hello, remote, &leadership.ended).map_err(|taken| {
         warn!(machine = hello.machine, connected = taken.machine, "refused a second agent under one name");
         let why = format!("another agent is connected as {}, from machine {}", hello.agent, taken.machine);
-        for report in &hello.instances {
-            leadership.claim(&report.instance, &hello.agent, &hello.machine, &why);
-        }
+        let named = hello.instances.iter().map(|report| &report.instance);
+        leadership.claim(named, &hello.agent, &hello.machine, &why);
         let remedy = "give each agent its own name and certificate, or stop the other one";
         Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &taken.machine)
     })?;

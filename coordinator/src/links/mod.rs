@@ -19,7 +19,7 @@ use cutover_vocabulary::instance::InstanceReport;
 use cutover_vocabulary::link::Hello;
 use cutover_vocabulary::survey::SurveyAsk;
 use cutover_vocabulary::{AgentName, Elapsed, InstanceName, OrderId, RequestId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ struct State {
 struct Peer {
     session: Option<Session>,
     heard: Option<(Elapsed, Timestamp)>,
+    /// What the hello of its latest link named: it speaks for these also before its first report was taken.
+    named: BTreeSet<InstanceName>,
     reports: BTreeMap<InstanceName, InstanceReport>,
 }
 
@@ -102,6 +104,7 @@ impl Links {
         };
         peer.session = Some(session.clone());
         // Its hello names the instances that it speaks for now.
+        peer.named = hello.instances.iter().map(|report| report.instance.clone()).collect();
         peer.reports.clear();
         Ok(session)
     }
@@ -133,7 +136,8 @@ impl Links {
     /// Whether the agent is connected and speaks for this instance.
     pub(crate) fn speaks_for(&self, agent: &AgentName, instance: &InstanceName) -> bool {
         let state = self.state();
-        state.peers.get(agent).is_some_and(|peer| peer.session.is_some() && peer.reports.contains_key(instance))
+        let speaks = |peer: &Peer| peer.named.contains(instance) || peer.reports.contains_key(instance);
+        state.peers.get(agent).is_some_and(|peer| peer.session.is_some() && speaks(peer))
     }
 
     /// When it was last heard, as a length of this leadership.

@@ -45,7 +45,7 @@ impl Leadership {
         let Some(owner) = self.agent_of(instance).filter(|owner| owner != agent) else { return Ok(()) };
         let why = format!("agent {agent} spoke for instance {instance}, which is registered with agent {owner}");
         warn!(%instance, %agent, machine, %owner, "refused an agent that spoke for an instance of another");
-        self.claim(instance, agent, machine, &why);
+        self.claim([instance], agent, machine, &why);
         Err(not_its_own(why, &owner))
     }
 

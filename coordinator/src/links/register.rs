@@ -15,7 +15,6 @@ impl Leadership {
     /// An instance that another agent speaks for is refused, and the claim is shown with its deployment: two hosts with one
     /// instance name are a mistake in settings more often than a move. One that has moved is let go first, by a person.
     pub(crate) async fn register(&self, hello: &Hello) -> Result<(), Refused> {
-        self.claims().retain(|_, claim| claim.agent != hello.agent);
         self.may_act(hello)?;
         for report in &hello.instances {
             let wanted = Registered {
@@ -35,6 +34,8 @@ impl Leadership {
                 }
             }
         }
+        // Only now: one that is refused again and again is shown all the while.
+        self.claims().retain(|_, claim| claim.agent != hello.agent);
         Ok(())
     }
 
@@ -48,23 +49,23 @@ impl Leadership {
             "instance {instance} is registered with agent {agent} on machine {machine}, and an upgrade that has not ended counts on it"
         );
         warn!(%agent, machine = hello.machine, why, "refused an agent");
-        self.claim(&instance, &agent, &hello.machine, &why);
+        self.claim([&instance], &agent, &hello.machine, &why);
         let remedy = "end the upgrade first, or bring the former agent back";
         Err(Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &machine))
     }
 
     async fn register_one(&self, wanted: &Registered) -> Result<(), RegisterError> {
         let key = keys::instance(&wanted.instance).map_err(RegistryError::from)?;
-        let (revision, present) = self.registry.read::<Registered>(&key).await?;
+        let (mut revision, present) = self.registry.read::<Registered>(&key).await?;
         if let Some(present) = &present {
             self.may_replace(present, wanted)?;
         }
         if present.as_ref() != Some(wanted) {
-            self.registry.write(&key, revision, wanted).await?;
+            revision = self.registry.write(&key, revision, wanted).await?;
             let Registered { deployment, instance, agent, machine, .. } = wanted;
             info!(%deployment, %instance, %agent, %machine, before = ?present, "registered an instance");
         }
-        self.remember(wanted.clone());
+        self.remember(revision, wanted.clone());
         Ok(())
     }
 
@@ -77,7 +78,7 @@ impl Leadership {
         }
         let refuse = |why: String, remedy: &str| {
             warn!(instance = %wanted.instance, agent = %wanted.agent, why, "refused an agent");
-            self.claim(&wanted.instance, &wanted.agent, &wanted.machine, &why);
+            self.claim([&wanted.instance], &wanted.agent, &wanted.machine, &why);
             let refused = Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &present.machine);
             Err(RegisterError::Refused(Box::new(refused)))
         };
@@ -106,10 +107,19 @@ impl Leadership {
         Ok(())
     }
 
-    /// Has a refused claim shown with its deployment.
-    pub(super) fn claim(&self, instance: &InstanceName, agent: &AgentName, machine: &str, why: &str) {
-        let (agent, machine, why) = (agent.clone(), machine.to_owned(), why.to_owned());
-        self.claims().insert(instance.clone(), Claim { agent, machine, at: self.now().wall, why });
+    /// Has what an agent claimed in vain shown with its deployment, in place of what it claimed before.
+    pub(super) fn claim<'a>(
+        &self,
+        instances: impl IntoIterator<Item = &'a InstanceName>,
+        agent: &AgentName,
+        machine: &str,
+        why: &str,
+    ) {
+        let claim =
+            Claim { agent: agent.clone(), machine: machine.to_owned(), at: self.now().wall, why: why.to_owned() };
+        let mut claims = self.claims();
+        claims.retain(|_, before| before.agent != *agent);
+        claims.extend(instances.into_iter().map(|instance| (instance.clone(), claim.clone())));
     }
 
     pub(crate) fn claims(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Claim>> {

@@ -49,7 +49,7 @@ impl Leadership {
             Agreed { approval: together(present, given.clone()), after: after.clone() }
         };
         let kept = self.registry.replace(keys::approval(&given.plan), agreed).await;
-        let approval = kept.map_err(|error| self.refuse(error))?.approval;
+        let (_, Agreed { approval, .. }) = kept.map_err(|error| self.refuse(error))?;
         call.answer = Some(Answer::Approval(approval.clone()));
         self.remember_call(request, revision, &call).await?;
         Ok(approval)

@@ -8,6 +8,8 @@ pub mod host;
 mod agent;
 pub mod panics;
 mod site;
+mod store;
 
 pub use agent::{FAILURE, FakeAgent, Journal, Manners};
 pub use site::{Backend, Client, Coordinator, Site, StopAt, persist, until};
+pub use store::{Meddled, Meddles};
