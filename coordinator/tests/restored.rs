@@ -65,10 +65,20 @@ fn ignores_drain() -> Manners {
     Manners { ignores: Some(Phase::Drain), ..Manners::default() }
 }
 
+/// A Drain order, and nothing else: what it did before is acknowledged.
 async fn has_drain_in_hand(agent: &FakeAgent) {
-    until("the agent to have a Drain order in hand", || async {
+    until("the agent to have a Drain order alone in hand", || async {
         let journal = agent.journal.lock().unwrap();
-        journal.orders.keys().any(|order| order.phase == Phase::Drain).then_some(())
+        let mut in_hand = journal.orders.iter().filter(|(_, entry)| !entry.acknowledged);
+        let drain = in_hand.next().is_some_and(|(order, _)| order.phase == Phase::Drain);
+        (drain && in_hand.next().is_none()).then_some(())
+    })
+    .await;
+}
+
+async fn has_nothing_in_hand(agent: &FakeAgent) {
+    until("all that the agent did to be acknowledged", || async {
+        agent.journal.lock().unwrap().orders.values().all(|entry| entry.acknowledged).then_some(())
     })
     .await;
 }
@@ -192,6 +202,7 @@ async fn after_the_loss_of_an_upgrade_that_had_ended_nobody_may_start_what_it_re
     let second = site.coordinator().await;
     let upgrade = site.client().begin().await;
     site.client().reaches(&upgrade, State::Completed).await;
+    has_nothing_in_hand(&a).await;
     second.stop().await;
     let journal = a.journal.clone();
     drop(a);
@@ -215,6 +226,17 @@ async fn after_the_loss_of_an_upgrade_that_had_ended_nobody_may_start_what_it_re
 /// Its hold would offer to restore what came long before.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unfinished_upgrade_of_a_restored_store_that_an_agent_has_gone_past_is_a_persons_to_close() {
+    gone_past(Manners::default()).await;
+}
+
+/// The later one is not led for that order; the earlier one must not be gone on with either.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_holds_where_the_agent_has_an_order_of_the_later_one_in_hand() {
+    gone_past(ignores_drain()).await;
+}
+
+/// `later` is how the agent treats the upgrade that the restored store does not know.
+async fn gone_past(later: Manners) {
     let site = Site::sqlite();
     let host = |manners, journal| FakeAgent::named(&site.endpoint, Seen::default(), manners, "a", "inc", journal);
     let first = site.coordinator().await;
@@ -240,8 +262,17 @@ async fn an_unfinished_upgrade_of_a_restored_store_that_an_agent_has_gone_past_i
         until("the retry", || async { site.client().upgrades.decide(asked.clone()).await.ok() }).await;
     }
     site.client().reaches(&upgrade, State::Completed).await;
+    has_nothing_in_hand(&a).await;
+    drop(a);
+    let a = host(later, journal.clone());
+    let leaves_in_hand = later.ignores.is_some();
     let later = site.client().begin_again().await;
-    site.client().reaches(&later, State::Completed).await;
+    if leaves_in_hand {
+        has_drain_in_hand(&a).await;
+    } else {
+        site.client().reaches(&later, State::Completed).await;
+        has_nothing_in_hand(&a).await;
+    }
     second.stop().await;
     drop(a);
     let epoch = journal.lock().unwrap().epoch;

@@ -124,7 +124,8 @@ impl Leadership {
         }
         let mut unknown = BTreeSet::new();
         for (deployment, upgrade) in &hello.newest {
-            if self.entry(upgrade).is_none() && !self.holds(upgrade).await? {
+            // One that is left alone for an order in hand is unknown here all the same.
+            if !matches!(self.entry(upgrade), Some(Entry::Led(_))) && !self.holds(upgrade).await? {
                 warn!(
                     %deployment, %upgrade, epoch = self.epoch.0, agent = %hello.agent,
                     "the agent took part in an upgrade that this store does not know, as after a backup was restored: until the \
