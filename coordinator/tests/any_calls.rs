@@ -194,8 +194,17 @@ impl Play {
         let mut play = Self { site, agent, upgrades, fleet, link: AgentLinkClient::new(channel), plan, upgrade };
         if let Before::Held = before {
             until("the migration to be in hand", || async { play.standing() }).await;
-            play.fail(FailureKind::Failed, Effect::None, "no".to_owned()).await.unwrap();
-            client.reaches(&play.upgrade, State::Held).await;
+            // What is said on a link is lost where another one takes its place: the agent's own may.
+            let held = async {
+                loop {
+                    play.fail(FailureKind::Failed, Effect::None, "no".to_owned()).await.unwrap();
+                    let reached = client.reaches(&play.upgrade, State::Held);
+                    if tokio::time::timeout(Duration::from_secs(1), reached).await.is_ok() {
+                        break;
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), held).await.expect("a hold");
         }
         play
     }

@@ -35,10 +35,11 @@ impl Program {
             .unwrap();
         Self { child, log }
     }
-    /// Every line of its log, each one JSON object.
+    /// Every whole line of its log, each one JSON object.
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.log).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
 }
 impl Drop for Program {
@@ -107,8 +108,11 @@ async fn a_log_of_warnings_alone_still_says_which_upgrade_and_epoch() {
     let client = site.client();
     let upgrade = client.begin().await;
     until("a refusal", || async { (!agent.journal.lock().unwrap().refused.is_empty()).then_some(()) }).await;
-    let lines = until("a warning", || async { Some(program.lines()).filter(|lines| !lines.is_empty()) }).await;
-    let line = lines.iter().find(|line| line["message"] == "an agent refused an order").unwrap();
+    let line = until("its warning", || async {
+        program.lines().into_iter().find(|line| line["message"] == "an agent refused an order")
+    })
+    .await;
+    let line = &line;
     assert_eq!(field(line, "upgrade").and_then(Value::as_str), Some(upgrade.as_str()));
     assert!(field(line, "epoch").and_then(Value::as_u64).is_some() && field(line, "order").is_some(), "{line}");
     assert!(field(line, "order").unwrap().as_str().unwrap().contains(Phase::Preflight.word()));

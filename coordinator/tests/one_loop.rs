@@ -5,8 +5,8 @@ mod support;
 
 use cutover_coordinator::faults::{Faults, Point};
 use cutover_proto::Code;
-use cutover_vocabulary::UpgradeId;
 use cutover_vocabulary::status::State;
+use cutover_vocabulary::{Phase, UpgradeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use support::host::Seen;
@@ -46,7 +46,9 @@ async fn an_upgrade_that_is_asked_for_while_it_is_being_started_has_one_loop() {
     let site = Site::memory();
     let gate = Arc::new(Gate::default());
     let coordinator = site.coordinator_at("c-1", &site.endpoint, gate.clone()).await;
-    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    // It does not end before it was asked for.
+    let stays = Manners { ignores: Some(Phase::Rehearse), ..Manners::default() };
+    let agent = FakeAgent::start(&site.endpoint, Seen::default(), stays);
     let client = site.client();
     let plan = client.plan("plan-1").await.unwrap();
     client.approve(&plan.digest, "approve-1").await.unwrap();
@@ -62,6 +64,8 @@ async fn an_upgrade_that_is_asked_for_while_it_is_being_started_has_one_loop() {
     gate.open.notify_one();
 
     assert_eq!(starting.await.unwrap().unwrap(), id.as_str());
+    drop(agent);
+    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
     client.reaches(id.as_str(), State::Completed).await;
     let twice: Vec<u64> =
         gate.drafts.lock().unwrap().iter().filter(|(_, count)| **count > 1).map(|(seq, _)| *seq).collect();

@@ -62,6 +62,7 @@ async fn after_an_upgrade_that_went_back_each_member_may_start_what_it_had() {
     let status = site.client().reaches(&upgrade, State::Aborted).await;
     assert_eq!(status.instances.len(), 2);
     // Anew, for what was said before is not said again.
+    drop((newest, older));
     let again = [
         agent(&site, "a", Seen::default(), Manners::default()),
         agent(&site, "b", Seen { from: (1, 3, 0), ..Seen::default() }, Manners::default()),
