@@ -4,7 +4,7 @@
 
 use cutover_proto::refused::{Code, Refused};
 use cutover_proto::transport::{
-    CONNECT_WITHIN, Caller, CannotListen, Endpoint, MAX_MESSAGE_BYTES, builder, connect, connect_lazy, listen,
+    Caller, CannotListen, Endpoint, MAX_MESSAGE_BYTES, builder, connect, connect_lazy, listen,
 };
 use cutover_proto::v1::fleet_client::FleetClient;
 use cutover_proto::v1::fleet_server::{Fleet, FleetServer};
@@ -15,6 +15,7 @@ use cutover_proto::v1::{
 };
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
@@ -196,7 +197,7 @@ async fn a_lazy_channel_finds_a_server_that_starts_after_it() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(CONNECT_WITHIN, again).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
     drop(client);
     served.end().await;
 }

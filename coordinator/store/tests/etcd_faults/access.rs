@@ -81,7 +81,7 @@ async fn a_restarted_etcd_that_forgot_the_token_is_shown_the_password_again() {
     etcd.start_member(0);
     etcd.healthy();
     assert_eq!(stored(&store).await, facts);
-    assert!(wins(&store, "a", Duration::from_secs(10)).await > epoch);
+    assert!(wins(&store, "a", PATIENCE).await > epoch);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

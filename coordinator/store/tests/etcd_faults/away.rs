@@ -19,21 +19,21 @@ async fn a_leader_that_is_cut_off_stops_before_another_can_be_elected() {
         }
         proxy.cut();
         let told = async {
-            within("the leader is told", SHORT, store.lost(epoch)).await;
+            within("the leader is told", PATIENCE, store.lost(epoch)).await;
             Instant::now()
         };
         let elected = async {
-            let next = wins(&other, "b", SHORT * 4).await;
+            let next = wins(&other, "b", PATIENCE).await;
+            // By its own clock, whenever the task that waits for it is let run.
+            assert!(!store.may_lead(epoch), "both lead");
             (Instant::now(), next)
         };
         let (told, (elected, next)) = tokio::join!(told, elected);
         assert!(next > epoch);
         assert!(told < elected, "it was told {:?} after another was elected", told - elected);
-        let ahead = elected - told;
-        assert!(ahead >= SHORT / 10, "only {ahead:?} before another was elected");
         // Nothing of it passes any more, and it says so soon, although etcd does not answer.
         let batch = Writer::new(epoch).batch(1);
-        let refused = within("refusal", SHORT, store.append(epoch, &upgrade(), 0, &batch)).await;
+        let refused = within("refusal", PATIENCE, store.append(epoch, &upgrade(), 0, &batch)).await;
         assert!(matches!(refused, Appended::Fenced { .. }), "{refused:?}");
         proxy.mend();
         other.resign(next).await.unwrap();
@@ -48,5 +48,6 @@ async fn a_coordinator_starts_while_etcd_is_away_and_leads_when_it_comes() {
     let error = store.lead(&name("a")).await.unwrap_err().to_string();
     assert!(error.contains(&etcd.endpoint(0)) && error.contains("endpoint health"), "{error}");
     etcd.start_member(0);
-    wins(&store, "a", Duration::from_secs(10)).await;
+    etcd.healthy();
+    wins(&store, "a", PATIENCE).await;
 }

@@ -5,6 +5,9 @@ use cutover_store::{Key, Put, Revision};
 use cutover_test_etcd::Etcd;
 use cutover_test_etcd::proxy::Proxy;
 
+/// A write that is held is waited for half a lease long, and the lease must be kept meanwhile.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// How far etcd's log goes: a write adds to it whether or not its comparisons hold, a look does not.
 fn log_index(etcd: &Etcd) -> u64 {
     let status: serde_json::Value = serde_json::from_str(&etcd.ctl(0, &["endpoint", "status", "-w", "json"])).unwrap();
@@ -20,7 +23,7 @@ async fn arrives(etcd: &Etcd, proxy: &Proxy) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    within("the late request reaches etcd", Duration::from_secs(10), arrived).await;
+    within("the late request reaches etcd", PATIENCE, arrived).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,7 +31,7 @@ async fn a_batch_that_was_not_found_is_not_stored_by_a_request_that_arrives_late
     let etcd = Etcd::start(1);
     let proxy = Proxy::to(etcd.address(0));
     // The second endpoint is the way on when the first one does not answer.
-    let store = handle(&[proxy.url(), etcd.endpoint(0)], EtcdSettings::LEASE);
+    let store = handle(&[proxy.url(), etcd.endpoint(0)], LEASE);
     let epoch = leads(&store, "a").await;
     let mut writer = Writer::new(epoch);
     writer.append(&store, &upgrade(), 2).await;
@@ -51,7 +54,7 @@ async fn a_batch_that_was_not_found_is_not_stored_by_a_request_that_arrives_late
 async fn a_batch_whose_request_arrives_before_the_look_is_found() {
     let etcd = Etcd::start(1);
     let proxy = Proxy::to(etcd.address(0));
-    let store = handle(&[proxy.url(), etcd.endpoint(0)], EtcdSettings::LEASE);
+    let store = handle(&[proxy.url(), etcd.endpoint(0)], LEASE);
     let epoch = leads(&store, "a").await;
     let mut writer = Writer::new(epoch);
     writer.append(&store, &upgrade(), 2).await;
@@ -69,7 +72,7 @@ async fn a_batch_whose_request_arrives_before_the_look_is_found() {
 async fn a_batch_whose_caller_was_dropped_is_not_stored_after_it_was_not_found() {
     let etcd = Etcd::start(1);
     let proxy = Proxy::to(etcd.address(0));
-    let store = handle(&[proxy.url(), etcd.endpoint(0)], EtcdSettings::LEASE);
+    let store = handle(&[proxy.url(), etcd.endpoint(0)], LEASE);
     let epoch = leads(&store, "a").await;
     let mut writer = Writer::new(epoch);
     writer.append(&store, &upgrade(), 2).await;
@@ -95,7 +98,7 @@ async fn a_batch_whose_caller_was_dropped_is_not_stored_after_it_was_not_found()
 async fn a_document_is_not_written_by_a_request_that_arrives_after_a_look() {
     let etcd = Etcd::start(1);
     let proxy = Proxy::to(etcd.address(0));
-    let store = handle(&[proxy.url(), etcd.endpoint(0)], EtcdSettings::LEASE);
+    let store = handle(&[proxy.url(), etcd.endpoint(0)], LEASE);
     let epoch = leads(&store, "a").await;
     let key = Key::new("k").unwrap();
     proxy.hold();
@@ -112,7 +115,7 @@ async fn a_document_is_not_written_by_a_request_that_arrives_after_a_look() {
 async fn voiding_one_write_costs_no_other_one() {
     let etcd = Etcd::start(1);
     let proxy = Proxy::to(etcd.address(0));
-    let store = handle(&[proxy.url(), etcd.endpoint(0)], EtcdSettings::LEASE);
+    let store = handle(&[proxy.url(), etcd.endpoint(0)], LEASE);
     let epoch = leads(&store, "a").await;
     let others = async {
         let mut written = 0;
@@ -158,8 +161,7 @@ async fn an_append_that_is_on_its_way_when_the_leadership_ends_is_refused_when_i
     for elected in [true, false] {
         let etcd = Etcd::start(1);
         let proxy = Proxy::to(etcd.address(0));
-        let (store, other) =
-            (handle(&[proxy.url()], EtcdSettings::LEASE), handle(&etcd.endpoints(), EtcdSettings::LEASE));
+        let (store, other) = (handle(&[proxy.url()], LEASE), handle(&etcd.endpoints(), LEASE));
         let epoch = leads(&store, "a").await;
         proxy.hold();
         let (id, batch) = (upgrade(), Writer::new(epoch).batch(1));

@@ -32,6 +32,9 @@ fn upgrade() -> UpgradeId {
 /// A lease that tests need not wait long for.
 const SHORT: Duration = Duration::from_secs(2);
 
+/// What must come and is not measured is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn handle(endpoints: &[String], lease: Duration) -> EtcdStore {
     EtcdStore::open(EtcdSettings { lease, ..EtcdSettings::new(endpoints.iter().cloned()) }).unwrap()
 }

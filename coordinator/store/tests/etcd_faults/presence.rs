@@ -28,7 +28,7 @@ async fn everybody_sees_who_is_there_until_its_handle_is_gone() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    within("a is gone", SHORT * 2, gone).await;
+    within("a is gone", PATIENCE, gone).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn a_second_coordinator_of_one_name_is_told_and_gets_it_when_it_is_free() 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    within("the second one has the name", SHORT * 3, taken).await;
+    within("the second one has the name", PATIENCE, taken).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,5 +66,5 @@ async fn a_coordinator_whose_lease_was_taken_away_announces_itself_again() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    within("it is there again", SHORT * 2, again).await;
+    within("it is there again", PATIENCE, again).await;
 }

@@ -67,7 +67,7 @@ async fn a_process_that_was_stopped_past_its_lease_finds_its_appends_refused() {
     let pid = Pid::from_child(&running.0);
     kill_process(pid, Signal::STOP).unwrap();
     let store = handle(&etcd.endpoints(), SHORT);
-    let next = wins(&store, "b", SHORT * 4).await;
+    let next = wins(&store, "b", PATIENCE).await;
     assert!(next > Epoch(epoch));
     let mut writer = Writer::at_the_end_of(&store, next, &upgrade()).await;
     let (before, batch) = (writer.seq, writer.batch(1));
