@@ -38,16 +38,15 @@ impl Front {
         let address = listener.local_addr().unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let stop = end.clone();
+        let backends: Arc<[Backend]> = backends.into();
         std::thread::spawn(move || {
             for (n, client) in listener.incoming().enumerate() {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let open: Vec<SocketAddr> =
-                    backends.iter().filter(|backend| !backend.out.exists()).map(|backend| backend.address).collect();
-                let backend = (!open.is_empty()).then(|| open[n % open.len()]);
-                std::thread::spawn(move || carry(client, backend));
+                let backends = backends.clone();
+                std::thread::spawn(move || carry(client, &backends, n));
             }
         });
         Self { address, end }
@@ -60,8 +59,25 @@ impl Drop for Front {
     }
 }
 
+const NOBODY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const REFUSED: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// A connection to one that is in rotation, in turn; what a client is answered where there is none. One that goes out of rotation
+/// meanwhile is passed over, whether or not it still lets in. That one in rotation lets nobody in is for the client to see.
+fn connected(backends: &[Backend], turn: usize) -> Result<TcpStream, &'static [u8]> {
+    let open: Vec<&Backend> = backends.iter().filter(|backend| !backend.out.exists()).collect();
+    for n in 0..open.len() {
+        let backend = open[(turn + n) % open.len()];
+        let server = TcpStream::connect(backend.address);
+        if !backend.out.exists() {
+            return server.map_err(|_| REFUSED);
+        }
+    }
+    Err(NOBODY)
+}
+
 /// Carries one request, with `Connection: close`, and its answer.
-fn carry(mut client: TcpStream, backend: Option<SocketAddr>) {
+fn carry(mut client: TcpStream, backends: &[Backend], turn: usize) {
     let mut request = Vec::new();
     let mut piece = [0_u8; 4096];
     // A client of these tests sends its whole request at once; its length is in the head.
@@ -80,13 +96,13 @@ fn carry(mut client: TcpStream, backend: Option<SocketAddr>) {
             break;
         }
     }
-    let Some(backend) = backend else {
-        let _ = client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        return;
-    };
-    let Ok(mut server) = TcpStream::connect(backend) else {
-        let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        return;
+    // Only now: a client may take its time.
+    let mut server = match connected(backends, turn) {
+        Ok(server) => server,
+        Err(answer) => {
+            let _ = client.write_all(answer);
+            return;
+        }
     };
     let mut answer = Vec::new();
     if server.write_all(&request).is_ok() {
@@ -269,5 +285,48 @@ pub fn check_exactly_once(address: SocketAddr, ledgers: &[&str], told: &Told) {
         for reference in of(&told.unanswered) {
             assert!(there.get(&reference).copied().unwrap_or(0) <= 1, "unanswered {reference} in {ledger}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers every connection with this status, once something was said on it.
+    fn serves(status: u16) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let _ = client.read(&mut [0; 4096]);
+                let _ = write!(client, "HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn who_goes_out_of_rotation_before_a_request_is_whole_is_not_sent_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = |name: &str, address| Backend { address, out: folder.path().join(name) };
+        let (one, other) = (backend("one", serves(201)), backend("other", serves(202)));
+        let front = Front::before(vec![one.clone(), other.clone()]);
+        let mut slow: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(front.address).unwrap()).collect();
+        slow.iter_mut().for_each(|client| client.write_all(b"GET / HTTP/1.1\r\n").unwrap());
+        std::fs::write(&one.out, "").unwrap();
+        for mut client in slow {
+            client.write_all(b"\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        }
+        std::fs::write(&other.out, "").unwrap();
+        assert_eq!(request(front.address, "GET", "/", "").unwrap().0, 503, "nobody is in rotation");
+    }
+
+    #[test]
+    fn who_lets_nobody_in_though_it_is_in_rotation_is_seen_by_clients() {
+        let front = Front::start(crate::free_address(), "/nowhere/out".into());
+        assert_eq!(request(front.address, "GET", "/", "").unwrap().0, 502);
     }
 }
