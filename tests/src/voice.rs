@@ -23,7 +23,7 @@ fn request_id() -> String {
 /// How long one of several coordinators has to answer: one that is stopped takes connections and says nothing. Surveys and
 /// downloads are within it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// The same for what needs no agent.
+/// The same for what is only looked at, again and again.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a call was not taken.
@@ -194,7 +194,7 @@ impl Voice {
             all: true,
             answers: plan.binding.questions.keys().map(|id| (id.0.clone(), "seen to".to_owned())).collect(),
         };
-        self.ask(LOOKS_WITHIN, async |mut client| {
+        self.ask(ANSWERS_WITHIN, async |mut client| {
             client.approve(request.clone()).await?;
             Ok(())
         })
@@ -271,7 +271,7 @@ impl Voice {
             request_id: request_id(),
             operator: "tester".to_owned(),
         };
-        self.ask(LOOKS_WITHIN, async |mut client| {
+        self.ask(ANSWERS_WITHIN, async |mut client| {
             client.decide(request.clone()).await?;
             Ok(())
         })
@@ -285,7 +285,7 @@ impl Voice {
             request_id: request_id(),
             operator: "tester".to_owned(),
         };
-        self.ask(LOOKS_WITHIN, async |mut client| {
+        self.ask(ANSWERS_WITHIN, async |mut client| {
             let request = request.clone();
             if pause {
                 client.pause(request).await?
@@ -306,7 +306,7 @@ impl Voice {
             what_if: false,
             accept_lost_writes: false,
         };
-        self.ask(LOOKS_WITHIN, async |mut client| {
+        self.ask(ANSWERS_WITHIN, async |mut client| {
             let request = request.clone();
             if rollback {
                 client.rollback(request).await?

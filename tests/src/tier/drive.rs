@@ -4,6 +4,7 @@ use super::points::{Coverage, Direction, Here, Place, place};
 use super::{Driven as _, Fault};
 use crate::bed::UNDER_WAY;
 use crate::checks::{check_facts, check_migrations};
+use crate::until;
 use cutover_vocabulary::fact::{Ending, Fact, Recorded};
 use cutover_vocabulary::hold::{Choice, Hold, HoldReason};
 use cutover_vocabulary::phase::Stage;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long one upgrade may take, with everything that is done to it.
 const DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long a coordinator may take to answer after whatever was done last: another one may have to lead first.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A way through the stages, and what happens on it.
 pub struct Way<'a> {
@@ -142,7 +146,7 @@ impl<F: Fault> Drive<'_, F> {
                 coverage.met(here, *fault);
             }
         }
-        let status = bed.voice().status(&self.upgrade).unwrap();
+        let status = until("where it stands is told", TOLD_WITHIN, || bed.voice().status(&self.upgrade).ok());
         let wanted = if self.way.turn.is_some() { Ending::RolledBack } else { Ending::Completed };
         let ending = self.facts.iter().find_map(|recorded| match &recorded.fact {
             Fact::Ended { ending, .. } => Some(*ending),

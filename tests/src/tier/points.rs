@@ -113,8 +113,13 @@ impl<F: Fault> Coverage<F> {
         Self { expected, met: BTreeMap::new(), tried: whom.clone(), whom }
     }
     /// What is to happen here: a kind that this place has not met yet, also not in this upgrade. What each run of a stage met would keep
-    /// an upgrade there for ever.
+    /// an upgrade there for ever. Where there is none, one that came too late wherever it was tried: once a phase.
     pub fn wanted(&mut self, here: &Here, in_this_upgrade: &BTreeSet<(Place, F::Kind)>) -> Option<F> {
+        let fault = self.unmet_here(here, in_this_upgrade).or_else(|| self.unmet_anywhere(here, in_this_upgrade))?;
+        *self.tried.entry(fault).or_default() += 1;
+        Some(fault)
+    }
+    fn unmet_here(&self, here: &Here, in_this_upgrade: &BTreeSet<(Place, F::Kind)>) -> Option<F> {
         let is_met = |point: &(Place, F::Kind)| self.met.contains_key(point) || in_this_upgrade.contains(point);
         let unmet = |place: &Place| -> Vec<F::Kind> {
             let kinds = self.expected.iter().filter(|point| point.0 == *place && !is_met(point));
@@ -126,10 +131,16 @@ impl<F: Fault> Coverage<F> {
             self.tried.iter().filter(|(fault, _)| fault.kind() == kind).map(|(_, times)| times).sum()
         };
         let kind = kinds.into_iter().min_by_key(|kind| times(*kind))?;
-        let of_kind = self.tried.iter_mut().filter(|(fault, _)| fault.kind() == kind);
-        let (fault, times) = of_kind.min_by_key(|(_, times)| **times)?;
-        *times += 1;
-        Some(*fault)
+        self.least_tried(|fault| fault.kind() == kind)
+    }
+    /// The last of the places is the phase, in which such a kind happens once however often its stages are entered.
+    fn unmet_anywhere(&self, here: &Here, in_this_upgrade: &BTreeSet<(Place, F::Kind)>) -> Option<F> {
+        let place = *here.places.last()?;
+        self.least_tried(|fault| self.whom.get(&fault) == Some(&0) && !in_this_upgrade.contains(&(place, fault.kind())))
+    }
+    fn least_tried(&self, wanted: impl Fn(F) -> bool) -> Option<F> {
+        let tried = self.tried.iter().filter(|(fault, _)| wanted(**fault));
+        tried.min_by_key(|(_, times)| **times).map(|(fault, _)| *fault)
     }
     /// It happened there.
     pub fn met(&mut self, here: &Here, fault: F) {
@@ -162,5 +173,64 @@ impl<F: Fault> fmt::Display for Coverage<F> {
         }
         let whom: Vec<String> = self.whom.iter().map(|(fault, times)| format!("{fault} {times}")).collect();
         write!(f, "  {}", whom.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tier::Driven;
+
+    /// Of two kinds; the second of them happens to one of two.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    struct Numbered(u8);
+    impl fmt::Display for Numbered {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "fault {}", self.0)
+        }
+    }
+    impl Fault for Numbered {
+        type Kind = bool;
+        type On = dyn Driven;
+        fn kind(self) -> bool {
+            self.0 > 0
+        }
+        fn happen(self, _: &mut (dyn Driven + 'static), _: &mut dyn FnMut()) {}
+        fn truth(self) -> &'static [&'static str] {
+            &[]
+        }
+    }
+
+    const STAGES: [Stage; 2] = [Stage::of(Phase::Rehearse), Stage::of(Phase::Drain)];
+
+    /// One upgrade, in which whatever came in time is met; all that was tried.
+    fn upgrade(coverage: &mut Coverage<Numbered>, in_time: impl Fn(Numbered) -> bool) -> Vec<(Phase, Numbered)> {
+        let (mut tried, mut done, mut points) = (Vec::new(), Vec::new(), BTreeSet::new());
+        // Every stage is entered three times.
+        for (number, run) in [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] {
+            let phase = STAGES[usize::from(number)].phase;
+            let here = Here { stage: (number, run), places: vec![Place::In(phase)] };
+            let Some(fault) = coverage.wanted(&here, &points) else { continue };
+            assert!(points.insert((here.places[0], fault.kind())), "one kind happens twice in a place of an upgrade");
+            tried.push((phase, fault));
+            done.push((here, fault));
+        }
+        for (here, fault) in done.iter().filter(|(_, fault)| in_time(*fault)) {
+            coverage.met(here, *fault);
+        }
+        tried
+    }
+
+    #[test]
+    fn a_fault_that_always_came_too_late_is_tried_in_every_phase_again_until_it_is_met() {
+        let mut coverage = Coverage::of(&STAGES, &[0, 1, 2].map(Numbered));
+        while coverage.missing() != ["fault 2 anywhere"] {
+            assert!(!upgrade(&mut coverage, |fault| fault.0 < 2).is_empty(), "given up: {:?}", coverage.missing());
+        }
+        let again = [(Phase::Rehearse, Numbered(2)), (Phase::Drain, Numbered(2))];
+        assert_eq!(upgrade(&mut coverage, |fault| fault.0 < 2), again);
+        assert_eq!(upgrade(&mut coverage, |_| true), again);
+        assert_eq!(coverage.missing(), [""; 0]);
+        assert_eq!(upgrade(&mut coverage, |_| true), [], "nothing is wanted any more");
     }
 }
