@@ -136,18 +136,23 @@ impl tier::Fault for Fault {
 
     fn truth(self) -> &'static [&'static str] {
         match (self.kind, self.whom) {
-            // A copy whose output has no room may end without a word.
             (Kind::Full, _) => &[
-                "No space left",
+                "o space left",
                 "disk is full",
                 "is there room on the file system",
-                "ended instead of serving: it printed no error",
+                "no room to write",
+                // A copy or a command whose output has no room may end without a word, or without all of it.
+                "printed no error",
+                "but did not print",
             ],
             // A bake counts what the ledger answered meanwhile.
             (Kind::Cut, Whom::Database) => &[
-                "connect",
+                "onnect",
                 "the database",
+                "communicating with database",
+                "roken pipe",
                 "unexpected EOF",
+                "bytes at EOF",
                 // What a ledger answers that has lost its database.
                 "was answered with 503 Service Unavailable",
                 "requests with a status of 500 or above while it was watched",

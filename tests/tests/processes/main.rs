@@ -21,7 +21,7 @@ use std::time::Instant;
 
 /// How many upgrades of a configuration may be needed. About one a kind of fault is; more where one turns it back or comes too
 /// late.
-const UPGRADES: usize = 24;
+const UPGRADES: usize = 40;
 
 /// What is upgraded, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
