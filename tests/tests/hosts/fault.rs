@@ -153,9 +153,16 @@ impl tier::Fault for Fault {
     }
     fn truth(self) -> &'static [&'static str] {
         match self {
-            // The closed copy went with its host: another is started after the next round of attestations.
-            Self::Power(Whom::Runner) => &["the closed copy of instance ledger-h1 does not run"],
-            Self::Power(Whom::Other) => &["the closed copy of instance ledger-h2 does not run"],
+            // The closed copy went with its host: another is started after the next round of attestations. What is watched after its host
+            // booted may take longer to be there than whoever watches it has patience.
+            Self::Power(Whom::Runner) => &[
+                "the closed copy of instance ledger-h1 does not run",
+                "instance ledger-h1 does not serve as it must: nobody answers",
+            ],
+            Self::Power(Whom::Other) => &[
+                "the closed copy of instance ledger-h2 does not run",
+                "instance ledger-h2 does not serve as it must: nobody answers",
+            ],
             Self::Freeze(_) | Self::CoordinatorsNetwork | Self::Leader(_) | Self::KillAgent => &[],
         }
     }

@@ -47,7 +47,7 @@ fn a_second_agent_with_the_name_and_certificate_of_another_is_refused_even_while
 fn an_agent_that_reports_for_another_hosts_instance_is_refused_and_shown() {
     Lab::run(|lab| {
         let site = Site::new(lab, Plan { hosts: Some(2), ..Plan::default() });
-        site.voice.plan_when_ready("prod", "1.4.6");
+        site.planned();
         let (seat, second) = (&site.coordinators[0], &site.hosts[1]);
         site.install_agent(lab.folder(), second, "h2", "ledger-h1");
         second.run(&["systemctl", "restart", "cutover-agent"]);

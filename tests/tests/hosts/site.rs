@@ -294,6 +294,15 @@ impl Site {
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// A plan with every host.
+    pub fn planned(&self) -> cutover_vocabulary::plan::Plan {
+        until("a plan with every host", Duration::from_secs(60), || {
+            let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
+            let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
+            (plan.binding.members.len() == self.hosts.len()).then_some(plan)
+        })
+    }
+
     /// A client that writes to every ledger through the front.
     pub fn writer(&self) -> Writer {
         Writer::start(self.front.address, LEDGERS)
@@ -367,11 +376,7 @@ impl Driven for Site {
         &self.voice
     }
     fn begin(&self) -> String {
-        let plan = until("a plan with every host", Duration::from_secs(60), || {
-            let plan = self.voice.try_plan_when_ready(self.plan.strategy, "prod", self.plan.to);
-            let plan = plan.unwrap_or_else(|why| panic!("no plan: {why}\n{}", self.logs()));
-            (plan.binding.members.len() == self.hosts.len()).then_some(plan)
-        });
+        let plan = self.planned();
         if plan.level() == Some(Level::Approve) {
             self.voice.approve(&plan).unwrap();
         }
