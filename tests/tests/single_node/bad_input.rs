@@ -320,7 +320,7 @@ fn a_stranger_that_has_the_storage_open_blocks_until_it_is_gone() {
     let finding = blocks(&house, "1.4.6", "storage-held-by-others");
     let pid = format!("process {} ", std::process::id());
     says_finding(&finding, &[&pid, "numary_shop.db"], &["end that process"]);
-    drop(stranger);
+    crate::close(stranger);
     let plan = house.voice.plan("prod", "1.4.6").unwrap();
     assert_eq!(plan.findings(Level::Block).count(), 0, "{:#?}", plan.observed.findings);
     untouched(&house);

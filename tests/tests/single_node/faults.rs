@@ -1,6 +1,6 @@
 //! What can go wrong on one node, each as a test: the ledger's commands, the service, the disk, the data.
 
-use crate::{check_completed, check_went_back, until_phase};
+use crate::{check_completed, check_went_back, close, until_phase};
 use cutover_tests::clients::{request, version};
 use cutover_tests::disk::Disk;
 use cutover_tests::house::{House, Plan};
@@ -182,7 +182,7 @@ fn a_stranger_that_opens_the_storage_in_the_window_holds_and_retry_goes_on() {
     assert_eq!(status.state, State::Held, "{}", house.logs());
     let HoldReason::Strangers { openers, .. } = &status.holds[0].reason else { panic!("{:?}", status.holds) };
     assert!(openers.iter().any(|opener| opener.pid == std::process::id()), "{openers:?}");
-    drop(stranger);
+    close(stranger);
     decide(&house, &upgrade, &status, Choice::Retry);
     let status = house.until_state(&upgrade, State::Completed);
     check_completed(&house, &upgrade, &status, &writer.end());

@@ -15,6 +15,9 @@ use cutover_tests::house::{House, LEDGERS, Plan};
 use cutover_vocabulary::fact::{Fact, Recorded};
 use cutover_vocabulary::status::{State, Status};
 use cutover_vocabulary::{Evidence, Phase};
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 /// What must hold at the end of a completed upgrade, whatever happened on the way.
 fn check_completed(house: &House, upgrade: &str, status: &Status, told: &Told) {
@@ -66,6 +69,22 @@ fn an_upgrade_that_was_not_approved_does_not_start() {
 /// Waits until a fact of this phase is stored.
 fn until_phase(house: &House, upgrade: &str, phase: Phase) -> bool {
     cutover_tests::checks::until_phase(&house.voice, upgrade, phase)
+}
+
+/// Closes a file that this process holds open. A child that another test forked just before has it until it becomes another program:
+/// waits for that, too.
+fn close(file: File) {
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = std::fs::read_link(descriptor).unwrap();
+    drop(file);
+    let own = std::fs::read_link("/proc/self/exe").unwrap();
+    cutover_tests::until(&format!("no child holds {} open", path.display()), Duration::from_secs(20), || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let children = processes.filter(|process| std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == own));
+        let mut open = children.flat_map(|child| std::fs::read_dir(child.join("fd")).into_iter().flatten().flatten());
+        let held = open.any(|one| std::fs::read_link(one.path()).is_ok_and(|file| file == path));
+        (!held).then_some(())
+    });
 }
 
 /// Starts an upgrade whose migration waits in its last ledger while the other is migrated already, and asks for the way back.
