@@ -43,12 +43,12 @@ fn greeting(host: &Host, deadline: Duration) -> std::io::Result<String> {
 }
 
 /// The greeting, as another host hears it.
-fn greeting_at(listener: &Host, host: &Host) -> Option<String> {
+fn greeting_at(listener: &Host, host: &Host, deadline: Duration) -> Option<String> {
     let call = format!("cat < /dev/tcp/{}/{GREETER}", host.address());
-    let output = listener.exec(&["timeout", "1", "bash", "-c", &call]);
+    let output = listener.exec(&["timeout", &deadline.as_secs_f32().to_string(), "bash", "-c", &call]);
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
 }
 
 /// Long enough for an answer, short enough to wait for none.
-const SOON: Duration = Duration::from_secs(5);
-const BRIEFLY: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(10);
+const BRIEFLY: Duration = Duration::from_secs(1);
