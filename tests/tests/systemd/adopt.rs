@@ -67,6 +67,11 @@ fn plain_templated_and_packaged_units_are_found_and_shown_without_secrets_and_a_
              ExecStart=/usr/local/bin/ledger-eu server start --server.http.bind_address localhost:4000\n\
              [Install]\nWantedBy=multi-user.target\n";
         host.put("/etc/systemd/system/numary@.service", template, 0o644);
+        // A plain unit with a link of its own.
+        host.run(&["ln", "-s", "/srv/releases/1.4.6/numary", "/usr/local/bin/ledger-us"]);
+        let plain = "[Service]\nUser=ledger\nEnvironment=NUMARY_STORAGE_DIR=/var/lib/ledgers/us\n\
+             ExecStart=/usr/local/bin/ledger-us server start\n";
+        host.put("/etc/systemd/system/ledger-us.service", plain, 0o644);
         // One of a package, with a password in its file, its arguments and its environment.
         let package = lab.folder().join("package");
         let make = format!(
@@ -130,7 +135,9 @@ fn plain_templated_and_packaged_units_are_found_and_shown_without_secrets_and_a_
             "sqlite /var/lib/numary/numary_*.db",
             "postgres; which one cannot be told now",
             "localhost:4000",
-            "points the link /usr/local/bin/ledger-eu to /opt/cutover/releases/VERSION/numary",
+            "points the link /usr/local/bin/ledger-us to /opt/cutover/releases/VERSION/numary",
+            // Other instances of its template would be started over that link.
+            "leaves /usr/local/bin/ledger-eu as it is",
             "leaves /usr/bin/numary as it is",
             "DynamicUser=yes",
             "name = \"h1-numary-eu\"",

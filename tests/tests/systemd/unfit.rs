@@ -8,13 +8,16 @@ use cutover_vocabulary::finding::Level;
 use cutover_vocabulary::status::State;
 use std::time::Duration;
 
-/// Waits until a plan is blocked in these words.
+/// Waits until a plan is blocked, or cannot be made, in these words.
 fn until_blocked(node: &Node, words: &str) {
     let mut last = Vec::new();
     let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         until(words, Duration::from_secs(60), || {
-            let plan = node.voice.plan("prod", "1.4.6").ok()?;
-            last = plan.findings(Level::Block).map(|it| format!("{}: {}", it.code, it.evidence)).collect();
+            last = match node.voice.plan("prod", "1.4.6") {
+                Ok(plan) => plan.findings(Level::Block).map(|it| it.evidence.clone()).collect(),
+                // Nothing to bind a plan to: the refusal says the same.
+                Err(why) => vec![why],
+            };
             last.iter().any(|said| said.contains(words)).then_some(())
         });
     }));
