@@ -114,6 +114,12 @@ fn convert(doing: &'static str, place: &Place, error: &sqlx::Error) -> StorageEr
             "see that the server runs and can be reached from this host, then try again",
             true,
         ),
+        // A server that goes away in the middle of a handshake says anything.
+        sqlx::Error::Protocol(what) => failed(
+            what.clone(),
+            "the connection broke off, or something between here and the server changes what it says: try again",
+            true,
+        ),
         sqlx::Error::Tls(source) => failed(
             format!("TLS: {source}"),
             "check sslmode and the certificates in the service's connection string",
