@@ -3,7 +3,7 @@
 //! edited since is not seen: both sides read it now.
 
 use super::place::{self, Place, SYSTEM_FOLDER};
-use super::strays::{is_server, settings_of};
+use super::strays::settings_of;
 use super::trouble::Trouble;
 use crate::service::Running;
 use crate::settings::InstanceSettings;
@@ -27,7 +27,7 @@ pub(super) fn must_agree(settings: &InstanceSettings, running: &Running, place: 
     // One that ends while it is looked at is gone.
     let Some(process) = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()) else { return Ok(()) };
     let Ok(words) = process.cmdline() else { return Ok(()) };
-    if !is_server(&words) && program(pid) != inode(&settings.command) {
+    if !words.windows(2).any(|pair| pair == ["server", "start"]) && program(pid) != inode(&settings.command) {
         return Ok(());
     }
     let its = match settings_of(settings, &process, &words) {

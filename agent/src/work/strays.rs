@@ -79,7 +79,7 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
 }
 
 /// Whether a process is a ledger's server by its words.
-pub(super) fn is_server(words: &[String]) -> bool {
+fn is_server(words: &[String]) -> bool {
     words.get(1..3).is_some_and(|words| words == ["server", "start"])
 }
 

@@ -50,17 +50,31 @@ pub(super) async fn fit(unit: &str) -> Result<(), String> {
 }
 
 /// The ledger's commands that work on a storage.
-const WORK: &[&str] = &["server", "storage", "exec", "script"];
+const WORK: &[&str] = &["server", "storage"];
+
+/// Programs that become the one they are given.
+const HELPERS: &[&str] = &["env", "exec", "nice", "nohup", "runuser", "setpriv", "su", "sudo", "timeout"];
 
 /// Whether a line has the ledger work on a storage, by itself or through a shell or a helper. A script that does so in its own text is
 /// not seen; a line that only names the ledger's file, user or database does no harm.
 fn runs_a_ledger((program, argv, ..): &ExecEx) -> bool {
     let line = std::iter::once(program).chain(argv.iter().skip(1)).cloned().collect::<Vec<_>>().join(" ");
     line.split([';', '&', '|', '(', ')', '`', '\n']).any(|command| {
-        let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-        words.any(|word| word == "numary" || Path::new(word).is_file() && is_ledger(Path::new(word)))
-            && words.find(|word| !word.starts_with('-')).is_some_and(|word| WORK.contains(&word))
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        (0..words.len())
+            .any(|at| is_the_ledger(&words, at) && words.iter().skip(at + 1).any(|word| WORK.contains(word)))
     })
+}
+
+/// Whether that word of a command is the ledger as a program. Its bare name is also what users and databases are called.
+fn is_the_ledger(words: &[&str], at: usize) -> bool {
+    let Some(word) = words.get(at) else { return false };
+    if word.contains('/') {
+        return Path::new(word).is_file() && is_ledger(Path::new(word));
+    }
+    let before = at.checked_sub(1).and_then(|before| words.get(before));
+    let helped = words.first().and_then(|first| first.rsplit('/').next()).is_some_and(|first| HELPERS.contains(&first));
+    *word == "numary" && before.is_none_or(|before| helped && !before.starts_with('-') || *before == "--")
 }
 
 #[cfg(test)]
@@ -82,8 +96,12 @@ mod tests {
         assert!(runs(&["/bin/sh", "-c", "cd /srv;numary storage scan"]));
         assert!(runs(&["/usr/bin/timeout", "9", numary, "storage", "scan"]));
         assert!(runs(&["/bin/sh", "-c", &format!("exec \"{numary}\" --debug storage scan")]));
+        assert!(runs(&["/usr/sbin/runuser", "-u", "numary", "--", numary, "storage", "upgrade", "main"]));
+        assert!(runs(&["/usr/bin/sudo", "-u", "numary", "numary", "storage", "init"]));
+        assert!(runs(&[numary, "--storage.driver", "postgres", "storage", "init"]));
         for harmless in [
-            &["/usr/bin/install", "-d", "-o", "numary", "-g", "numary", "/var/lib/storage"][..],
+            &["/usr/bin/chown", "numary", "storage"][..],
+            &["/usr/bin/install", "-d", "-o", "numary", "-g", "numary", "/var/lib/storage"],
             &["/usr/bin/pg_isready", "-U", "numary", "-d", "numary"],
             &["/bin/sh", "-c", "until pg_isready -U numary; do sleep 1; done"],
             &["/usr/bin/test", "-x", numary],

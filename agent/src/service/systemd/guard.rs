@@ -41,8 +41,6 @@ pub(super) fn path(unit: &str) -> PathBuf {
 pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, at_boot: AtBoot) -> Result<(), String> {
     let words = |error: FileError| error.to_string();
     closed::reload_if_due(instance_dir).await?;
-    // What it runs before every start, as root, is to be root's alone.
-    trust::check_program(&agent.path.to_string_lossy()).map_err(|error| error.to_string())?;
     if allowed::read(instance_dir).map_err(words)?.is_none() {
         let (command, _) = loaded(unit).await.map_err(|why| format!("systemd does not tell what it starts: {why}"))?;
         allow(instance_dir, &command).map_err(words)?;
@@ -60,6 +58,8 @@ pub(super) async fn put(unit: &str, instance_dir: &Path, agent: &Program, at_boo
     );
     let path = path(unit);
     if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+        // What it runs before every start, as root, is to be root's alone.
+        trust::check_program(&agent.path.to_string_lossy()).map_err(|error| error.to_string())?;
         change(instance_dir, &path, Some(&text)).await?;
     }
     let failed = |error: zbus::Error| format!("systemd does not tell whether its guard holds: {error}");

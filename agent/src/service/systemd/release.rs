@@ -54,6 +54,8 @@ pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeI
             return Err(refuse(why));
         }
         Some(Before { was: Was::File(_), .. }) => false,
+        // Moved already, for another instance on the same link, by an agent from before that was looked at.
+        None if std::fs::read_link(&command).is_ok_and(|link| link == target) => true,
         None => moves_link(unit.name(), &command).await.map_err(refuse)?,
     };
     if by_link {

@@ -97,9 +97,10 @@ impl Scratch {
     }
 }
 
-/// Drops a database of ours, with whoever of our role is still on it. Not `WITH (FORCE)`: an ordinary role is refused that while
-/// anybody else is there, were it only autovacuum. Without it the server ends autovacuum itself and gives everybody else, and
-/// those that are ended here, five seconds to go; who stays is told of as one to wait for.
+/// Drops a database of ours, with whoever of our role is still on it. Not `WITH (FORCE)` at first: an ordinary role is refused that
+/// while anybody else is there, were it only autovacuum. Without it the server ends autovacuum itself and gives everybody else, and
+/// those that are ended here, five seconds to go. Who stays is ended where our role may do that, and told of as one to wait for
+/// where it may not.
 pub(super) fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), StorageError> {
     let client = home.connect_patiently(name)?;
     let end = Sql::fixed(
@@ -108,5 +109,11 @@ pub(super) fn drop_database(home: &PostgresStorage, name: &str) -> Result<(), St
     );
     client.rows("end our sessions on a scratch database beside", &end, &[Value::Text(name)])?;
     let ident = Ident::new(name);
-    client.run("drop a scratch database beside", &Sql::with("DROP DATABASE IF EXISTS {0}", &[(&ident).into()]))
+    let dropped = |how: &'static str| client.run("drop a scratch database beside", &Sql::with(how, &[(&ident).into()]));
+    match dropped("DROP DATABASE IF EXISTS {0}") {
+        Err(error @ StorageError::Postgres { transient: true, .. }) => {
+            dropped("DROP DATABASE IF EXISTS {0} WITH (FORCE)").map_err(|_| error)
+        }
+        done => done,
+    }
 }
