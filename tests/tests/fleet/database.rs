@@ -61,6 +61,17 @@ fn a_strangers_session_in_the_window_holds_and_retry_goes_on() {
 }
 
 #[test]
+fn a_session_that_the_server_ends_a_moment_late_holds_nothing() {
+    let Some(fleet) = Fleet::new(Plan::default()) else { return };
+    let upgrade = fleet.begin();
+    assert!(until_phase(&fleet.voice, &upgrade, Phase::Drain));
+    let url = fleet.cluster.superuser_url(DATABASE);
+    let mut late = Command::new("psql").args(["-XqAt", "-c", "SELECT pg_sleep(2)", "-d", &url]).spawn().unwrap();
+    fleet.until_state(&upgrade, State::Completed);
+    assert!(late.wait().unwrap().success());
+}
+
+#[test]
 fn a_stranger_that_writes_between_the_recovery_point_and_the_migration_loses_nothing() {
     let Some(fleet) = Fleet::new(Plan::default()) else { return };
     let upgrade = fleet.begin();
