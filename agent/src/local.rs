@@ -128,7 +128,8 @@ pub enum LocalError {
     },
     /// Its fence is there, and nothing but the agent goes by it.
     #[error(
-        "instance {name} is fenced (generation {generation}), and yet it can be started: its guard is not in force: {why}"
+        "instance {name} is fenced (generation {generation}), and yet it can be started: its guard is not in force: {why}; mend that, \
+         then run `cutover-agent local guard {name}`"
     )]
     NotHeld {
         /// Which instance.
