@@ -4,13 +4,15 @@
 //! `--server.http.bind_address` with a loopback port that the agent chose; of a repeated flag the ledger takes the last.
 //!
 //! Looks first: a copy that runs and answers is taken as it is. Whatever fails or is stopped ends the copy before it is
-//! reported, so that none is left behind. Half done: a copy runs that the record knows; again finds it.
+//! reported, so that none is left behind; but a verification that could not look, for a reason that may pass, leaves it for
+//! its next attempt, and whatever comes instead of that (a round of attestations, a drain, a switch, an opening) ends it. Half
+//! done: a copy runs that the record knows; again finds it.
 
 use super::place;
 use super::site::{REQUEST, Site, address, end_closed_copy, note, own_folder, wait_for_answer};
 use super::trouble::Trouble;
 use crate::files;
-use crate::ledger::http::Http;
+use crate::ledger::http::{Http, HttpError};
 use crate::release::stage;
 use crate::service::{Role, Service, ports};
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
@@ -98,7 +100,13 @@ pub(super) async fn verify(
         let evidence = Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() };
         files::write_json(&path, &Verified { order: order.id.clone(), evidence })?;
     }
-    // Whatever was seen, the copy ends; what was seen first is the one to tell.
+    // The next attempt needs the copy where this one could not look, for a reason that may pass.
+    if let Err(trouble) = &looked
+        && trouble.0.kind == FailureKind::Transient
+    {
+        return Err(trouble.clone());
+    }
+    // Else it ends, whatever was seen; what was seen first is the one to tell.
     let ended = end_closed_copy(service).await;
     looked?;
     ended?;
@@ -119,7 +127,8 @@ async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> R
         ));
     };
     let http = Http::new(closed, REQUEST).with(place.resolved.credentials());
-    let found = http.version().await?;
+    let found =
+        http.version().await.map_err(|error| unanswered(error, &format!("asking the closed copy of {name}")))?;
     if found != *version {
         return Err(Trouble::refused(
             format!("the closed copy of instance {name} answers as {found}, ordered was {version}"),
@@ -134,17 +143,21 @@ async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> R
                 "find out where it went; nothing is created in its place",
             ));
         }
-        http.read(ledger).await.map_err(|error| {
-            let trouble =
-                Trouble::from(error).while_trying(format_args!("reading ledger {ledger} through the closed copy"));
-            Trouble::new(
-                FailureKind::Failed,
-                trouble.0.message,
-                "look at the copy's output in the agent's state directory",
-            )
-        })?;
+        let reading = || format!("reading ledger {ledger} through the closed copy");
+        http.read(ledger).await.map_err(|error| unanswered(error, &reading()))?;
     }
     Ok(())
+}
+
+/// What the copy did not answer well. A ledger whose sessions its database server ended (a restart, a failover) answers one or two
+/// requests with an error of its own, and the next ones well (measured, every release on PostgreSQL): that may pass.
+fn unanswered(error: HttpError, doing: &str) -> Trouble {
+    let kind = match &error {
+        HttpError::Connect { .. } | HttpError::Broken { .. } => FailureKind::Transient,
+        HttpError::Status { status, .. } if status.is_server_error() => FailureKind::Transient,
+        HttpError::Status { .. } | HttpError::NotALedger { .. } => FailureKind::Failed,
+    };
+    Trouble::new(kind, format!("{doing}: {error}"), "look at the copy's output in the agent's state directory")
 }
 
 /// The service's real port must refuse while a closed copy runs: no client may reach the new version yet.

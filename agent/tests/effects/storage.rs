@@ -157,6 +157,43 @@ async fn a_storage_goes_the_whole_way_and_serves_on_the_target() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_verification_that_fails_in_passing_leaves_the_closed_copy_for_its_next_attempt() {
+    let quiet = quiet().await;
+    let bed = &quiet.bed;
+    let failing = bed.dir.path().join("reads-fail");
+    bed.fault(&format!("NUMARY_SIM_FAIL_READS={}", failing.display()));
+    bed.instance(Phase::Switch, Work::Switch { to: quiet.target.clone() }).await.unwrap();
+    quiet.register().await.unwrap();
+    let expected = quiet.expected().await;
+    for name in LEDGERS {
+        let outcome = bed.outcome(&quiet.migrate(name, expected.clone())).await;
+        assert!(matches!(outcome, Outcome::Done(Evidence::Migrated(_))), "{outcome:?}");
+    }
+    bed.instance(Phase::StartClosed, bed.starting_closed(quiet.target.clone()).await).await.unwrap();
+    let copy = bed.pid("closed").unwrap();
+    let runs = || std::fs::exists(format!("/proc/{copy}/fd/1")).unwrap();
+    let attempt = async |attempt| {
+        let work = Work::Verify { version: target(), ledgers: ledgers() };
+        let mut order = bed.order(Phase::Verify, Subject::Instance(instance()), work);
+        order.id.attempt = attempt;
+        bed.outcome(&order).await
+    };
+    std::fs::write(&failing, "").unwrap();
+    match attempt(1).await {
+        Outcome::Failed(failure) => {
+            assert_eq!(failure.kind, FailureKind::Transient, "{failure:?}");
+            assert!(failure.message.contains("500"), "{failure:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(runs(), "the next attempt looks at it");
+    std::fs::remove_file(&failing).unwrap();
+    let verified = attempt(2).await;
+    assert!(matches!(verified, Outcome::Done(Evidence::Verified { .. })), "{verified:?}");
+    assert!(!runs(), "it ends once it was looked at");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_way_back_restores_what_was_and_serves_on_the_former_release() {
     let quiet = quiet().await;
     let bed = &quiet.bed;

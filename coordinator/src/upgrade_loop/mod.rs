@@ -192,7 +192,9 @@ impl Driver {
             return Duration::from_secs(3600);
         }
         let now = self.leadership.now().leading_for;
-        let until = self.upgrade.wake_at().map_or(LOOK, |at| at.since(now)).min(LOOK);
+        // What was due at the last decision waits for something else than time.
+        let due = self.upgrade.wake_at().filter(|at| self.decided < *at);
+        let until = due.map_or(LOOK, |at| at.since(now)).min(LOOK);
         until.max(Elapsed(10)).duration()
     }
 

@@ -196,11 +196,11 @@ pub struct StageStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitingFor {
-    /// For agents to carry out orders.
+    /// For agents to carry out orders; where none is out, for the next attempts at steps that rest after a failed one.
     Orders {
-        /// Those that are not settled.
+        /// Those that are not settled, or are given next.
         orders: Vec<OrderId>,
-        /// The oldest has been out for so long under this leader.
+        /// The oldest has been out for so long under this leader, or the longest rest has lasted so long.
         longest: Elapsed,
     },
     /// For agents to answer that withdrawn orders are settled.

@@ -1,5 +1,4 @@
 //! Standard output and standard error of the simulator, and how a Go program ends.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its behaviour")]
 
 use crate::clock;
 use crate::release::Logger;
@@ -25,14 +24,14 @@ pub enum Level {
 
 /// Prints as it is; the caller ends the line, because some of the ledger's lines end in CR LF and some in LF.
 pub fn out(text: &str) {
-    print!("{text}");
-    // A closed pipe is the reader's decision; the ledger does not care either.
-    let _ = std::io::stdout().flush();
+    // A closed pipe or a full disk behind it is the reader's affair: a Go program does not end by it.
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Prints to standard error as it is.
 pub fn err(text: &str) {
-    eprint!("{text}");
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// A line of the ledger's logger. `fields` follow the message.

@@ -250,3 +250,11 @@ fn switches_for_another_release_are_not_read() {
     assert!(!Faults::read("1.4.6", &host.dir.path().join("data")).ignores_sigterm());
     assert!(Faults::read("1.3.1", &host.dir.path().join("data")).ignores_sigterm());
 }
+
+#[test]
+fn a_full_disk_behind_its_output_does_not_end_it() {
+    let host = Host::new();
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let status = host.command("1.4.6", &["version"]).stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}

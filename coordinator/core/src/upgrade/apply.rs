@@ -1,7 +1,7 @@
 //! `apply`: folds a fact. Total, and without judgement: what a fact means was decided before it was stored.
 
 use super::settled::{SettledBy, Steps};
-use super::state::{Drained, Happened, OpenOrder, StageState, StepState, Upgrade};
+use super::state::{Drained, Happened, OpenOrder, Rest, StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
@@ -66,7 +66,12 @@ impl Upgrade {
                 if failure.effect == Effect::None {
                     self.had_no_effect(order);
                 }
-                self.set_step(order, StepState::Open { failed: order.attempt }, at);
+                if self.set_step(order, StepState::Open { failed: order.attempt }, at)
+                    && let Some(length) = self.rest_after(order.attempt, failure.kind)
+                {
+                    let rest = Rest { epoch, since: leading_for, until: leading_for.plus(length) };
+                    self.resting.insert(order.step.subject.clone(), rest);
+                }
             }
             Fact::RevokeAsked { order } => {
                 if let Some(open) = self.orders.get_mut(order) {
@@ -136,6 +141,7 @@ impl Upgrade {
     fn clear_steps(&mut self) {
         self.put_steps_aside();
         self.ready.clear();
+        self.resting.clear();
         self.open_steps = 0;
     }
 
@@ -176,6 +182,7 @@ impl Upgrade {
         let subjects = self.subjects(stage.phase);
         self.steps = subjects.iter().cloned().map(|subject| (subject, StepState::Open { failed: 0 })).collect();
         self.ready = subjects.into_iter().collect();
+        self.resting.clear();
         self.open_steps = self.steps.len().try_into().unwrap_or(u32::MAX);
         let total = self.open_steps;
         if let Some(state) = self.stages.get_mut(usize::from(number)) {
@@ -210,6 +217,7 @@ impl Upgrade {
             | Work::Bake { .. }
             | Work::Restore { .. } => {}
         }
+        self.resting.remove(subject);
         // Steps are ordered in the order of this set, so it is nearly always the first.
         let waited = if self.ready.first() == Some(subject) {
             self.ready.pop_first().is_some()
@@ -342,6 +350,7 @@ impl Upgrade {
             self.ready.insert(subject);
         } else {
             self.ready.remove(&subject);
+            self.resting.remove(&subject);
         }
         if done && !matches!(before, Some(StepState::Done { .. })) {
             self.open_steps = self.open_steps.saturating_sub(1);
@@ -359,6 +368,7 @@ impl Upgrade {
     pub(super) fn remove_step(&mut self, subject: &Subject, at: Timestamp) {
         let Some((subject, step)) = self.steps.remove_entry(subject) else { return };
         self.ready.remove(&subject);
+        self.resting.remove(&subject);
         let done = matches!(step, StepState::Done { .. });
         if !done {
             self.open_steps = self.open_steps.saturating_sub(1);

@@ -130,8 +130,8 @@ impl Upgrade {
             // The order that failed may have lifted the fence and let clients in. A round would find the instance running; on
             // the way back, the drain and the restore that follow from that would undo what clients wrote.
             Phase::Open | Phase::Reopen => return None,
-            // Whatever a verification saw, it has ended the closed copy: another one must be started. Rolling, the round stands
-            // before the switch, which finds itself done.
+            // A verification that failed has ended the closed copy, or this round does: another one must be started. Rolling,
+            // the round stands before the switch, which finds itself done.
             Phase::Verify => {
                 let start = at.checked_sub(1)?;
                 let before = start.checked_sub(1)?;

@@ -7,9 +7,16 @@ use super::sequence::{Reached, way_back};
 use super::state::{StageState, StepState, Upgrade};
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
+use cutover_vocabulary::outcome::FailureKind;
 use cutover_vocabulary::phase::{Border, Stage};
 use cutover_vocabulary::{Elapsed, Now, Order, OrderId, Phase, Subject, Work};
 use std::sync::Arc;
+
+/// How long a step rests after its first attempt that failed in a way that may pass by itself; four times as long after each
+/// further one.
+const FIRST_REST: Elapsed = Elapsed(2_000);
+/// How long it rests at most.
+const REST: Elapsed = Elapsed(30_000);
 
 /// Whether an order is to be worked on or withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +59,25 @@ impl Upgrade {
         if self.ended.is_some() {
             return None;
         }
-        self.orders.iter().filter(|(id, _)| !self.held_overdue(id)).map(|(_, open)| self.deadline(open)).min()
+        let deadlines =
+            self.orders.iter().filter(|(id, _)| !self.held_overdue(id)).map(|(_, open)| self.deadline(open));
+        let goes_on = self.holds.is_empty() && self.paused.is_none();
+        let resting = self.resting.values().filter(|rest| goes_on && rest.epoch == self.epoch).map(|rest| rest.until);
+        deadlines.chain(resting).min()
+    }
+
+    /// How long a step rests after so many failed attempts, before it is tried once more by itself: a server that restarts or
+    /// fails over needs some seconds, and attempts without a rest would all be over before it is back.
+    pub(super) fn rest_after(&self, attempt: u16, kind: FailureKind) -> Option<Elapsed> {
+        let passes = kind == FailureKind::Transient && attempt < self.plan.binding.limits.attempts;
+        passes.then(|| {
+            Elapsed(FIRST_REST.0.saturating_mul(4_u64.saturating_pow(u32::from(attempt.saturating_sub(1)))).min(REST.0))
+        })
+    }
+
+    /// Whether it is too early for a further attempt. An election ends every rest.
+    fn rests(&self, subject: &Subject, now: Now) -> bool {
+        self.resting.get(subject).is_some_and(|rest| rest.epoch == self.epoch && now.leading_for < rest.until)
     }
 
     /// The deadline of an order as a length of the present leadership; an election restarts it.
@@ -174,7 +199,7 @@ impl Upgrade {
         let phase = self.phase()?;
         let rules = rules(phase);
         for subject in self.in_turn(rules) {
-            if !rules.may_begin(self, subject) {
+            if !rules.may_begin(self, subject) || self.rests(subject, now) {
                 continue;
             }
             let Some(work) = rules.work(self, subject) else {
@@ -213,13 +238,18 @@ impl Upgrade {
     }
 
     fn order(&self, phase: Phase, subject: &Subject, work: Work) -> Option<Order> {
+        let id = self.next_attempt_at(phase, subject)?;
+        let agent = self.agent_of(subject).clone();
+        Some(Order { id, agent, deployment: self.plan.binding.deployment.clone(), work })
+    }
+
+    /// The name of the next order for a step.
+    pub(super) fn next_attempt_at(&self, phase: Phase, subject: &Subject) -> Option<OrderId> {
         let failed = match self.steps.get(subject) {
             Some(StepState::Open { failed }) => *failed,
             Some(StepState::Refused { .. } | StepState::Done { .. }) | None => 0,
         };
-        let id = OrderId { upgrade: self.id.clone(), step: self.step_id(subject)?, phase, attempt: failed + 1 };
-        let agent = self.agent_of(subject).clone();
-        Some(Order { id, agent, deployment: self.plan.binding.deployment.clone(), work })
+        Some(OrderId { upgrade: self.id.clone(), step: self.step_id(subject)?, phase, attempt: failed + 1 })
     }
 
     fn conflicting(&self, subject: &Subject, work: &Work) -> bool {

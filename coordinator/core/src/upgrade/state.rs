@@ -58,6 +58,15 @@ pub enum BrokenChain {
     },
 }
 
+/// When there is a further attempt at a step; lengths of that leadership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Rest {
+    pub(super) epoch: Epoch,
+    /// When the last one failed.
+    pub(super) since: Elapsed,
+    pub(super) until: Elapsed,
+}
+
 /// Where a step of the present stage stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StepState {
@@ -158,6 +167,8 @@ pub struct Upgrade {
     // The present stage.
     pub(super) steps: Steps,
     pub(super) ready: BTreeSet<Subject>,
+    /// Those of which the last attempt failed in a way that may pass by itself.
+    pub(super) resting: BTreeMap<Subject, Rest>,
     pub(super) open_steps: u32,
 
     // Orders.
@@ -228,6 +239,7 @@ impl Upgrade {
             left_frozen: false,
             steps: Steps::new(),
             ready: BTreeSet::new(),
+            resting: BTreeMap::new(),
             open_steps: 0,
             orders: BTreeMap::new(),
             settled: Settled::default(),

@@ -1,6 +1,6 @@
 //! Where an upgrade stands, for people and tools.
 
-use super::state::{Drained, OpenOrder, StageState, Upgrade};
+use super::state::{Drained, OpenOrder, Rest, StageState, Upgrade};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::status::{InstanceStatus, LedgerStatus, StageStatus, State, Status, WaitingFor, WhatIf};
@@ -81,13 +81,23 @@ impl Upgrade {
             return Some(WaitingFor::Decision { hold: hold.id });
         }
         if self.orders.is_empty() {
-            return self.paused.as_ref().map(|_| WaitingFor::Resume);
+            return self.paused.as_ref().map(|_| WaitingFor::Resume).or_else(|| self.resting_orders(now));
         }
         if self.between() {
             return Some(WaitingFor::Settlement { orders: self.orders.keys().cloned().collect() });
         }
         let longest = self.orders.values().map(|open| self.out_for(open, now)).max().unwrap_or(Elapsed(0));
         Some(WaitingFor::Orders { orders: self.orders.keys().cloned().collect(), longest })
+    }
+
+    /// The orders that will be given once their steps have rested after a failed attempt.
+    fn resting_orders(&self, now: Now) -> Option<WaitingFor> {
+        let phase = self.phase()?;
+        let orders: Vec<_> = self.resting.keys().filter_map(|subject| self.next_attempt_at(phase, subject)).collect();
+        let rested =
+            |rest: &Rest| if rest.epoch == self.epoch { now.leading_for.since(rest.since) } else { Elapsed(0) };
+        let longest = self.resting.values().map(rested).max()?;
+        Some(WaitingFor::Orders { orders, longest })
     }
 
     /// For how long an order has been out under the present leadership.

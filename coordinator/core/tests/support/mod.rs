@@ -441,7 +441,12 @@ impl Play {
     /// Answers everything honestly until `stop` says so or nothing is left; returns whether it stopped.
     pub fn until(&mut self, stop: impl Fn(&Self, &Order) -> bool) -> Option<Order> {
         for _ in 0..10_000 {
-            let (order, want) = self.orders().into_iter().next()?;
+            let Some((order, want)) = self.orders().into_iter().next() else {
+                // A step that rests after a failed attempt: time passes.
+                self.millis = self.upgrade.wake_at()?.0;
+                self.hear(&[Input::Tick]);
+                continue;
+            };
             if want == Want::Do && stop(self, &order) {
                 return Some(order);
             }
