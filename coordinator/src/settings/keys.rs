@@ -97,7 +97,8 @@ pub(super) struct LimitsSettings {
     /// An agent that was not heard for this long is lost, and the upgrade holds.
     #[schemars(example = 60)]
     pub(super) agent_lost_seconds: u64,
-    /// Attempts at a step that fails in a way that may pass by itself.
+    /// Attempts at a step that fails in a way that may pass by itself (a server that restarts, a connection that breaks off). It
+    /// rests for 2 s after the first one and four times as long after each further one, 30 s at most.
     #[schemars(example = 5)]
     pub(super) attempts: u16,
     /// How many ledgers are worked on side by side, on PostgreSQL. A migration keeps one core busy, now the ledger's and now

@@ -175,7 +175,7 @@ pub struct Limits {
     pub migration: Elapsed,
     /// An agent that was not heard for this long is lost.
     pub agent_lost: Elapsed,
-    /// Attempts at a step that fails in a transient way.
+    /// Attempts at a step that fails in a transient way; between them it rests, longer each time.
     pub attempts: u16,
     /// How many ledgers migrate side by side.
     pub lanes: u16,
