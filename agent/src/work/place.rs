@@ -74,7 +74,7 @@ pub(super) fn ordered(
     for instance in settings.of_deployment(deployment) {
         let place = of(instance)?;
         let identity = place.storage.identity();
-        if same(identity, wanted) {
+        if identity.is_same(wanted) {
             return Ok(place);
         }
         seen.push(format!("{} uses {identity}", instance.name));
@@ -102,25 +102,6 @@ pub(super) fn must_use(instance: &InstanceSettings, wanted: Option<&StorageIdent
         ),
         "find out who changed its settings, point it back to that storage, then try again",
     ))
-}
-
-/// Whether both are one storage. The directory's spelling is for people.
-pub(super) fn same(one: &StorageIdentity, other: &StorageIdentity) -> bool {
-    match (one, other) {
-        (
-            StorageIdentity::Sqlite { machine, directory: _, device, inode, db_name },
-            StorageIdentity::Sqlite {
-                machine: machine2,
-                directory: _,
-                device: device2,
-                inode: inode2,
-                db_name: db_name2,
-            },
-        ) => (machine, device, inode, db_name) == (machine2, device2, inode2, db_name2),
-        (StorageIdentity::Postgres { .. }, StorageIdentity::Postgres { .. }) => one == other,
-        (StorageIdentity::Sqlite { .. }, StorageIdentity::Postgres { .. })
-        | (StorageIdentity::Postgres { .. }, StorageIdentity::Sqlite { .. }) => false,
-    }
 }
 
 impl Place {

@@ -67,7 +67,7 @@ pub(super) async fn look(site: &Site, service: &Service) -> Result<Vec<String>, 
         }
         let uses = identity(&settings, &process, &words);
         let what = match uses {
-            Ok(identity) if place::same(&identity, &storage) => "uses the same storage".to_owned(),
+            Ok(identity) if identity.is_same(&storage) => "uses the same storage".to_owned(),
             Ok(_) => continue,
             Err(why) if same_binary => format!("runs the same binary, and which storage it uses cannot be told: {why}"),
             Err(_) => continue,

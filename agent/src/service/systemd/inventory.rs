@@ -1,7 +1,7 @@
 //! Which units of this host run the ledger, and what each is, for people. Looks only.
 
 use super::bus::Bus;
-use super::{fit, guard, loaded, release};
+use super::{file, fit, guard, loaded, release};
 use crate::settings::InstanceSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -79,27 +79,33 @@ pub(super) async fn is_started_over_by_others(link: &Path, own: &str) -> Result<
         let (id, commands, fragment, drop_ins) =
             tokio::try_join!(general.id(), service.exec_start_ex(), general.fragment_path(), general.drop_in_paths())
                 .map_err(failed)?;
-        if id != own
-            && (commands.iter().any(|(program, ..)| over(Path::new(program)))
-                || std::iter::once(fragment).chain(drop_ins).any(|file| programs(&file).iter().any(|it| over(it))))
-        {
+        if id == own {
+            continue;
+        }
+        if commands.iter().any(|(program, ..)| over(Path::new(program))) {
+            return Ok(true);
+        }
+        for file in std::iter::once(fragment).chain(drop_ins) {
+            if programs(&file)?.iter().any(|program| over(program)) {
+                return Ok(true);
+            }
+        }
+    }
+    for file in templates {
+        if programs(&file)?.iter().any(|program| over(program)) {
             return Ok(true);
         }
     }
-    Ok(templates.iter().any(|file| programs(file).iter().any(|program| over(program))))
+    Ok(false)
 }
 
 /// The programs of the `ExecStart=` lines of a unit's file. None of one that is gone by now.
-fn programs(file: &str) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart")?.trim_start().strip_prefix('='));
-    let bare = lines.map(|line| line.trim().trim_start_matches(['-', ':', '+', '!', '@', '|']));
-    bare.filter_map(|line| match line.strip_prefix('"') {
-        Some(rest) => rest.split('"').next(),
-        None => line.split_whitespace().next(),
-    })
-    .map(PathBuf::from)
-    .collect()
+fn programs(path: &str) -> Result<Vec<PathBuf>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if path.is_empty() || error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.map_err(|error| format!("cannot read {path}: {error}"))?,
+    };
+    Ok(file::starts(&text).iter().map(|value| PathBuf::from(file::program(value))).collect())
 }
 
 /// How many links a path may lead over (`MAXSYMLINKS` of Linux).
@@ -175,7 +181,7 @@ pub async fn describe(own: &InstanceSettings) -> Result<Described, String> {
     let settings = loaded::settings(own, own.unit_name()).await;
     let fit = fit::fit(&unit).await;
     let moves_link = match &settings {
-        Ok(found) => release::moves_link(&unit, &found.command).await.unwrap_or_default(),
+        Ok(found) => release::moves_link(&unit, &found.command).await,
         Err(_) => false,
     };
     Ok(Described {
@@ -209,16 +215,6 @@ mod tests {
         assert_eq!(hops(&at("sbin/ledger")), [at("bin/ledger"), at("bin/numary"), at("1.3.1/numary")]);
         std::os::unix::fs::symlink("loop", at("loop")).unwrap();
         assert_eq!(hops(&at("loop")).len(), MOST_HOPS, "and it ends");
-    }
-
-    #[test]
-    fn what_a_file_has_started_is_found_in_each_of_its_forms() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("numary@.service");
-        let text = "[Service]\nExecStartPre=/bin/x\nExecStart=\nExecStart = -:\"/opt/a b/numary\" server\nExecStart=/usr/bin/numary %i\n";
-        std::fs::write(&file, text).unwrap();
-        assert_eq!(programs(file.to_str().unwrap()), [Path::new("/opt/a b/numary"), Path::new("/usr/bin/numary")]);
-        assert!(programs("/nowhere/x.service").is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::bus::Bus;
 use super::closed;
+use super::file;
 use super::guard;
 use super::release;
 use crate::files;
@@ -151,30 +152,9 @@ fn as_administrators(text: &str) -> String {
 /// The program of the last `ExecStart=` of a unit's files, in the order in which systemd reads them: an empty one takes those
 /// before it away.
 fn command(texts: &[String]) -> Result<PathBuf, String> {
-    let mut found = None;
-    for text in texts {
-        let joined = text.replace("\\\n", " ");
-        let mut section = "";
-        for line in joined.lines().map(str::trim) {
-            if line.starts_with('[') {
-                section = line;
-            }
-            let Some(value) =
-                line.strip_prefix("ExecStart").map(str::trim_start).and_then(|rest| rest.strip_prefix('='))
-            else {
-                continue;
-            };
-            if section == "[Service]" {
-                found = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
-            }
-        }
-    }
-    let line = found.ok_or("without Cutover's drop-in it starts nothing: its own ExecStart= is missing")?;
-    let bare = line.trim_start_matches(['-', ':', '+', '!', '@', '|']);
-    let word = match bare.strip_prefix('"') {
-        Some(rest) => rest.split('"').next().unwrap_or_default(),
-        None => bare.split_whitespace().next().unwrap_or_default(),
-    };
+    let last = texts.iter().flat_map(|text| file::starts(text)).next_back().filter(|value| !value.is_empty());
+    let line = last.ok_or("without Cutover's drop-in it starts nothing: its own ExecStart= is missing")?;
+    let word = file::program(&line);
     if word.starts_with('/') && !word.contains(['%', '\\', '$', '\'']) {
         Ok(PathBuf::from(word))
     } else {

@@ -6,6 +6,7 @@
 
 mod bus;
 mod closed;
+mod file;
 mod fit;
 mod guard;
 mod inventory;

@@ -56,7 +56,7 @@ pub(super) async fn switch(unit: &SystemdUnit, target: &Path, upgrade: &UpgradeI
         Some(Before { was: Was::File(_), .. }) => false,
         // Moved already, for another instance on the same link, by an agent from before that was looked at.
         None if std::fs::read_link(&command).is_ok_and(|link| link == target) => true,
-        None => moves_link(unit.name(), &command).await.map_err(refuse)?,
+        None => moves_link(unit.name(), &command).await,
     };
     if by_link {
         switch::switch(&command, target, &unit.dir, upgrade)?;
@@ -120,14 +120,18 @@ async fn command(unit: &SystemdUnit) -> Result<PathBuf, ReleaseError> {
 
 /// Whether the command's path is a link that an upgrade of this unit may point elsewhere: no package's, and no other unit, adopted or
 /// not, is started over it. That one would start the new release with its next start, on a storage that nobody has made ready.
-///
-/// # Errors
-/// Why systemd does not tell what other units start.
-pub(super) async fn moves_link(unit: &str, command: &Path) -> Result<bool, String> {
+/// Where that cannot be told it is not moved either: a drop-in of the unit's own does as well.
+pub(super) async fn moves_link(unit: &str, command: &Path) -> bool {
     if !is_link(command) || is_a_packages(command) {
-        return Ok(false);
+        return false;
     }
-    Ok(!inventory::is_started_over_by_others(command, unit).await?)
+    match inventory::is_started_over_by_others(command, unit).await {
+        Ok(shared) => !shared,
+        Err(why) => {
+            tracing::warn!(link = %command.display(), unit, why, "who else is started over this link cannot be told; it stays");
+            false
+        }
+    }
 }
 
 /// Where only package managers put files (FHS 3.0, chapters 3 and 4), and where `update-alternatives` leads.

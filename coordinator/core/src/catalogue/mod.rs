@@ -36,6 +36,10 @@ impl Catalogue {
     pub fn lanes_collide(&self, version: &Version, driver: Driver) -> bool {
         self.lane_collisions.iter().any(|known| known.driver == driver && known.versions.matches(version.semver()))
     }
+    /// Why only one instance of a release may write; nothing where several may.
+    pub fn bears_one_writer(&self, version: &Version) -> impl Iterator<Item = &SingleWriter> {
+        self.single_writers.iter().filter(|single| single.versions.matches(version.semver()))
+    }
     /// Why nobody should run a release, if so.
     pub fn bad_release(&self, version: &Version) -> Option<&BadRelease> {
         self.bad_releases.iter().find(|bad| bad.versions.matches(version.semver()))

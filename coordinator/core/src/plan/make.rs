@@ -131,7 +131,7 @@ fn binding(case: &Case<'_>, findings: &[Finding], preparations: &[Preparation]) 
     let before = storage.ledgers.iter().map(|survey| (survey.name.clone(), may_record(survey))).collect();
     let lost = storage.ledgers.iter().filter(|_| lossy && !case.ask.rehearse_only);
     let lost = lost.filter_map(|survey| Some((survey.name.clone(), survey.losses.sha256?))).collect();
-    let single = || case.catalogue.single_writers.iter().filter(|it| it.versions.matches(case.ask.target.semver()));
+    let single = || case.catalogue.bears_one_writer(&case.ask.target);
     let lifted = case.locks() == Locks::Redis && single().all(|it| it.unless == Some(Unless::RedisLock));
     let bears_one = single().next().is_some();
     let strategy = choose(case.ask.strategy, &case.verdicts());

@@ -101,7 +101,7 @@ fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> Vec<Reason
     let Question { to, instances, locks, .. } = *question;
     let applies = |single: &&SingleWriter| {
         let lifted = single.unless == Some(Unless::RedisLock) && locks == Locks::Redis;
-        instances > 1 && single.versions.matches(to.semver()) && !lifted
+        instances > 1 && !lifted
     };
     let reason = |single: &SingleWriter| Reason {
         why: Obstacle::SeveralWriters,
@@ -115,7 +115,7 @@ fn several_writers(catalogue: &Catalogue, question: &Question<'_>) -> Vec<Reason
         }
         .to_owned(),
     };
-    catalogue.single_writers.iter().filter(applies).map(reason).collect()
+    catalogue.bears_one_writer(to).filter(applies).map(reason).collect()
 }
 
 /// Both releases as far as the catalogue knows them. What a ledger must record after a target that nobody knows, its rehearsal on

@@ -43,7 +43,7 @@ fn measured(catalogue: &Catalogue, question: &Question<'_>) -> Vec<String> {
     for version in [from, to] {
         lines.extend(catalogue.bad_release(version).map(|bad| format!("{version}: {} ({})", bad.reason, bad.source)));
     }
-    for single in catalogue.single_writers.iter().filter(|single| single.versions.matches(to.semver())) {
+    for single in catalogue.bears_one_writer(to) {
         let lifted = match (single.unless, locks) {
             (Some(Unless::RedisLock), Locks::Redis) => "; the redis lock that every instance has makes several safe",
             (Some(Unless::RedisLock), Locks::Other) => "; a redis lock on every instance would make several safe",
