@@ -197,6 +197,8 @@ pub use fleet::{CreateDeploymentArgs, DeploymentCommand, ExcuseArgs, MemberComma
 pub use planning::{Answers, ApproveArgs, HowArgs, PlanArgs, RejoinArgs, StartArgs, StrategyWord, UpgradeArgs};
 pub use runbook::RunbookArgs;
 pub use shell::{CompletionsArgs, ManArgs};
+#[cfg(feature = "all-in-one")]
+pub use steering::Decided;
 pub use steering::{AbortArgs, DecideArgs, RollbackArgs, SteerArgs, WhichStatus, WhichUpgrade};
 
 #[cfg(feature = "all-in-one")]

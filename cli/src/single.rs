@@ -3,7 +3,7 @@
 //! where it stopped.
 
 use crate::Context;
-use crate::args::SingleArgs;
+use crate::args::{Decided, SingleArgs};
 use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
@@ -15,6 +15,7 @@ use crate::render::words::quoted;
 use crate::trouble::Trouble;
 use cutover_agent::service::systemd::settings_now;
 use cutover_agent::settings::{AtBoot, Settings};
+use cutover_proto::v1;
 use cutover_vocabulary::status::State;
 use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId};
 use std::collections::BTreeSet;
@@ -68,26 +69,35 @@ async fn inside(
 ) -> Result<Exit, Trouble> {
     let client = house.client(&context.operator()?, instances).await?;
     // Nobody serves the socket once this command has ended: the same command goes on.
-    let again = format!(
-        "{} single --settings {} --to {}",
-        crate::program(),
-        quoted(&args.settings.display().to_string()),
-        args.to
-    );
-    let context = Context { next: Next::GoOn(again), ..context.clone() };
+    let context = Context { next: Next::Single(again(context, args)), ..context.clone() };
     if args.close {
         return close(&context, &client, deployment, args.reason.as_deref().unwrap_or_default()).await;
+    }
+    if args.status {
+        let status = client.status(&newest(&client, deployment).await?).await?;
+        upgrades::show(&context, &status)?;
+        return Ok(Exit::of_status(&status));
+    }
+    if args.plan {
+        let plan = client.plan(deployment, &args.to, &How::default()).await?;
+        plans::show(&context, &plan, Some(&context.next), Rows::Listed)?;
+        return Ok(Exit::of_plan(&plan));
     }
     if let Some(upgrade) = unfinished(&client, deployment).await? {
         context.screen.line(&format!("Going on with upgrade {upgrade}, which has not ended."));
         if client.status(&upgrade).await?.state == State::Paused {
             client.steer(&upgrade, Steer::Resume, "resumed by `cutover single`").await?;
         }
-        let status = client.status(&upgrade).await?;
-        if let (Some(choice), Some(hold)) = (args.decide, status.holds.first()) {
-            client.decide(&upgrade, hold.id, choice, args.why()).await?;
+        if let Some(Decided { hold, choice }) = args.decide {
+            client.decide(&upgrade, hold, choice, args.why()).await?;
         }
         return follow_on(&context, &client, &upgrade).await;
+    }
+    if args.decide.is_some() || args.resume {
+        // The same line typed twice: an upgrade that began now would be one that nobody asked for.
+        let status = client.status(&newest(&client, deployment).await?).await?;
+        upgrades::show(&context, &status)?;
+        return Err(Trouble::usage(format!("no upgrade of {deployment} is under way, and none was started")));
     }
     let plan = client.plan(deployment, &args.to, &How::default()).await?;
     plans::show(&context, &plan, (!args.yes).then_some(&context.next), Rows::Listed)?;
@@ -116,24 +126,49 @@ async fn follow_on(context: &Context, client: &Client, upgrade: &UpgradeId) -> R
     Ok(Exit::of_upgrade(&status))
 }
 
+/// This command without what it is to do: nobody serves the socket once it has ended, so the same one goes on.
+fn again(context: &Context, args: &SingleArgs) -> String {
+    let mut again = crate::program();
+    let mut word = |flag: &str, value: &str| again.push_str(&format!(" {flag} {}", quoted(value)));
+    if let Some(operator) = &context.global.operator {
+        word("--operator", operator.as_str());
+    }
+    word("single --settings", &args.settings.display().to_string());
+    word("--to", &args.to.to_string());
+    if let Some(deployment) = &args.deployment {
+        word("--deployment", deployment.as_str());
+    }
+    again
+}
+
 /// Says that the recovery points of the newest upgrade are not needed any more.
 async fn close(context: &Context, client: &Client, deployment: &DeploymentName, reason: &str) -> Result<Exit, Trouble> {
-    let upgrades = client.list().await?;
-    let Some(newest) = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str()) else {
-        return Err(Trouble::usage(format!("{deployment} has had no upgrade here")));
-    };
-    let upgrade = cutover_proto::malformed::text("id", &newest.id)
-        .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })?;
+    let upgrade = newest(client, deployment).await?;
     let status = client.steer(&upgrade, Steer::Close, reason).await?;
     context.screen.line(&format!("Upgrade {} is closed.", status.id));
     context.screen.value(&serde_json::json!({ "status": status }))?;
     Ok(Exit::Done)
 }
 
+/// The latest upgrade.
+async fn newest(client: &Client, deployment: &DeploymentName) -> Result<UpgradeId, Trouble> {
+    let newest = find(client, deployment, |_| true).await?;
+    newest.ok_or_else(|| Trouble::usage(format!("{deployment} has had no upgrade here")))
+}
+
 async fn unfinished(client: &Client, deployment: &DeploymentName) -> Result<Option<UpgradeId>, Trouble> {
+    find(client, deployment, |upgrade| upgrade.ended.is_none()).await
+}
+
+async fn find(
+    client: &Client,
+    deployment: &DeploymentName,
+    wanted: impl Fn(&v1::UpgradeSummary) -> bool,
+) -> Result<Option<UpgradeId>, Trouble> {
     let upgrades = client.list().await?;
-    let open = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str() && upgrade.ended.is_none());
-    open.map(|upgrade| cutover_proto::malformed::text("id", &upgrade.id))
+    let found = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str() && wanted(upgrade));
+    found
+        .map(|upgrade| cutover_proto::malformed::text("id", &upgrade.id))
         .transpose()
         .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })
 }

@@ -1,9 +1,8 @@
 //! Arguments of what runs coordinator and agent in this process: the sandbox, single-node mode, and the workers of both.
 
-use super::steering::choice;
+use super::steering::{Decided, decided};
 use clap::{Args, Subcommand, ValueEnum};
 use cutover_vocabulary::Version;
-use cutover_vocabulary::hold::Choice;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -89,9 +88,9 @@ pub struct ResumeArgs {
     /// Keep the folder at the end.
     #[arg(long)]
     pub keep: bool,
-    /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
-    #[arg(long, value_name = "CHOICE", value_parser = choice, requires = "reason")]
-    pub decide: Option<Choice>,
+    /// Decide that hold first, by its number: retry, accept, wait, abort or rollback.
+    #[arg(long, value_name = "HOLD:CHOICE", value_parser = decided, requires = "reason")]
+    pub decide: Option<Decided>,
     /// Why; stored with the decision.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -120,11 +119,20 @@ pub struct SingleArgs {
     /// Agree to exactly what the plan needs approval for.
     #[arg(long)]
     pub yes: bool,
-    /// Decide the oldest hold first: retry, accept, wait, abort or rollback.
-    #[arg(long, value_name = "CHOICE", value_parser = choice)]
-    pub decide: Option<Choice>,
+    /// Decide that hold first, by its number: retry, accept, wait, abort or rollback. Starts no upgrade.
+    #[arg(long, value_name = "HOLD:CHOICE", value_parser = decided, conflicts_with = "yes")]
+    pub decide: Option<Decided>,
+    /// Only go on with an upgrade that has not ended; start none.
+    #[arg(long, conflicts_with = "yes")]
+    pub resume: bool,
+    /// Only show the plan; start nothing.
+    #[arg(long, conflicts_with_all = ["yes", "decide", "resume"])]
+    pub plan: bool,
+    /// Only show where the newest upgrade stands; do nothing.
+    #[arg(long, conflicts_with_all = ["yes", "decide", "resume", "plan"])]
+    pub status: bool,
     /// Say that the recovery points of the newest upgrade are not needed any more; nothing else is done.
-    #[arg(long, conflicts_with_all = ["yes", "decide"])]
+    #[arg(long, conflicts_with_all = ["yes", "decide", "resume", "plan", "status"])]
     pub close: bool,
     /// Why; stored with the approval and the decision, and needed to close an upgrade that a person took over.
     #[arg(long, value_name = "TEXT")]

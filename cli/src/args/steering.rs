@@ -74,6 +74,25 @@ fn hold_id(text: &str) -> Result<HoldId, String> {
     text.parse().map(HoldId).map_err(|_| "a hold is named by its number; `cutover status` shows it".to_owned())
 }
 
+/// A hold and what is decided of it, as `HOLD:CHOICE`.
+#[cfg(feature = "all-in-one")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// Which hold.
+    pub hold: HoldId,
+    /// How.
+    pub choice: Choice,
+}
+
+/// Reads `HOLD:CHOICE`.
+#[cfg(feature = "all-in-one")]
+pub(super) fn decided(text: &str) -> Result<Decided, String> {
+    let (hold, word) =
+        text.split_once(':').ok_or("write HOLD:CHOICE, like 1:retry, as the held upgrade's page does")?;
+    let hold = hold.parse().map(HoldId).map_err(|_| format!("{hold:?} is no hold's number"))?;
+    Ok(Decided { hold, choice: choice(word)? })
+}
+
 pub(super) fn choice(text: &str) -> Result<Choice, String> {
     text.parse().map_err(|_| {
         let words: Vec<&str> = Choice::ALL.iter().map(|choice| choice.word()).collect();

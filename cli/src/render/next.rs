@@ -10,8 +10,10 @@ use cutover_vocabulary::{DeploymentName, InstanceName, UpgradeId, Version};
 pub enum Next {
     /// A coordinator that serves a socket: the program with its address.
     Served(String),
-    /// The coordinator ends with this command, so that everything is said to the command that goes on.
-    GoOn(String),
+    /// `single`, whose coordinator ends with it, so that everything is said to the same command.
+    Single(String),
+    /// The same of a sandbox that was left.
+    Sandbox(String),
 }
 
 impl Next {
@@ -27,16 +29,17 @@ impl Next {
         Self::of("cutover", endpoint)
     }
 
-    fn with(&self, served: &str, going_on: &str) -> String {
+    /// `single`'s own flags, where it is that; a sandbox goes on by itself.
+    fn with(&self, served: &str, single: &str) -> String {
         match self {
             Self::Served(program) => format!("{program} {served}"),
-            Self::GoOn(command) if going_on.is_empty() => command.clone(),
-            Self::GoOn(command) => format!("{command} {going_on}"),
+            Self::Single(command) => format!("{command} {single}"),
+            Self::Sandbox(command) => command.clone(),
         }
     }
     /// Plans again.
     pub fn plan(&self, deployment: &DeploymentName, to: &Version) -> String {
-        self.with(&format!("plan {deployment} --to {to}"), "")
+        self.with(&format!("plan {deployment} --to {to}"), "--plan")
     }
     /// Plans again what a plan was made for.
     pub fn plan_again(&self, binding: &Binding) -> String {
@@ -44,7 +47,7 @@ impl Next {
             Strategy::Downtime | Strategy::Rolling => self.plan(&binding.deployment, &binding.target.version),
             Strategy::Rejoin => {
                 let names: Vec<&str> = binding.members.keys().map(InstanceName::as_str).collect();
-                self.with(&format!("rejoin --deployment {} {}", binding.deployment, names.join(" ")), "")
+                self.with(&format!("rejoin --deployment {} {}", binding.deployment, names.join(" ")), "--plan")
             }
         }
     }
@@ -52,44 +55,56 @@ impl Next {
     pub fn approve(&self, plan: PlanDigest) -> String {
         self.with(&format!("approve {} --reason 'WHY'", plan.0.short()), "--yes")
     }
+    /// Starts a plan that was approved, where approving does not start it.
+    pub fn start_after_approval(&self, plan: PlanDigest) -> Option<String> {
+        match self {
+            Self::Served(_) => Some(self.start(plan)),
+            Self::Single(_) | Self::Sandbox(_) => None,
+        }
+    }
     /// Starts a plan.
     pub fn start(&self, plan: PlanDigest) -> String {
         self.with(&format!("start {}", plan.0.short()), "--yes")
     }
     /// Follows an upgrade.
     pub fn watch(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("watch {upgrade}"), "")
+        self.with(&format!("watch {upgrade}"), "--resume")
     }
     /// Lists what happened.
     pub fn facts(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("facts {upgrade}"), "")
+        self.with(&format!("facts {upgrade}"), "--status")
     }
-    /// Decides a hold. Going on decides the oldest.
+    /// Decides a hold.
     pub fn decide(&self, upgrade: &UpgradeId, hold: HoldId, choice: Choice) -> String {
-        self.with(
-            &format!("decide {upgrade} {hold} {choice} --reason 'WHY'"),
-            &format!("--decide {choice} --reason 'WHY'"),
-        )
+        match self {
+            Self::Served(program) => format!("{program} decide {upgrade} {hold} {choice} --reason 'WHY'"),
+            Self::Single(command) | Self::Sandbox(command) => {
+                format!("{command} --decide {hold}:{choice} --reason 'WHY'")
+            }
+        }
     }
     /// Lets an upgrade go on.
     pub fn resume(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("resume {upgrade}"), "")
+        self.with(&format!("resume {upgrade}"), "--resume")
     }
     /// Prints the runbook.
     pub fn runbook(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("runbook {upgrade}"), "")
+        self.with(&format!("runbook {upgrade}"), "--status")
     }
     /// Goes back before any ledger was migrated.
     pub fn abort(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("abort {upgrade} --reason 'WHY'"), "")
+        self.with(&format!("abort {upgrade} --reason 'WHY'"), "--status")
     }
     /// Goes back after ledgers were migrated.
     pub fn rollback(&self, upgrade: &UpgradeId) -> String {
-        self.with(&format!("rollback {upgrade} --reason 'WHY'"), "")
+        self.with(&format!("rollback {upgrade} --reason 'WHY'"), "--status")
     }
     /// Lets an instance go.
     pub fn excuse(&self, deployment: &DeploymentName, instance: &InstanceName) -> String {
-        self.with(&format!("member excuse {deployment} {instance} --reason 'WHY' --evidence 'WHAT WAS SEEN'"), "")
+        self.with(
+            &format!("member excuse {deployment} {instance} --reason 'WHY' --evidence 'WHAT WAS SEEN'"),
+            "--status",
+        )
     }
     /// Ends an upgrade that a person took over.
     pub fn close_by_hand(&self, upgrade: &UpgradeId) -> String {
@@ -109,12 +124,20 @@ mod tests {
     #[test]
     fn a_command_that_goes_on_takes_the_place_of_a_coordinator_that_ends() {
         let upgrade = UpgradeId::new("u-1").unwrap();
-        let next = Next::GoOn("cutover sandbox resume --dir /tmp/x".to_owned());
+        let next = Next::Sandbox("cutover sandbox resume --dir /tmp/x".to_owned());
         assert_eq!(
             next.decide(&upgrade, HoldId(2), Choice::Retry),
-            "cutover sandbox resume --dir /tmp/x --decide retry --reason 'WHY'"
+            "cutover sandbox resume --dir /tmp/x --decide 2:retry --reason 'WHY'"
         );
         assert_eq!(next.watch(&upgrade), "cutover sandbox resume --dir /tmp/x");
+        let next = Next::Single("cutover single --to 1.4.6".to_owned());
+        assert_eq!(
+            next.decide(&upgrade, HoldId(2), Choice::Accept),
+            "cutover single --to 1.4.6 --decide 2:accept --reason 'WHY'"
+        );
+        let to = Version::new(1, 4, 6);
+        let looks = [next.watch(&upgrade), next.facts(&upgrade), next.plan(&DeploymentName::new("prod").unwrap(), &to)];
+        assert_eq!(looks, ["--resume", "--status", "--plan"].map(|flag| format!("cutover single --to 1.4.6 {flag}")));
         assert_eq!(Next::at(None).watch(&upgrade), "cutover watch u-1");
     }
 }

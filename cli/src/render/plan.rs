@@ -257,12 +257,12 @@ fn next_step(page: &mut Page, plan: &Plan, next: &Next) {
             } else {
                 page.paragraph(2, "Once you have seen to what the release notes ask:");
             }
-            let (mut approve, start) = (next.approve(digest), next.start(digest));
+            let mut approve = next.approve(digest);
             for id in plan.binding.questions.keys() {
                 approve.push_str(&format!(" --answer '{id}=WHAT WAS SEEN TO'"));
             }
             page.command(4, &approve);
-            if start != approve {
+            if let Some(start) = next.start_after_approval(digest) {
                 page.command(4, &start);
             }
         }

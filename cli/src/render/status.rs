@@ -204,10 +204,10 @@ fn closing(page: &mut Page, status: &Status, next: &Next) {
         State::Aborted | State::RolledBack | State::TakenOver => {
             page.paragraph(2, "See what happened, then plan again:");
             let (facts, plan) = (next.facts(&status.id), next.plan(&status.deployment, &status.target));
+            page.command(4, &facts);
             if facts != plan {
-                page.command(4, &facts);
+                page.command(4, &plan);
             }
-            page.command(4, &plan);
         }
     }
 }

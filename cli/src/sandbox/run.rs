@@ -5,6 +5,7 @@ use super::summary;
 use super::writer::Writer;
 use super::{processes, remove, seed};
 use crate::Context;
+use crate::args::Decided;
 use crate::client::{Client, How, Steer};
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
@@ -19,7 +20,6 @@ use crate::screen::Screen;
 use crate::trouble::Trouble;
 use cutover_agent::settings::Settings;
 use cutover_vocabulary::UpgradeId;
-use cutover_vocabulary::hold::Choice;
 use cutover_vocabulary::plan::{Plan, PreparationId};
 use cutover_vocabulary::status::{State, Status, WaitingFor};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct Ask {
     pub(super) transactions: u64,
     pub(super) yes: bool,
     pub(super) keep: bool,
-    pub(super) decide: Option<(Choice, String)>,
+    pub(super) decide: Option<(Decided, String)>,
 }
 
 /// How a run came to its end.
@@ -186,7 +186,7 @@ async fn inside(context: &Context, sandbox: &mut Sandbox, house: &House, ask: As
     let summary = summary::gather(sandbox, &client, *status, ask.keep || to_do).await?;
     if to_do {
         // Nobody serves the socket once this command has ended.
-        let next = Next::GoOn(sandbox.resume());
+        let next = Next::Sandbox(sandbox.resume());
         screen.page("\n");
         screen.page(&pages::page(&summary.status, &next, screen.ink));
     }
@@ -360,8 +360,8 @@ async fn planned(
 /// What a resumed sandbox needs to move again.
 async fn go_on(client: &Client, upgrade: &UpgradeId, ask: &Ask) -> Result<Status, Trouble> {
     let mut status = client.status(upgrade).await?;
-    if let (Some((choice, reason)), Some(hold)) = (&ask.decide, status.holds.first()) {
-        status = client.decide(upgrade, hold.id, *choice, reason).await?;
+    if let Some((Decided { hold, choice }, reason)) = &ask.decide {
+        status = client.decide(upgrade, *hold, *choice, reason).await?;
     }
     if matches!(status.waiting_for, Some(WaitingFor::Resume)) || status.state == State::Paused {
         status = client.steer(upgrade, Steer::Resume, "the sandbox was resumed").await?;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use cutover_core::upgrade::{Ask, Input, Rejected};
+use cutover_core::upgrade::{Ask, Back, Input, Rejected, what_if};
 use cutover_vocabulary::fact::Ending;
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::instance::{InstanceReport, RunState};
@@ -201,9 +201,14 @@ fn asking_to_go_back_resumes_a_paused_upgrade() {
         play.ask(1, Ask::Pause { reason: String::new() });
         play.settle();
         assert!(play.orders().is_empty());
-        assert!(cutover_core::upgrade::what_if(&play.upgrade).meaning.contains("going back resumes it"));
         let reason = "no".to_owned();
-        play.ask(2, if ending == Ending::Aborted { Ask::Abort { reason } } else { Ask::Rollback { reason } });
+        let (back, ask) = match ending {
+            Ending::Aborted => (Back::Abort, Ask::Abort { reason }),
+            _ => (Back::Rollback, Ask::Rollback { reason }),
+        };
+        let meant = what_if(&play.upgrade, back);
+        assert!(meant.allowed && meant.meaning.contains("going back resumes it"), "{meant:?}");
+        play.ask(2, ask);
         play.until_end();
         assert_eq!(play.upgrade.ending(), Some(ending));
     }

@@ -7,7 +7,7 @@ mod support;
 
 use cutover_core::catalogue;
 use cutover_core::plan::{self, CannotPlan, PlanAsk, StrategyAsk};
-use cutover_core::upgrade::{Ask, Input, Rejected, what_if};
+use cutover_core::upgrade::{Ask, Back, Input, Rejected, what_if};
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::finding::{Finding, FindingSubject, Level};
 use cutover_vocabulary::hold::{Choice, HoldReason};
@@ -185,7 +185,7 @@ fn once_clients_reach_it_a_person_decides_and_the_way_back_leaves_it_down_and_fe
         let hold = play.hold();
         let offer = hold.choices.iter().find(|offer| offer.choice == Choice::Rollback).unwrap();
         assert!(offer.cost.contains("leave them down and fenced"), "{}", offer.cost);
-        let meaning = what_if(&play.upgrade);
+        let meaning = what_if(&play.upgrade, Back::Rollback);
         assert!(meaning.allowed && meaning.meaning.contains("is not started again"), "{meaning:?}");
         play.decide(1, Choice::Rollback);
         play.until_end();
@@ -218,7 +218,8 @@ fn every_drain_of_a_rejoin_says_that_what_is_there_is_never_started_again() {
 fn before_anything_is_stopped_going_back_leaves_it_as_it_was_found() {
     let mut play = play();
     play.until_phase(Phase::Stage);
-    assert!(what_if(&play.upgrade).meaning.contains("stays as it was found"), "{:?}", what_if(&play.upgrade));
+    let meant = what_if(&play.upgrade, Back::Abort);
+    assert!(meant.allowed && meant.meaning.contains("stays as it was found"), "{meant:?}");
     play.ask(1, Ask::Abort { reason: "later".to_owned() });
     play.until_end();
     assert_eq!(play.upgrade.ending(), Some(Ending::Aborted));

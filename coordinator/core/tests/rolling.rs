@@ -5,7 +5,7 @@
 mod support;
 
 use cutover_core::plan::{PlanAsk, StrategyAsk};
-use cutover_core::upgrade::{Ask, Input, what_if};
+use cutover_core::upgrade::{Ask, Back, Input, what_if};
 use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::instance::RunState;
@@ -124,7 +124,7 @@ fn a_canary_that_does_not_serve_holds_and_leaves_the_others_untouched() {
     assert!(matches!(play.hold().reason, HoldReason::StepFailed { .. }), "{:?}", play.hold());
     assert!(play.hold().offers(Choice::Retry) && play.hold().offers(Choice::Rollback));
     assert!(!play.hold().offers(Choice::Abort));
-    let meaning = what_if(&play.upgrade);
+    let meaning = what_if(&play.upgrade, Back::Rollback);
     assert!(meaning.allowed && meaning.meaning.contains("the others serve"), "{meaning:?}");
     assert!(meaning.ledgers.is_empty(), "nothing is restored");
     play.decide(1, Choice::Rollback);

@@ -4,7 +4,7 @@
 mod support;
 
 use cutover_core::plan::{MayNotStart, PlanAsk, may_start};
-use cutover_core::upgrade::{Ask, Input, what_if};
+use cutover_core::upgrade::{Ask, Back, Input, what_if};
 use cutover_vocabulary::fact::{Ending, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldReason};
 use cutover_vocabulary::outcome::FailureKind;
@@ -135,7 +135,7 @@ fn a_rehearsal_stops_no_instance_and_ends_as_rehearsed() {
     let status = status(&play);
     assert_eq!((status.state, status.downtime), (State::Rehearsed, None));
     assert!(status.instances.iter().all(|one| one.down.is_none() && one.stopping.is_none()));
-    assert!(!what_if(&play.upgrade).allowed);
+    assert!(!what_if(&play.upgrade, Back::Abort).allowed);
     assert!(!play.facts.iter().any(|recorded| matches!(recorded.fact, Fact::BorderCrossed { .. })));
 }
 

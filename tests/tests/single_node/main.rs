@@ -1,6 +1,7 @@
 //! One instance on SQLite, 1.3.1 to 1.4.6, with the real coordinator, the real agent, its real workers and the
 //! simulator of the ledger; a client writes all the time.
 
+mod alone;
 mod bad_input;
 mod faults;
 mod first_start;
