@@ -213,6 +213,10 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
         }
         LocalCommand::Start { instance } => {
             let service = service(settings, instance)?;
+            // One that a verification left: nothing else of Cutover ends it once a person has taken over.
+            if let Stopped::StillRunning { pid } = service.stop(Role::Closed, STOPS_WITHIN).await? {
+                return Err(LocalError::StillRuns { name: instance.clone(), pid });
+            }
             service.permit(&By::Person.to_string()).await?;
             service.start().await?;
             service.forget_refusal().await?;
@@ -253,7 +257,8 @@ pub async fn run(settings: &Settings, command: &LocalCommand) -> Result<String, 
             journal.take_over(upgrade.clone(), note.clone()).await?;
             Ok(format!(
                 "upgrade {upgrade} is in your hands: this agent refuses every further order of it, for good.\n\
-                 What runs now still ends by itself; `{} status` shows it and how to go back.\n",
+                 Work that runs now still ends by itself, and a closed copy with `local start` or `local stop`; `{} status`\n\
+                 shows both and how to go back.\n",
                 way_back::agent(settings)
             ))
         }

@@ -202,10 +202,10 @@ async fn report(
 ) {
     loop {
         match look(perform).await {
-            Some(looked) => seen.send_replace(looked),
-            // The link waits for the first look; it must not wait for ever.
-            None => seen.send_replace(seen.borrow().clone()),
-        };
+            Some(looked) => _ = seen.send_replace(looked),
+            // The link waits for the first look; it must not wait for ever. What was seen before stays.
+            None => seen.send_modify(|_| {}),
+        }
         // Desk, links and reports are one task: one that hangs takes this with it.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         tokio::select! {

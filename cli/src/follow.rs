@@ -1,6 +1,7 @@
 //! Follows an upgrade as far as it goes by itself: to its end, to a hold, or to a pause; and where a person sits at the
 //! terminal, through holds as well.
 
+use crate::Context;
 use crate::client::Client;
 use crate::render::next::Next;
 use crate::render::page::Page;
@@ -13,10 +14,13 @@ use cutover_vocabulary::name::shown;
 use cutover_vocabulary::status::{State, Status};
 use cutover_vocabulary::{Recorded, UpgradeId};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often in a row a lost connection is made anew before giving up.
-const RECONNECTS: u32 = 10;
+/// For how long a lost connection is made anew before giving up: a coordinator's host that restarts, or an election under the longest
+/// lease (60 s).
+const GIVES_UP: Duration = Duration::from_secs(120);
+/// For how long without a word.
+const SILENT: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -88,24 +92,37 @@ async fn moved(client: &Client, upgrade: &UpgradeId, after: u64) -> Result<(), T
 /// Follows, showing each event, from fact `after` on, to where it stands still. Answers with where it stands then.
 ///
 /// # Errors
-/// [`Trouble`]; a lost connection only after it was tried anew for a while.
+/// [`Trouble`]; a lost connection only after it was tried anew for two minutes.
 pub async fn follow(client: &Client, upgrade: &UpgradeId, after: u64, screen: Screen) -> Result<Status, Trouble> {
     let mut seen = after;
-    let mut lost = 0;
+    // Since when, and whether it was said.
+    let mut lost: Option<(Instant, bool)> = None;
     let bars = Bars::new(screen);
     loop {
         let before = seen;
         let ended = once(client, upgrade, &mut seen, screen, &bars).await;
         if seen > before {
-            lost = 0;
+            lost = None;
         }
         match ended {
             Ok(status) => {
                 bars.finish();
                 return Ok(status);
             }
-            Err(trouble) if passing(&trouble) && lost < RECONNECTS => {
-                lost += 1;
+            Err(trouble) if passing(&trouble) => {
+                let (since, said) = lost.get_or_insert_with(|| (Instant::now(), false));
+                let passed = since.elapsed();
+                if passed > GIVES_UP {
+                    bars.finish();
+                    return Err(trouble);
+                }
+                if passed > SILENT && !*said {
+                    *said = true;
+                    bars.line(
+                        screen,
+                        &format!("Lost the coordinator ({trouble}); looking for it for {} s.", GIVES_UP.as_secs()),
+                    );
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             Err(trouble) => {
@@ -119,13 +136,16 @@ pub async fn follow(client: &Client, upgrade: &UpgradeId, after: u64, screen: Sc
 /// Whether it may be gone in a moment: a lost connection, or no leader during an election.
 fn passing(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Broken { .. } | Trouble::Unreachable { .. } => true,
+        Trouble::Broken { .. } | Trouble::Unreachable { .. } | Trouble::Leaderless { .. } => true,
         Trouble::Refused { code, .. } => matches!(code.as_str(), "NOT_LEADER" | "STORE_UNAVAILABLE"),
-        // It was looked for long enough.
-        Trouble::Leaderless { .. } | Trouble::Malformed { .. } | Trouble::Usage { .. } | Trouble::Failed { .. } => {
-            false
-        }
+        Trouble::Malformed { .. } | Trouble::Usage { .. } | Trouble::Failed { .. } => false,
     }
+}
+
+/// What a person is told who follows no more: the upgrade is no worse for that.
+pub fn left(context: &Context, upgrade: &UpgradeId) {
+    context.screen.line("");
+    context.screen.line(&format!("The upgrade goes on. Follow it again: {}", context.next.watch(upgrade)));
 }
 
 async fn once(

@@ -26,7 +26,7 @@ pub enum Trouble {
     #[error("{doing} found no coordinator that leads. {said}")]
     #[diagnostic(help(
         "an election takes seconds: the coordinators' logs say why there is none; where one leads that was not asked, name it \
-         with --coordinator too. Nothing is lost: what was done already is not done twice"
+         with --coordinator too. Nothing is lost: look with `cutover status` once one leads, what was asked for may be done"
     ))]
     Leaderless {
         /// What was asked for.
@@ -50,7 +50,7 @@ pub enum Trouble {
     /// The call was cut off, so nothing is known of its effect.
     #[error("{doing} got no answer: {message}")]
     #[diagnostic(help(
-        "nothing is lost: look with `cutover status`, then call again; what was done already is not done twice"
+        "look with `cutover status` before you call again: it may have been done, and a second call may begin another upgrade"
     ))]
     Broken {
         /// What was asked for.

@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use tokio_util::sync::CancellationToken;
 
+/// Which storage the closed copy was started on.
+const STARTED_ON: &str = "closed-storage.json";
+
 /// How often another port is tried when somebody took the chosen one meanwhile.
 const PORTS: u32 = 3;
 
@@ -43,6 +46,8 @@ pub(super) async fn start(
         return Ok(running);
     }
     end_closed_copy(service).await?;
+    let found = place::of(&service.settings())?;
+    files::write_json(&note(service, STARTED_ON), found.storage.identity())?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -95,28 +100,27 @@ pub(super) async fn verify(
         end_closed_copy(service).await?;
         return Ok(earlier.evidence);
     }
-    let looked = look(service, version, ledgers).await;
-    if looked.is_ok() {
-        let evidence = Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() };
-        files::write_json(&path, &Verified { order: order.id.clone(), evidence })?;
-    }
-    // The next attempt needs the copy where this one could not look, for a reason that may pass.
-    if let Err(trouble) = &looked
-        && trouble.0.kind == FailureKind::Transient
-    {
-        return Err(trouble.clone());
-    }
+    let evidence = Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() };
+    let looked = match look(service, version, ledgers).await {
+        Ok(()) => {
+            let verified = Verified { order: order.id.clone(), evidence: evidence.clone() };
+            files::write_json(&path, &verified).map_err(Trouble::from)
+        }
+        // The next attempt needs the copy where this one could not look, for a reason that may pass.
+        Err(trouble) if trouble.0.kind == FailureKind::Transient => return Err(trouble),
+        Err(trouble) => Err(trouble),
+    };
     // Else it ends, whatever was seen; what was seen first is the one to tell.
     let ended = end_closed_copy(service).await;
     looked?;
     ended?;
-    Ok(Evidence::Verified { version: version.clone(), ledgers: ledgers.to_vec() })
+    Ok(evidence)
 }
 
 async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> Result<(), Trouble> {
     let name = service.name();
     refuse_beside_the_service(service).await?;
-    let place = place::of(&service.settings())?;
+    let place = place_it_was_started_on(service)?;
     let record = service.running(Role::Closed).await?;
     let closed = record.and_then(|record| record.address).and_then(|text| text.parse::<SocketAddr>().ok());
     let Some(closed) = closed else {
@@ -146,7 +150,32 @@ async fn look(service: &Service, version: &Version, ledgers: &[LedgerName]) -> R
         let reading = || format!("reading ledger {ledger} through the closed copy");
         http.read(ledger).await.map_err(|error| unanswered(error, &reading()))?;
     }
-    Ok(())
+    place_it_was_started_on(service).map(drop)
+}
+
+/// The storage of the closed copy, which is the one that it was started on: whoever promotes a standby meanwhile puts another server
+/// behind the same name, and the first request to a ledger whose migration did not arrive there would migrate it.
+fn place_it_was_started_on(service: &Service) -> Result<place::Place, Trouble> {
+    let place = place::of(&service.settings())?;
+    let started_on: Option<StorageIdentity> = files::read_json(&note(service, STARTED_ON))?;
+    let found = place.storage.identity();
+    // No note is of a copy that an agent from before started.
+    let Some(storage) = started_on.filter(|storage| !storage.is_same(found)) else { return Ok(place) };
+    let promoted = match (&storage, found) {
+        (StorageIdentity::Postgres { timeline: then, .. }, StorageIdentity::Postgres { timeline: now, .. })
+            if then != now =>
+        {
+            format!(" (timeline {then} then, {now} now: a standby was promoted)")
+        }
+        _ => String::new(),
+    };
+    Err(Trouble::refused(
+        format!(
+            "the closed copy of instance {} was started on {storage}, and its settings lead to {found} now{promoted}",
+            service.name()
+        ),
+        "find out what that one lacks; no ledger is read there before that is known, because a read may migrate it",
+    ))
 }
 
 /// What the copy did not answer well. A ledger whose sessions its database server ended (a restart, a failover) answers one or two

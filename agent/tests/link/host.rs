@@ -43,6 +43,7 @@ struct Seen {
     observed: u32,
     permitted: Vec<(Epoch, Vec<InstanceName>)>,
     released: bool,
+    looks_fail: bool,
 }
 
 /// `quick` is done at once, `slow` when it is released or stopped, `panics` never.
@@ -93,6 +94,11 @@ impl FakeHost {
         self.until(|seen| seen.permitted.contains(&word)).await;
     }
 
+    /// Each look at the instances panics from now on, or none does.
+    pub(crate) fn fail_looks(&self, fail: bool) {
+        self.change(|seen| seen.looks_fail = fail);
+    }
+
     pub(crate) fn release(&self) {
         self.change(|seen| seen.released = true);
     }
@@ -133,6 +139,7 @@ impl Perform for FakeHost {
 
     async fn observe(&self) -> Vec<InstanceReport> {
         self.change(|seen| seen.observed += 1);
+        assert!(!self.state.lock().unwrap().looks_fail, "a look that fails: a test wants it");
         vec![InstanceReport {
             drift: Vec::new(),
             missing_guard: String::new(),

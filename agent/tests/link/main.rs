@@ -364,6 +364,20 @@ async fn reports_follow_each_other_on_a_standing_link() {
 }
 
 #[tokio::test]
+async fn looks_at_the_instances_that_fail_stop_neither_link_nor_work() {
+    let mut bench = Bench::new().await;
+    bench.host.fail_looks(true);
+    let agent = bench.start();
+    let (mut linked, _) = bench.welcome(1).await;
+    let quick = order("u1", 1, "quick");
+    linked.say(1, please(&quick)).await;
+    assert_eq!(linked.next().await, outcome_of(&quick, done()));
+    bench.host.fail_looks(false);
+    while linked.report().await.is_empty() {}
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_coordinator_that_comes_later_is_found() {
     let mut bench = Bench::new().await;
     bench.coordinator.stop().await;

@@ -6,7 +6,7 @@ use crate::Context;
 use crate::args::{Answers, PlanArgs, StartArgs, UpgradeArgs};
 use crate::client::{Client, How, Steer};
 use crate::exit::Exit;
-use crate::follow::follow;
+use crate::follow::{self, follow};
 use crate::render::losses::Rows;
 use crate::render::page::Page;
 use crate::render::status as page;
@@ -127,7 +127,7 @@ pub fn started(context: &Context, upgrade: &UpgradeId) -> Result<(), Trouble> {
 pub async fn to_standstill(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result<Exit, Trouble> {
     tokio::select! {
         status = follow(client, upgrade, 0, context.screen) => {
-            let status = status?;
+            let status = status.inspect_err(|_| follow::left(context, upgrade))?;
             show(context, &status)?;
             if !status.state.ended() {
                 // The recovery points are known by now.
@@ -136,8 +136,7 @@ pub async fn to_standstill(context: &Context, client: &Client, upgrade: &Upgrade
             Ok(Exit::of_upgrade(&status))
         }
         _ = tokio::signal::ctrl_c() => {
-            context.screen.line("");
-            context.screen.line(&format!("The upgrade goes on. Follow it again: {}", context.next.watch(upgrade)));
+            follow::left(context, upgrade);
             Ok(Exit::Error)
         }
     }

@@ -9,7 +9,7 @@ use cutover_vocabulary::fact::{Ending, Fact};
 use cutover_vocabulary::hold::HoldReason;
 use cutover_vocabulary::outcome::*;
 use cutover_vocabulary::plan::{Plan, Strategy};
-use cutover_vocabulary::storage::Migrations;
+use cutover_vocabulary::storage::{Migrations, RecoveryItem};
 use cutover_vocabulary::*;
 use support::*;
 
@@ -96,6 +96,23 @@ fn without_commands_whatever_is_in_its_reach_is_restored_on_the_way_back() {
         _ => false,
     });
     assert_eq!(restores.count(), 3, "two ledgers and the system store, though one ledger was ordered");
+}
+
+#[test]
+fn a_failed_migration_is_restored_although_its_agent_says_that_it_changed_nothing() {
+    let restores = |plan: Plan| {
+        let mut play = Play::start(plan);
+        let migrates = |order: &Order| matches!(order.work, Work::Migrate { .. });
+        let first = play.until(|_, order| migrates(order)).unwrap();
+        play.outcome(&first, without_effect(FailureKind::Failed));
+        play.decide(1, hold::Choice::Rollback);
+        play.until_end();
+        assert_eq!(play.upgrade.ending(), Some(Ending::RolledBack));
+        let restored = |order: &Order| matches!(&order.work, Work::Restore { point, .. } if RecoveryItem::of(&first.id.step.subject).as_ref() == Some(&point.item));
+        play.facts.iter().any(|recorded| matches!(&recorded.fact, Fact::AttemptOpened { order } if restored(order)))
+    };
+    assert!(restores(plan(true)), "of this release nobody knows that a migration is one transaction");
+    assert!(!restores(Seen::three_at((1, 4, 6), 6).plan()), "of a known one it is measured");
 }
 
 fn held(play: &Play, says: &str) {

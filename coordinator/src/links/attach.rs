@@ -144,17 +144,27 @@ async fn speak(
         let remedy = "give each agent its own name and certificate, or stop the other one";
         Refused::new(Code::AgentNameTaken, why, remedy).with("machine", &taken.machine)
     })?;
-    let agent = hello.agent.clone();
-    let ended = tokio::select! {
+    let present = Present { leadership, agent: hello.agent.clone(), session };
+    tokio::select! {
         biased;
         () = leadership.ended.cancelled() => Err(Refused::not_leader(None)),
         // A newer link of the same agent has taken its place.
-        () = session.over.cancelled() => Ok(()),
-        ended = converse(leadership, remote, hello, &session, inbound, outgoing) => ended,
-    };
-    leadership.links.leave(&agent, &session, leadership.moment());
-    info!("an agent's link ended");
-    ended
+        () = present.session.over.cancelled() => Ok(()),
+        ended = converse(leadership, remote, hello, &present.session, inbound, outgoing) => ended,
+    }
+}
+
+/// An agent counts as connected as long as this stands, however its link ends: by a panic, too.
+struct Present<'a> {
+    leadership: &'a Arc<Leadership>,
+    agent: AgentName,
+    session: Session,
+}
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.leadership.links.leave(&self.agent, &self.session, self.leadership.moment());
+        info!("an agent's link ended");
+    }
 }
 
 /// Everything after a link was let in.

@@ -1,8 +1,8 @@
 //! What goes into one append: as many inputs as fit, and never a part of an input's facts.
 
 use cutover_core::upgrade::{Decision, Happened, Input, Upgrade, decide};
-use cutover_store::MAX_BATCH_BYTES;
-use cutover_vocabulary::fact::Settlement;
+use cutover_store::{MAX_BATCH_BYTES, MAX_FACT_BYTES};
+use cutover_vocabulary::fact::{Cause, Settlement};
 use cutover_vocabulary::order::Epoch;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use cutover_vocabulary::{Digest, Failure, Now, Outcome, Recorded};
@@ -60,7 +60,8 @@ pub(crate) fn draft(
     }
 }
 
-/// Seals facts until the batch is full.
+/// Seals facts until the batch is full. What the machine itself does next may be larger, and is then a batch of its own: an order that
+/// names some thousand ledgers. What an agent says may not.
 fn seal(mut seq: u64, mut hash: Digest, facts: &[Happened]) -> (Vec<Recorded>, Digest) {
     let mut sealed = Vec::new();
     let mut bytes = 0;
@@ -70,7 +71,8 @@ fn seal(mut seq: u64, mut hash: Digest, facts: &[Happened]) -> (Vec<Recorded>, D
         // Serialising our own plain data cannot fail; if it ever did, the store would refuse the fact.
         let text = serde_json::to_vec(&recorded).unwrap_or_default();
         bytes += text.len() + 1;
-        if bytes > MAX_BATCH_BYTES {
+        let alone = sealed.is_empty() && fact.by == Cause::Machine && text.len() <= MAX_FACT_BYTES;
+        if bytes > MAX_BATCH_BYTES && !alone {
             break;
         }
         hash = Digest::of(&text);
@@ -176,6 +178,27 @@ mod tests {
             left = &left[draft.inputs..];
         }
         assert_eq!(upgrade.phase(), Some(Phase::Stage));
+    }
+
+    #[test]
+    fn an_order_that_names_thousands_of_ledgers_is_a_batch_of_its_own() {
+        let names: Vec<(&'static str, u64)> = (0..6_000).map(|n| (&*format!("{n:060}").leak(), 0)).collect();
+        let plan = Seen { ledgers: names, ..Seen::default() }.plan_without_blocks();
+        let mut play = Play::start(plan);
+        let order = play.until(|play, _| play.upgrade.phase() == Some(Phase::Stage)).unwrap();
+        let outcome = Outcome::Done(honest(play.upgrade.plan(), &order, now(0).wall));
+        let staged = Input::Outcome { agent: order.agent, order: order.id, outcome };
+        let (mut upgrade, mut hash, mut inputs) = (play.upgrade.clone(), Digest::of(b""), vec![staged]);
+        let mut largest = 0;
+        while upgrade.phase() != Some(Phase::Rehearse) || upgrade.orders().next().is_none() {
+            let draft = draft(&upgrade, hash, Epoch(1), now(play.millis), &inputs).unwrap();
+            draft.facts.iter().for_each(|fact| upgrade.apply(fact));
+            hash = draft.hash;
+            inputs.drain(..draft.inputs);
+            let bytes = draft.sealed.iter().map(|fact| serde_json::to_vec(fact).unwrap().len());
+            largest = largest.max(bytes.sum::<usize>());
+        }
+        assert!((MAX_BATCH_BYTES..MAX_FACT_BYTES).contains(&largest), "{largest}");
     }
 
     #[test]

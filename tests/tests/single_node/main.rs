@@ -5,6 +5,7 @@ mod alone;
 mod bad_input;
 mod faults;
 mod first_start;
+mod followed;
 mod kills;
 mod lost_journal;
 mod paths;

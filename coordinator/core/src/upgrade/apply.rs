@@ -64,7 +64,7 @@ impl Upgrade {
                     stage.failures.push(failure.message.clone());
                 }
                 if failure.effect == Effect::None {
-                    self.had_no_effect(order);
+                    self.changed_nothing(order);
                 }
                 if self.set_step(order, StepState::Open { failed: order.attempt }, at)
                     && let Some(length) = self.rest_after(order.attempt, failure.kind)
@@ -88,7 +88,7 @@ impl Upgrade {
                     Settlement::NeverBegun => self.had_no_effect(order),
                     Settlement::Finished(Outcome::Failed(failure)) | Settlement::Stopped(failure) => {
                         if failure.effect == Effect::None {
-                            self.had_no_effect(order);
+                            self.changed_nothing(order);
                         }
                     }
                 }
@@ -246,6 +246,14 @@ impl Upgrade {
             binding.ledgers.keys().cloned().map(RecoveryItem::Ledger).chain([RecoveryItem::System]).collect()
         } else {
             RecoveryItem::of(&order.step.subject).into_iter().collect()
+        }
+    }
+
+    /// Its agent says that it changed nothing. Of a migration it tells that by what the ledger records before and after, which is
+    /// enough where a migration is one transaction: measured of every release that is known, and of no other.
+    fn changed_nothing(&mut self, order: &OrderId) {
+        if order.phase != Phase::Migrate || !self.plan.binding.unknown_target {
+            self.had_no_effect(order);
         }
     }
 

@@ -4,12 +4,15 @@ use super::export::{content, lead, still_leads};
 use super::line::{Counts, Lines};
 use super::reader::{Item, Reader, check};
 use super::{Archive, ArchiveError, GAP};
-use crate::{Appended, CoordinatorName, MAX_BATCH_BYTES, Nonce, Put, Revision, Store};
+use crate::{Appended, CoordinatorName, Key, MAX_BATCH_BYTES, Nonce, Put, Revision, Store};
 use cutover_vocabulary::{Digest, Epoch, UpgradeId};
 use std::io::{BufRead, Seek, SeekFrom};
 
 /// Most facts of one append: etcd takes 128 operations in one transaction.
 const MOST: usize = 100;
+
+/// Where the documents lie that name what is to be led.
+const LEADS: &str = "deployments/";
 
 /// Fills an empty store with an archive. All of the archive is read and proved before anything is written; it is written under a
 /// leadership of its own, read back, and held against the archive. The next epoch is [`GAP`] above the exported one from before
@@ -68,10 +71,12 @@ struct Waiting {
     bytes: usize,
 }
 
-/// Documents come last: by them a coordinator knows what to lead, so that one that is started on half an import leads nothing.
+/// Documents come last, and of them those of the deployments: by these a coordinator knows what to lead, so that one that is started on
+/// half an import leads nothing.
 async fn fill(store: &dyn Store, epoch: Epoch, from: impl BufRead) -> Result<(), ArchiveError> {
     let mut reader = Reader::new(from)?;
     let mut waiting = Waiting::default();
+    let mut deployments = Vec::new();
     while let Some(item) = reader.next()? {
         match item {
             Item::Chunk(bytes) => _ = store.put_chunk(epoch, &bytes).await?,
@@ -87,21 +92,31 @@ async fn fill(store: &dyn Store, epoch: Epoch, from: impl BufRead) -> Result<(),
             Item::Document { key, value } => {
                 waiting.append(store, epoch).await?;
                 waiting = Waiting::default();
-                match store.put(epoch, &key, Revision::NONE, &value).await {
-                    Put::Stored(_) => {}
-                    // Nobody else writes under this epoch.
-                    Put::Unknown(error) if store.get(&key).await?.is_none_or(|(_, present)| present != value) => {
-                        return Err(error.into());
-                    }
-                    Put::Unknown(_) => {}
-                    refused @ (Put::Fenced { .. } | Put::Conflict { .. } | Put::TooLarge { .. }) => {
-                        return Err(not_taken(format!("document {key}"), &refused));
-                    }
+                if key.as_str().starts_with(LEADS) {
+                    deployments.push((key, value));
+                } else {
+                    put(store, epoch, &key, &value).await?;
                 }
             }
         }
     }
-    waiting.append(store, epoch).await
+    waiting.append(store, epoch).await?;
+    for (key, value) in &deployments {
+        put(store, epoch, key, value).await?;
+    }
+    Ok(())
+}
+
+async fn put(store: &dyn Store, epoch: Epoch, key: &Key, value: &[u8]) -> Result<(), ArchiveError> {
+    match store.put(epoch, key, Revision::NONE, value).await {
+        Put::Stored(_) => Ok(()),
+        // Nobody else writes under this epoch.
+        Put::Unknown(error) if store.get(key).await?.is_none_or(|(_, present)| present != value) => Err(error.into()),
+        Put::Unknown(_) => Ok(()),
+        refused @ (Put::Fenced { .. } | Put::Conflict { .. } | Put::TooLarge { .. }) => {
+            Err(not_taken(format!("document {key}"), &refused))
+        }
+    }
 }
 
 impl Waiting {
