@@ -364,7 +364,7 @@ impl Client {
             request_id: if ask.what_if { String::new() } else { request_id() },
             operator: self.operator(),
             what_if: ask.what_if,
-            // No coordinator takes it yet: once clients were let in, going back is refused.
+            // There is no such way back: once clients were let in, going back is refused.
             accept_lost_writes: false,
         };
         let doing = match ask.back {

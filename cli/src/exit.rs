@@ -46,7 +46,8 @@ Exit status:
   0  it goes on, is completed, or was only rehearsed
   5  it is held or paused: it waits for a person
   6  it was aborted or rolled back
-Without UPGRADE: 5 where one that has not ended waits for a person, 0 elsewhere.";
+Without UPGRADE: 5 where one that has not ended waits for a person, or one is
+quarantined, so that nobody leads it; 0 elsewhere.";
 
     /// The same for `watch`.
     pub const OF_WATCH: &str = "\
@@ -104,6 +105,12 @@ Exit status:
             | State::TakenOver
             | State::Rehearsed => Self::of_upgrade(status),
         }
+    }
+
+    /// Of all upgrades: those that have not ended, and whether one is quarantined.
+    pub fn of_all(active: &[Status], quarantined: bool) -> Self {
+        let waits = active.iter().map(Self::of_status).any(|exit| exit == Self::Held);
+        if waits || quarantined { Self::Held } else { Self::Done }
     }
 
     /// Of a way back that was asked for or asked about.
@@ -173,5 +180,15 @@ mod tests {
         assert_eq!((Exit::of_status(&status), Exit::of_upgrade(&status)), (Exit::Done, Exit::Error));
         status.state = State::RolledBack;
         assert_eq!(Exit::of_status(&status), Exit::WentBack);
+    }
+
+    #[test]
+    fn who_looks_at_all_learns_that_one_waits_or_that_nobody_leads_one() {
+        let held = sample::held();
+        let running = Status { state: State::Running, ..held.clone() };
+        assert_eq!(Exit::of_all(&[running.clone(), held], false), Exit::Held);
+        assert_eq!(Exit::of_all(std::slice::from_ref(&running), false), Exit::Done);
+        assert_eq!(Exit::of_all(&[running], true), Exit::Held);
+        assert!(Exit::OF_STATUS.contains("quarantined"));
     }
 }

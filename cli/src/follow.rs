@@ -14,7 +14,8 @@ use cutover_vocabulary::name::shown;
 use cutover_vocabulary::status::{State, Status};
 use cutover_vocabulary::{Recorded, UpgradeId};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// For how long a lost connection is made anew before giving up: a coordinator's host that restarts, or an election under the longest
 /// lease (60 s).

@@ -5,6 +5,7 @@
 use crate::Context;
 use crate::args::{Decided, SingleArgs};
 use crate::client::{Client, How, Steer};
+use crate::commands::look::newest as newest_of;
 use crate::commands::{plan as plans, upgrade as upgrades};
 use crate::exit::Exit;
 use crate::follow::follow;
@@ -166,8 +167,8 @@ async fn find(
     wanted: impl Fn(&v1::UpgradeSummary) -> bool,
 ) -> Result<Option<UpgradeId>, Trouble> {
     let upgrades = client.list().await?;
-    let found = upgrades.iter().find(|upgrade| upgrade.deployment == deployment.as_str() && wanted(upgrade));
-    found
+    let its = |upgrade: &&v1::UpgradeSummary| upgrade.deployment == deployment.as_str() && wanted(upgrade);
+    newest_of(upgrades.iter().filter(its))
         .map(|upgrade| cutover_proto::malformed::text("id", &upgrade.id))
         .transpose()
         .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })

@@ -28,14 +28,14 @@ impl Leadership {
         }
     }
 
-    /// Remembers a call, with its answer once there is one.
+    /// Remembers a call, with its answer once there is one. The revision of what is remembered.
     pub(crate) async fn remember_call(
         &self,
         request: &RequestId,
         revision: Revision,
         call: &Call,
-    ) -> Result<(), Refused> {
+    ) -> Result<Revision, Refused> {
         let key = keys::request(request).map_err(|error| self.refuse(error.into()))?;
-        self.registry.write(&key, revision, call).await.map(drop).map_err(|error| self.refuse(error))
+        self.registry.write(&key, revision, call).await.map_err(|error| self.refuse(error))
     }
 }

@@ -6,6 +6,7 @@ mod quarantine;
 mod tasks;
 
 pub(crate) use quarantine::Quarantined;
+use quarantine::WhileLed;
 pub(crate) use tasks::Tasks;
 
 use crate::clock::Clock;
@@ -124,6 +125,11 @@ impl Leadership {
                 self.is_latest(&name, &id);
                 break;
             }
+        }
+        // Nothing waits for it.
+        if self.hook.is_some() {
+            let span = error_span!(parent: None, "hook", epoch = self.epoch.0);
+            self.tasks.spawn(hook::follow_untold(self.clone()).instrument(span));
         }
         Ok(())
     }
@@ -267,7 +273,12 @@ impl Leadership {
         let (handle, driver, commands) = prepare(self.clone(), id.clone(), loaded);
         let span = self.span(id);
         let entry = place.insert(Entry::Led(handle.clone())).clone();
-        self.tasks.spawn(driver.run(commands).instrument(span.clone()));
+        let led = WhileLed { leadership: self.clone(), handle: handle.clone() };
+        let run = async move {
+            let _led = led;
+            driver.run(commands).await;
+        };
+        self.tasks.spawn(run.instrument(span.clone()));
         if let Some(hook) = &self.hook {
             self.tasks.spawn(hook::follow(self.clone(), hook.clone(), handle).instrument(span));
         }

@@ -146,6 +146,8 @@ pub(crate) enum Answer {
     Upgrade(UpgradeId),
     /// An instance was let go; with the upgrade that it took part in.
     Excused(Option<UpgradeId>),
+    /// An upgrade was steered, and no fact of it says so: it was already as it was asked to be.
+    Done,
 }
 
 /// The registry could not be read or written.
@@ -284,6 +286,7 @@ pub(crate) mod keys {
     pub(crate) const INSTANCES: &str = "instances/";
     pub(crate) const DEPLOYMENTS: &str = "deployments/";
     pub(crate) const PLANS: &str = "plans/";
+    pub(crate) const HOOKS: &str = "hooks/";
 
     pub(crate) fn instance(name: &InstanceName) -> Result<Key, InvalidKey> {
         Key::new(format!("{INSTANCES}{}", name.as_str()))
@@ -301,7 +304,10 @@ pub(crate) mod keys {
         Key::new(format!("approvals/{digest}"))
     }
     pub(crate) fn hook(upgrade: &UpgradeId) -> Result<Key, InvalidKey> {
-        Key::new(format!("hooks/{}", upgrade.as_str()))
+        Key::new(format!("{HOOKS}{}", upgrade.as_str()))
+    }
+    pub(crate) fn told_of(key: &Key) -> Option<UpgradeId> {
+        UpgradeId::new(key.as_str().strip_prefix(HOOKS)?).ok()
     }
     pub(crate) fn request(id: &RequestId) -> Result<Key, InvalidKey> {
         Key::new(format!("requests/{}", id.as_str()))

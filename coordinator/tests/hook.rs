@@ -174,6 +174,45 @@ async fn what_was_being_told_when_the_coordinator_died_is_told_again_and_what_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_not_told_is_told_by_the_next_leader_also_where_a_newer_upgrade_came_after_it() {
+    let script = format!("if [ -e $1/hang ]; then echo $CUTOVER_UPGRADE >> $1/hangs; sleep 600; fi; {KEEPS}");
+    let site = site(Site::sqlite(), &script);
+    std::fs::write(site.dir.path().join("hang"), "").unwrap();
+    let coordinator = site.coordinator().await;
+    let _agent = FakeAgent::start(&site.endpoint, Seen::default(), Manners::default());
+    let client = site.client();
+    let first = client.begin().await;
+    client.reaches(&first, State::Completed).await;
+    let second = client.begin_again().await;
+    client.reaches(&second, State::Completed).await;
+    until("both openings to be under way", || async {
+        let hangs = std::fs::read_to_string(site.dir.path().join("hangs")).unwrap_or_default();
+        (hangs.lines().count() == 2).then_some(())
+    })
+    .await;
+    coordinator.kill().await;
+    std::fs::remove_file(site.dir.path().join("hang")).unwrap();
+
+    let coordinator = site.coordinator().await;
+    for upgrade in [&first, &second] {
+        until("both of its events to be told", || async {
+            let told = told(&site);
+            let mine: Vec<Value> = told.into_iter().filter(|event| event["upgrade"] == upgrade.as_str()).collect();
+            (events(&mine) == ["opened", "ended"]).then_some(())
+        })
+        .await;
+    }
+    // Of one that was closed since nothing is left to tell.
+    let mut upgrades = client.upgrades.clone();
+    upgrades.close(client.steer(&first, "close-1").await).await.unwrap();
+    coordinator.stop().await;
+    let coordinator = site.coordinator().await;
+    client.status(&second).await;
+    coordinator.stop().await;
+    assert_eq!(told(&site).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_had_ended_before_there_was_a_hook_is_not_told() {
     let mut bare = Site::memory();
     let coordinator = bare.coordinator().await;

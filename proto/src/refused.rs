@@ -83,7 +83,7 @@ codes! {
     UpgradeActive => "UPGRADE_ACTIVE", FailedPrecondition;
     /// A border was crossed, and going back would not mean what was asked for.
     TooLate => "TOO_LATE", FailedPrecondition;
-    /// What clients wrote on the new version would be lost, and the caller did not accept that.
+    /// What clients wrote on the new version would be lost; there is no way back then.
     WouldLoseWrites => "WOULD_LOSE_WRITES", FailedPrecondition;
     /// The same request id came before with another question.
     RequestReused => "REQUEST_REUSED", AlreadyExists;

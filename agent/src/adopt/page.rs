@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::origin::Origin;
 use crate::ledger::cli::{Cli, harmless_environment};
 use crate::needs;
+use crate::release::asking::is_script;
 use crate::service::environment::shown_arguments;
 use crate::settings::{InstanceSettings, Settings};
 use cutover_vocabulary::Version;
@@ -155,8 +156,11 @@ impl Page {
     }
 }
 
-/// What the binary says of itself, run as the unit's own user, in folders that are gone afterwards.
+/// What the binary says of itself, run as the unit's own user, in folders that are gone afterwards. A script is not run.
 pub(super) async fn version(found: &InstanceSettings) -> Option<Version> {
+    if is_script(&found.command) {
+        return None;
+    }
     let temporary = || tempfile::Builder::new().prefix("cutover-adopt-").tempdir();
     // Its output goes where that user cannot write.
     let (place, output) = (temporary().ok()?, temporary().ok()?);
@@ -164,5 +168,5 @@ pub(super) async fn version(found: &InstanceSettings) -> Option<Version> {
         chown(place.path(), Some(account.user), Some(account.group)).ok()?;
     }
     let cli = Cli::new(found.command.clone(), harmless_environment(place.path()), output.path().to_owned());
-    cli.as_account(found.account).version().await.ok()
+    cli.as_account(found.account).killed_when_dropped().version().await.ok()
 }

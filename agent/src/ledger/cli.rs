@@ -121,6 +121,7 @@ pub struct Cli {
     output: PathBuf,
     redactor: Redactor,
     inherit_stdin: bool,
+    kill_on_drop: bool,
     account: Option<Account>,
 }
 
@@ -145,13 +146,20 @@ impl Cli {
     /// the folder `output`: files, because a command that outlives its parent must not lose its pipes.
     pub fn new(program: PathBuf, environment: BTreeMap<String, SecretString>, output: PathBuf) -> Self {
         let redactor = Redactor::of(&[], &environment);
-        Self { program, environment, output, redactor, inherit_stdin: false, account: None }
+        Self { program, environment, output, redactor, inherit_stdin: false, kill_on_drop: false, account: None }
     }
 
     /// Hands this process's standard input down: in a worker it is the lock that says the worker's work still runs.
     #[must_use]
     pub fn holding_the_worker_lock(mut self) -> Self {
         self.inherit_stdin = true;
+        self
+    }
+
+    /// Kills a command whose answer nobody waits for any more. Only for questions: what works must come to its own end.
+    #[must_use]
+    pub fn killed_when_dropped(mut self) -> Self {
+        self.kill_on_drop = true;
         self
     }
 
@@ -309,6 +317,7 @@ impl Cli {
                 .stdin(if self.inherit_stdin { Stdio::inherit() } else { Stdio::null() })
                 .stdout(open("stdout")?)
                 .stderr(open("stderr")?)
+                .kill_on_drop(self.kill_on_drop)
                 .spawn();
             match spawned {
                 Ok(child) => break child,

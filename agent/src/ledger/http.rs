@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cutover_vocabulary::{LedgerName, Version};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The largest answer that is read, in bytes: `/_info` lists every ledger.
+/// How much of an answer is read, in bytes: `/_info` lists every ledger.
 const LARGEST: usize = 8 << 20;
 
 /// Something that went wrong with a request.
@@ -59,6 +59,13 @@ pub enum HttpError {
     },
 }
 
+/// An answer, as far as it was read.
+struct Answer {
+    body: Vec<u8>,
+    /// Whether it went on beyond [`LARGEST`].
+    cut: bool,
+}
+
 /// A ledger that listens.
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -82,8 +89,12 @@ impl Http {
 
     /// `/_info`: the version that answers. Creates nothing, in any release.
     pub async fn version(&self) -> Result<Version, HttpError> {
-        let body = self.get("/_info").await?;
+        let Answer { body, cut } = self.get("/_info").await?;
         let not = |why: String| HttpError::NotALedger { address: self.address, why };
+        if cut {
+            let why = format!("it is longer than {LARGEST} bytes");
+            return Err(HttpError::Broken { address: self.address, path: "/_info".to_owned(), why });
+        }
         let value: serde_json::Value =
             serde_json::from_slice(&body).map_err(|error| not(format!("/_info: {error}")))?;
         let text = value.pointer("/data/version").and_then(serde_json::Value::as_str);
@@ -99,14 +110,15 @@ impl Http {
         }
     }
 
-    /// `/{ledger}/stats`: that the ledger can be read. Only for a ledger that is known to exist.
+    /// `/{ledger}/stats` and its newest transactions: that the ledger can be read. Only for a ledger that is known to exist. A page
+    /// of transactions may be of any length, so an answer that is longer than what is read of it is good.
     pub async fn read(&self, ledger: &LedgerName) -> Result<(), HttpError> {
         self.get(&format!("/{}/stats", encoded(ledger.as_str()))).await?;
         self.get(&format!("/{}/transactions", encoded(ledger.as_str()))).await?;
         Ok(())
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes, HttpError> {
+    async fn get(&self, path: &str) -> Result<Answer, HttpError> {
         let mut answer = self.get_as(path, self.credentials.first()).await;
         for credentials in self.credentials.iter().skip(1) {
             match answer {
@@ -119,7 +131,7 @@ impl Http {
         answer
     }
 
-    async fn get_as(&self, path: &str, credentials: Option<&SecretString>) -> Result<Bytes, HttpError> {
+    async fn get_as(&self, path: &str, credentials: Option<&SecretString>) -> Result<Answer, HttpError> {
         let broken = |why: String| HttpError::Broken { address: self.address, path: path.to_owned(), why };
         match tokio::time::timeout(self.limit, self.get_without_limit(path, credentials)).await {
             Ok(answer) => answer,
@@ -127,7 +139,7 @@ impl Http {
         }
     }
 
-    async fn get_without_limit(&self, path: &str, credentials: Option<&SecretString>) -> Result<Bytes, HttpError> {
+    async fn get_without_limit(&self, path: &str, credentials: Option<&SecretString>) -> Result<Answer, HttpError> {
         let broken = |why: String| HttpError::Broken { address: self.address, path: path.to_owned(), why };
         let stream = TcpStream::connect(self.address)
             .await
@@ -143,16 +155,20 @@ impl Http {
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), LARGEST)
-                .collect()
-                .await
-                .map_err(|error| broken(error.to_string()))?
-                .to_bytes();
+            let (mut body, mut read, mut cut) = (answer.into_body(), Vec::new(), false);
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.map_err(|error| broken(error.to_string()))?.into_data() else { continue };
+                cut = read.len() + data.len() > LARGEST;
+                if cut {
+                    break;
+                }
+                read.extend_from_slice(&data);
+            }
             if !status.is_success() {
-                let body = String::from_utf8_lossy(&body).chars().take(200).collect();
+                let body = String::from_utf8_lossy(&read).chars().take(200).collect();
                 return Err(HttpError::Status { address: self.address, path: path.to_owned(), status, body });
             }
-            Ok(body)
+            Ok(Answer { body: read, cut })
         };
         // The connection is driven here, so that it is closed when this returns: a drain counts connections.
         tokio::pin!(exchange);
@@ -182,6 +198,36 @@ fn encoded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// A ledger that gives every request this status and more than is read of an answer.
+    async fn answers_at_length(status: &'static str) -> Http {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let length = 2 * LARGEST;
+                let _ = stream.read(&mut [0; 1024]).await;
+                let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                // Whoever has read enough closes.
+                let _ = stream.write_all(&vec![b' '; length]).await;
+            }
+        });
+        Http::new(address, Duration::from_secs(20))
+    }
+
+    #[tokio::test]
+    async fn a_ledger_whose_answer_is_longer_than_what_is_read_of_it_can_be_read() {
+        let ledger = LedgerName::new("main").unwrap();
+        answers_at_length("200 OK").await.read(&ledger).await.unwrap();
+        let failed = answers_at_length("503 Service Unavailable").await.read(&ledger).await;
+        assert!(matches!(failed, Err(HttpError::Status { status: StatusCode::SERVICE_UNAVAILABLE, .. })), "{failed:?}");
+        let version = answers_at_length("200 OK").await.version().await;
+        assert!(matches!(version, Err(HttpError::Broken { .. })), "{version:?}");
+    }
 
     #[test]
     fn a_name_cannot_leave_its_segment_of_the_path() {

@@ -2,12 +2,17 @@
 //!
 //! A unit's binary is asked as the unit's own user: it is somebody else's program, and the agent is root. Every command of the
 //! ledger, even `version`, makes its storage directory first, so it gets a home and a storage directory of its own, which end with
-//! the questions. What it prints goes to files in a folder of the agent's, where that user cannot lay a link.
+//! the questions. What it prints goes to files in a folder of the agent's, where that user cannot lay a link. Nor does a question
+//! outlive whoever asked it.
+//!
+//! A script that lies where a unit's binary should is not asked: it may start a server whatever its arguments are.
 
 use super::ReleaseError;
 use crate::files::{folder, io_error, open_folder};
 use crate::ledger::cli::{Cli, harmless_environment};
 use crate::settings::{Account, Settings};
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use tempfile::{Builder, TempDir};
@@ -51,6 +56,14 @@ impl Asking {
     /// A binary to ask. `program` must be one that the user may run.
     pub fn cli(&self, program: &Path) -> Cli {
         let home = self.lent.as_ref().unwrap_or(&self.output).path();
-        Cli::new(program.to_owned(), harmless_environment(home), self.output.path().to_owned()).as_account(self.account)
+        Cli::new(program.to_owned(), harmless_environment(home), self.output.path().to_owned())
+            .as_account(self.account)
+            .killed_when_dropped()
     }
+}
+
+/// Whether a file is a script, which the kernel hands to another program.
+pub fn is_script(path: &Path) -> bool {
+    let mut head = [0; 2];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"#!"
 }

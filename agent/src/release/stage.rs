@@ -2,7 +2,7 @@
 
 use super::ReleaseError;
 use super::archive::{self, sha256};
-use super::asking::Asking;
+use super::asking::{Asking, is_script};
 use super::needed::needed;
 use crate::files::{self, io_error, open_folder};
 use crate::settings::{Account, Settings};
@@ -155,8 +155,11 @@ pub async fn ask(
     Ok((cli.version().await.map_err(mute)?, cli.has_storage_commands().await.map_err(mute)?))
 }
 
-/// Asks a binary for its version alone; none when it does not answer with one.
+/// Asks a binary for its version alone; none when it does not answer with one, and of a script, which is not run.
 pub async fn version_of(settings: &Settings, path: &Path, account: Option<Account>) -> Option<Version> {
+    if is_script(path) {
+        return None;
+    }
     let asking = Asking::new(settings, account).ok()?;
     asking.cli(path).version().await.ok()
 }

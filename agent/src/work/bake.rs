@@ -1,16 +1,17 @@
 //! `Bake`: for a while an instance answers with its version, every ledger is read through it, and its request log shows no
 //! growth of errors.
 //!
-//! Looks only, but for one thing: an instance of the wave that was just moved is taken out of rotation when it does not answer
-//! as it must, so that clients are sent to those that do; a bake that ends well turns it back in. A stop ends the watching.
+//! Looks only, but for one thing: where the order says so, an instance that does not answer as it must is taken out of rotation, so
+//! that clients are sent to those that do; a bake that ends well turns it back in. A stop ends the watching.
 //! Half done: perhaps out of rotation; again watches from the beginning.
 
 use super::place;
 use super::rotation::{Rotation, turn};
 use super::site::{REQUEST, Site, address, note};
 use super::trouble::Trouble;
-use crate::ledger::http::Http;
+use crate::ledger::http::{Http, HttpError};
 use crate::service::requests::RequestLog;
+use crate::service::{Role, Service, record};
 use crate::{files, machine};
 use cutover_vocabulary::outcome::{Effect, Evidence, FailureKind};
 use cutover_vocabulary::served::Served;
@@ -22,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_millis(500);
 /// So many looks in a row must fail: one request may meet a restarted connection.
 const IN_A_ROW: u32 = 3;
+/// For so long, without a good look in between, must last what may pass by itself: a database that fails over is away for some
+/// seconds, and every instance with it.
+const LASTS: Elapsed = Elapsed::from_secs(20);
 /// Which order took the instance out of rotation.
 const WITHDRAWN: &str = "withdrawn.json";
 
@@ -55,24 +59,44 @@ pub(super) async fn bake(
         }
     }
     let until = machine::uptime().plus(ask.length);
-    let (mut looks, mut in_a_row) = (0, 0);
-    let mut requests = RequestLog::from_now(service.dir());
+    let (mut looks, mut process) = (0, None);
+    let (mut failing, mut answers) = (Failing::default(), Answers::from_now(service));
     loop {
-        match look(&http, ask.version, ask.ledgers).await {
-            Ok(()) => (looks, in_a_row) = (looks + 1, 0),
-            Err(why) => {
-                in_a_row += 1;
-                if in_a_row >= IN_A_ROW {
+        let mut looked = look(&http, ask.version, ask.ledgers).await;
+        let (watched, runs) = (process, process_of(service).await);
+        match (watched, runs) {
+            (Some((former, _)), Runs::As(now)) if process != Some(now) => {
+                let (pid, start) = now;
+                let age = record::age(start);
+                let why = format!(
+                    "it was restarted while it was watched: process {former} ended, process {pid} has run for {age}"
+                );
+                return Err(failed(site, order, &ask, &why).await?);
+            }
+            (Some((former, _)), Runs::Not) => {
+                looked = Err(Wrong::Stays(format!("its process {former} ended, and nothing runs in its place")));
+            }
+            (None, Runs::As(now)) => process = Some(now),
+            (Some(_), Runs::As(_) | Runs::Unknown) | (None, Runs::Not | Runs::Unknown) => {}
+        }
+        let now = machine::uptime();
+        answers.count(looked.is_ok());
+        failing.note(now, &looked);
+        match looked {
+            Ok(()) => looks += 1,
+            Err(Wrong::Passes(why) | Wrong::Stays(why)) => {
+                if failing.is_decided(now, now >= until) {
+                    let why = format!("{why} (for {}, {} looks in a row)", failing.lasted(now), failing.in_a_row);
                     return Err(failed(site, order, &ask, &why).await?);
                 }
             }
         }
-        let served = requests.read();
+        let served = answers.counted;
         if served.worse_than(&ask.before) {
             let why = format!("it answered {served} while it was watched; before the upgrade {}", ask.before);
             return Err(failed(site, order, &ask, &why).await?);
         }
-        if in_a_row == 0 && machine::uptime() >= until {
+        if failing.in_a_row == 0 && now >= until {
             break;
         }
         tokio::select! {
@@ -83,23 +107,146 @@ pub(super) async fn bake(
         }
     }
     let withdrawn = note(service, WITHDRAWN);
-    if ask.withdraw && files::read_json::<OrderId>(&withdrawn)?.is_some() {
+    let by = files::read_json::<OrderId>(&withdrawn)?;
+    // Nobody else may serve by now, so that it would not be taken out today.
+    if by.is_some_and(|by| ask.withdraw || by.upgrade == order.id.upgrade) {
         turn(service, Rotation::Into).await?;
         files::remove(&withdrawn)?;
     }
-    Ok(Evidence::Baked { version: ask.version.clone(), looks, served: requests.read() })
+    Ok(Evidence::Baked { version: ask.version.clone(), looks, served: answers.log.read() })
+}
+
+/// What a look found wrong.
+#[derive(Debug)]
+enum Wrong {
+    /// It may pass by itself.
+    Passes(String),
+    /// It does not pass by itself.
+    Stays(String),
 }
 
 /// One look: what is wrong, if anything is.
-async fn look(http: &Http, version: &Version, ledgers: &[LedgerName]) -> Result<(), String> {
-    let found = http.version().await.map_err(|error| error.to_string())?;
+async fn look(http: &Http, version: &Version, ledgers: &[LedgerName]) -> Result<(), Wrong> {
+    let wrong = |error: HttpError, what: String| match error {
+        HttpError::Connect { .. } | HttpError::Broken { .. } => Wrong::Passes(what),
+        HttpError::Status { status, .. } if status.is_server_error() => Wrong::Passes(what),
+        HttpError::Status { .. } | HttpError::NotALedger { .. } => Wrong::Stays(what),
+    };
+    let found = http.version().await.map_err(|error| {
+        let what = error.to_string();
+        wrong(error, what)
+    })?;
     if found != *version {
-        return Err(format!("it answers as {found}, not {version}"));
+        return Err(Wrong::Stays(format!("it answers as {found}, not {version}")));
     }
     for ledger in ledgers {
-        http.read(ledger).await.map_err(|error| format!("ledger {ledger} cannot be read: {error}"))?;
+        http.read(ledger).await.map_err(|error| {
+            let what = format!("ledger {ledger} cannot be read: {error}");
+            wrong(error, what)
+        })?;
     }
     Ok(())
+}
+
+/// The looks that failed since the last good one.
+#[derive(Debug, Default)]
+struct Failing {
+    since: Option<Elapsed>,
+    in_a_row: u32,
+    /// Those of them that found what does not pass by itself.
+    staying: u32,
+}
+
+impl Failing {
+    fn note(&mut self, now: Elapsed, looked: &Result<(), Wrong>) {
+        match looked {
+            Ok(()) => *self = Self::default(),
+            Err(wrong) => {
+                self.since.get_or_insert(now);
+                self.in_a_row += 1;
+                self.staying += u32::from(matches!(wrong, Wrong::Stays(_)));
+            }
+        }
+    }
+
+    fn lasted(&self, now: Elapsed) -> Elapsed {
+        self.since.map_or(Elapsed(0), |since| now.since(since))
+    }
+
+    /// Whether the instance has failed. What may pass by itself is waited for, but not beyond the end of the bake.
+    fn is_decided(&self, now: Elapsed, over: bool) -> bool {
+        let in_the_end = over && self.in_a_row >= IN_A_ROW;
+        self.staying >= IN_A_ROW || self.lasted(now) >= LASTS || in_the_end
+    }
+}
+
+/// What it answers its clients.
+struct Answers {
+    log: RequestLog,
+    /// All of it, at the last look.
+    before: Served,
+    /// What its errors are judged by: without those of the first time that it could not be read, which is judged by how long it
+    /// lasts. It is left out once: who fails now and then fails.
+    counted: Served,
+    left_out: LeftOut,
+}
+
+/// The time that is left out of what is counted.
+#[derive(Debug, PartialEq, Eq)]
+enum LeftOut {
+    Nothing,
+    /// The present one: looks fail.
+    Now,
+    /// It is over.
+    Once,
+}
+
+impl Answers {
+    fn from_now(service: &Service) -> Self {
+        let log = RequestLog::from_now(service.dir());
+        Self { log, before: Served::default(), counted: Served::default(), left_out: LeftOut::Nothing }
+    }
+
+    /// After each look, with whether it was a good one.
+    fn count(&mut self, good: bool) {
+        let now = self.log.read();
+        let counts = match (&self.left_out, good) {
+            (LeftOut::Nothing, false) => {
+                self.left_out = LeftOut::Now;
+                false
+            }
+            (LeftOut::Now, false) => false,
+            (LeftOut::Now, true) => {
+                self.left_out = LeftOut::Once;
+                false
+            }
+            (LeftOut::Nothing, true) | (LeftOut::Once, _) => true,
+        };
+        if counts {
+            self.counted.requests += now.requests.saturating_sub(self.before.requests);
+            self.counted.errors += now.errors.saturating_sub(self.before.errors);
+        }
+        self.before = now;
+    }
+}
+
+/// Which process the service is.
+enum Runs {
+    /// Its id, and when it started.
+    As((u32, u64)),
+    Not,
+    /// It is being started or stopped, or nobody can tell.
+    Unknown,
+}
+
+async fn process_of(service: &Service) -> Runs {
+    match service.running(Role::Service).await {
+        Ok(None) => Runs::Not,
+        Ok(Some(running)) if running.pid != 0 && running.start != 0 && !running.starting && !running.ending => {
+            Runs::As((running.pid, running.start))
+        }
+        Ok(Some(_)) | Err(_) => Runs::Unknown,
+    }
 }
 
 async fn failed(site: &Site, order: &Order, ask: &Ask<'_>, why: &str) -> Result<Trouble, Trouble> {
@@ -114,7 +261,48 @@ async fn failed(site: &Site, order: &Order, ask: &Ask<'_>, why: &str) -> Result<
         } else {
             "; it was taken out of rotation, the others serve"
         };
+    } else {
+        message += "; it was not taken out of rotation";
     }
     let remedy = "look at its output in the agent's state directory; go back unless the cause is found and mended";
     Ok(Trouble::new(FailureKind::Failed, message, remedy).effect(Effect::Unknown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Elapsed {
+        Elapsed(millis)
+    }
+    fn passes() -> Result<(), Wrong> {
+        Err(Wrong::Passes("no database".to_owned()))
+    }
+    fn stays() -> Result<(), Wrong> {
+        Err(Wrong::Stays("another version".to_owned()))
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_must_last_or_go_on_at_the_end_and_anything_else_fails_three_looks() {
+        let mut failing = Failing::default();
+        for millis in (0..20_000).step_by(500) {
+            failing.note(at(millis), &passes());
+            assert!(!failing.is_decided(at(millis), false), "after {millis} ms");
+        }
+        assert!(failing.is_decided(at(19_500), true), "it does not serve at the end of the bake");
+        failing.note(at(20_000), &passes());
+        assert!(failing.is_decided(at(20_000), false));
+
+        failing.note(at(20_500), &Ok(()));
+        failing.note(at(21_000), &passes());
+        failing.note(at(21_500), &passes());
+        assert!(!failing.is_decided(at(21_500), true), "two looks decide nothing");
+        assert!(!failing.is_decided(at(40_999), false), "it is counted from the good look on");
+        for _ in 0..2 {
+            failing.note(at(22_000), &stays());
+        }
+        assert!(!failing.is_decided(at(22_000), false));
+        failing.note(at(22_500), &stays());
+        assert!(failing.is_decided(at(22_500), false));
+    }
 }

@@ -2,12 +2,12 @@
 //! its file has changed.
 
 use super::site::Site;
+use crate::release::asking::is_script;
 use crate::service::Service;
 use crate::service::allowed::{self, Allowed};
 use crate::settings::InstanceSettings;
 use cutover_vocabulary::instance::{Drift, DriftKind, RunState};
 use cutover_vocabulary::{Digest, Version};
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -64,9 +64,4 @@ fn is_own(exe: &str) -> bool {
     let id = |path: &str| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     let own = id("/proc/self/exe");
     own.is_some() && id(exe) == own
-}
-
-fn is_script(path: &Path) -> bool {
-    let mut head = [0; 2];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"#!"
 }

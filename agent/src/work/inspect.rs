@@ -80,7 +80,7 @@ pub(super) async fn report(site: &Site, service: &Service) -> InstanceReport {
         Ok(fence) => (fence.standing.then(|| fence.by.to_string()), fence.generation, service.run_state().await),
         Err(error) => (None, 0, RunState::Unknown { why: error.to_string() }),
     };
-    let on_disk = site.version_on_disk(&settings.command, settings.account).await;
+    let on_disk = site.version_on_disk_for_a_report(&settings.command, settings.account).await;
     let drift = drift::look(site, service, &settings, &run, on_disk.as_ref()).await;
     let running = match &run {
         RunState::Running { .. } => version_that_answers(service).await,

@@ -55,7 +55,10 @@ pub(super) async fn open(
             }
             None => {
                 return Err(Trouble::refused(
-                    format!("{} does not say which version it is", settings.command.display()),
+                    format!(
+                        "{} does not say which version it is (a script is never asked)",
+                        settings.command.display()
+                    ),
                     "look at what lies there; switch the release again",
                 ));
             }

@@ -1,14 +1,18 @@
 //! Taking an instance out of rotation and back: the operator's own commands, and what `readiness` says.
 
-use super::site::note;
+use super::site::{note, own_folder};
 use super::trouble::Trouble;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, io_error};
 use crate::machine;
 use crate::service::Service;
 use crate::settings::trust;
 use cutover_vocabulary::Elapsed;
 use cutover_vocabulary::outcome::{Effect, FailureKind};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -35,6 +39,11 @@ pub(super) fn mark_out(service: &Service) -> Result<(), FileError> {
     let note = note(service, OUT);
     if note.exists() { Ok(()) } else { files::write(&note, b"null") }
 }
+
+/// What the last command wrote to its standard error.
+const SAID: &str = "rotation.stderr";
+/// How much of it is read, in bytes.
+const MOST_SAID: u64 = 4096;
 
 /// When an instance went out of rotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,26 +108,34 @@ async fn command(service: &Service, rotation: Rotation) -> Result<(), Trouble> {
     trust::check_program(program)
         .map_err(|error| Trouble::refused(error.to_string(), "mend it on the host, then try again"))?;
     let limit = Duration::from_secs(instance.rotation_seconds);
-    let running = Command::new(program)
+    // Into a file: what the command leaves running may hold it open for as long as it likes, and is not waited for.
+    own_folder(service)?;
+    let said = note(service, SAID);
+    files::remove(&said)?;
+    let stderr = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&said);
+    let mut running = Command::new(program)
         .args(args)
         .env("CUTOVER_INSTANCE", instance.name.as_str())
         .env("CUTOVER_DEPLOYMENT", instance.deployment.as_str())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(stderr.map_err(io_error("create", &said))?)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(FailureKind::Failed, format!("cannot be started: {error}")))?;
-    match tokio::time::timeout(limit, running.wait_with_output()).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said: String = said.trim().chars().take(300).collect();
-            Err(failed(FailureKind::Failed, format!("ended with {}: {said}", output.status)))
-        }
+    match tokio::time::timeout(limit, running.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(failed(FailureKind::Failed, format!("ended with {status}: {}", beginning(&said)))),
         Ok(Err(error)) => Err(failed(FailureKind::Failed, format!("cannot be waited for: {error}"))),
         Err(_) => Err(failed(FailureKind::TimedOut, format!("took longer than {} s and was killed", limit.as_secs()))),
     }
+}
+
+/// The beginning of what it said, for a message.
+fn beginning(said: &Path) -> String {
+    let mut bytes = Vec::new();
+    let _ = File::open(said).and_then(|file| file.take(MOST_SAID).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).trim().chars().take(300).collect()
 }
 
 #[cfg(test)]

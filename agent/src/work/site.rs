@@ -27,6 +27,11 @@ pub(super) const LOOKING: Duration = Duration::from_millis(10);
 /// How long a closed copy may take to end.
 pub(super) const CLOSED_END: Elapsed = Elapsed::from_secs(30);
 
+/// For how long reports do not ask a binary again that gave no version, at first and at most: each question to one that hangs is
+/// another process. A host that has just booted may only be slow.
+const MUTE_FIRST: Elapsed = Elapsed::from_secs(10);
+const MUTE_AT_MOST: Elapsed = Elapsed::from_secs(300);
+
 /// How long one request to a ledger may take.
 pub(super) const REQUEST: Duration = Duration::from_secs(10);
 
@@ -42,6 +47,8 @@ pub struct Site {
     /// Two deployments, or two instances, may want one release at one moment; it is unpacked under one name.
     staging: tokio::sync::Mutex<()>,
     versions: Mutex<BTreeMap<FileId, Version>>,
+    /// Binaries that were asked for their version and gave none.
+    mute: Mutex<BTreeMap<FileId, Mute>>,
     digests: Mutex<BTreeMap<FileId, Digest>>,
     /// When a load balancer was last told that an instance is not ready.
     told: Mutex<BTreeMap<InstanceName, Elapsed>>,
@@ -60,7 +67,8 @@ impl Site {
             .map(|instance| (instance.name.clone(), Service::new(&settings, instance, &worker)))
             .collect();
         let (staging, versions, digests) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        Self { settings, incarnation, worker, services, staging, versions, digests, told: Mutex::default() }
+        let (mute, told) = (Mutex::default(), Mutex::default());
+        Self { settings, incarnation, worker, services, staging, versions, mute, digests, told }
     }
 
     /// Stages a release; one at a time.
@@ -135,15 +143,55 @@ impl Site {
         Some(digest)
     }
 
-    /// The version of the binary that a service would start. Runs the binary only when its file has changed.
+    /// The version of the binary that a service would start; none of a script. Runs the binary only when its file has changed.
     pub async fn version_on_disk(&self, command: &Path, account: Option<Account>) -> Option<Version> {
         let id = file_id(command)?;
         if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Some(known.clone());
         }
+        let mut question = Question { mute: &self.mute, id, answered: false };
         let version = stage::version_of(&self.settings, command, account).await?;
+        question.answered = true;
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version.clone());
         Some(version)
+    }
+
+    /// The same, for looks that prove nothing and are taken again and again: none where the binary gave no answer a while ago.
+    pub(super) async fn version_on_disk_for_a_report(
+        &self,
+        command: &Path,
+        account: Option<Account>,
+    ) -> Option<Version> {
+        let mute = self.mute.lock().unwrap_or_else(PoisonError::into_inner).get(&file_id(command)?).copied();
+        if mute.is_some_and(|mute| machine::uptime().since(mute.since) < mute.pause) {
+            return None;
+        }
+        self.version_on_disk(command, account).await
+    }
+}
+
+/// A binary that gave no version.
+#[derive(Debug, Clone, Copy)]
+struct Mute {
+    since: Elapsed,
+    /// For how long reports leave it alone.
+    pause: Elapsed,
+}
+
+/// A binary is being asked for its version. Whoever asks may be dropped before it answers: a report that takes too long is.
+struct Question<'a> {
+    mute: &'a Mutex<BTreeMap<FileId, Mute>>,
+    id: FileId,
+    answered: bool,
+}
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let mut mute = self.mute.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = mute.remove(&self.id);
+        if !self.answered {
+            let pause = former.map_or(MUTE_FIRST, |mute| mute.pause.plus(mute.pause).min(MUTE_AT_MOST));
+            mute.insert(self.id, Mute { since: machine::uptime(), pause });
+        }
     }
 }
 

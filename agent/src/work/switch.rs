@@ -34,7 +34,7 @@ pub(super) async fn switch_back(site: &Site, order: &Order, to: &Version) -> Res
             "put the binary of that version there by hand; `cutover-agent local status` shows what was kept aside",
         )),
         None => Err(Trouble::refused(
-            format!("{} does not say which version it is", command.display()),
+            format!("{} does not say which version it is (a script is never asked)", command.display()),
             "put the binary of the former version there by hand; `cutover-agent local status` shows what was kept aside",
         )),
     }

@@ -10,7 +10,7 @@ use crate::files::{io_error, open_folder};
 use crate::ledger::cli::CliError;
 use crate::release::ReleaseError;
 use crate::release::archive::VerifiedArchive;
-use crate::release::asking::Asking;
+use crate::release::asking::{Asking, is_script};
 use crate::settings::{Account, InstanceSettings, Settings};
 use cutover_storage::settings::Key;
 use cutover_vocabulary::survey::{About, Tried};
@@ -107,7 +107,10 @@ impl<'a> Target<'a> {
         let words = ["server", "start", "--help"].map(str::to_owned);
         // A present binary that gives no help leaves nothing to compare with; that it answers is another finding's matter.
         let asking = Asking::new(self.settings, instance.account)?;
-        let present = asking.cli(&instance.command).help(&words).await.unwrap_or_default();
+        let present = match is_script(&instance.command) {
+            true => BTreeSet::new(),
+            false => asking.cli(&instance.command).help(&words).await.unwrap_or_default(),
+        };
         let present: BTreeSet<String> = present.iter().map(|flag| variable(flag)).collect();
         Ok(unknown.into_iter().filter(|name| present.contains(name)).collect())
     }

@@ -222,6 +222,64 @@ async fn rotation_commands_run_before_the_drain_and_after_the_start_and_their_fa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_rotation_command_is_done_once_it_ends_whatever_it_leaves_running() {
+    let bed =
+        Bed::new("rotation_seconds = 5\nout_of_rotation = [\"sh\", \"-c\", \"sleep 20 & echo $! > $HERE/left\"]").await;
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("$HERE", &bed.dir.path().display().to_string());
+    std::fs::write(&file, text).unwrap();
+    bed.serve().await;
+    let order =
+        bed.order(Phase::Drain, Subject::Instance(instance()), Work::Drain { patience: PATIENCE, for_good: false });
+    let drained = bed.restarted_host().perform(&order, CancellationToken::new()).await;
+    let left = std::fs::read_to_string(bed.dir.path().join("left")).unwrap().trim().parse().unwrap();
+    kill(left, rustix::process::Signal::KILL);
+    assert!(matches!(drained, Outcome::Done(Evidence::Drained(_))), "{drained:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_script_in_a_binarys_place_is_never_run_to_be_asked() {
+    let bed = Bed::new("").await;
+    let ran = bed.dir.path().join("ran");
+    std::fs::write(bed.dir.path().join("numary"), format!("#!/bin/sh\necho >> {}\n", ran.display())).unwrap();
+    assert_eq!(bed.host.observe().await[0].on_disk, None);
+    // A variable that the target does not know is looked up in the help of what is there now.
+    let file = bed.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("env = {", "env = { NUMARY_OLD_FLAG = \"x\",");
+    std::fs::write(&file, text).unwrap();
+    let survey = bed.survey().await;
+    assert!(survey.instances[0].tried.is_some(), "{survey:?}");
+    let failure = bed.instance(Phase::Reopen, Work::Open { version: source(), storage: None }).await.unwrap_err();
+    assert!(failure.message.contains("does not say which version"), "{failure:?}");
+    assert!(!ran.exists(), "it was run");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_binary_that_hangs_ends_with_the_look_that_asked_it_and_reports_leave_it_alone_for_a_while() {
+    let bed = Bed::new("").await;
+    std::fs::create_dir_all(bed.dir.path().join("data")).unwrap();
+    let hangs = bed.dir.path().join(".numary-sim.env");
+    std::fs::write(&hangs, "NUMARY_SIM_HANG_COMMAND=version\n").unwrap();
+    let asked = || {
+        let words = format!("{}\0version\0", bed.dir.path().join("numary").display());
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok()).any(|line| line == words)
+    };
+    tokio::select! {
+        reports = bed.host.observe() => panic!("{reports:?}"),
+        () = until("it is asked", asked) => {}
+    }
+    until("it is gone", || !asked()).await;
+    std::fs::remove_file(&hangs).unwrap();
+    assert_eq!(bed.host.observe().await[0].on_disk, None, "a report asks it again at once");
+    match bed.instance(Phase::Preflight, Work::Inspect).await.unwrap() {
+        Evidence::Inspected(found) => assert_eq!(found.on_disk, Some(source()), "an order asks"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bed.host.observe().await[0].on_disk, Some(source()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_ledger_that_was_killed_is_seen_as_stopped_and_not_as_ended_by_us() {
     let bed = Bed::new("").await;
     bed.serve().await;

@@ -27,11 +27,12 @@ pub async fn status(context: &Context, args: WhichStatus) -> Result<Exit, Troubl
 async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
     let upgrades = client.list().await?;
     let mut active = Vec::new();
-    for upgrade in upgrades.iter().filter(|upgrade| upgrade.ended.is_none()) {
+    let mut quarantined = upgrades.iter().any(v1::UpgradeSummary::quarantined);
+    for upgrade in upgrades.iter().filter(|upgrade| upgrade.ended.is_none() && !upgrade.quarantined()) {
         match client.status(&id(&upgrade.id)?).await {
             Ok(status) => active.push(status),
-            // The list says why it is left alone; the others are shown all the same.
-            Err(trouble) if trouble.code() == Some(Code::Quarantined.word()) => {}
+            // It is since the list was made. The others are shown all the same.
+            Err(trouble) if trouble.code() == Some(Code::Quarantined.word()) => quarantined = true,
             Err(trouble) => return Err(trouble),
         }
     }
@@ -51,8 +52,7 @@ async fn all(context: &Context, client: &Client) -> Result<Exit, Trouble> {
         "upgrades": listed,
         "active": active,
     }))?;
-    let waits = active.iter().map(Exit::of_status).any(|exit| exit == Exit::Held);
-    Ok(if waits { Exit::Held } else { Exit::Done })
+    Ok(Exit::of_all(&active, quarantined))
 }
 
 fn summary(upgrade: &v1::UpgradeSummary) -> serde_json::Value {
@@ -66,6 +66,7 @@ fn summary(upgrade: &v1::UpgradeSummary) -> serde_json::Value {
         "target": upgrade.target,
         "state": state,
         "waiting_for": upgrade.waiting_for,
+        "quarantined": upgrade.quarantined(),
         "seq": upgrade.seq,
     })
 }
@@ -81,11 +82,20 @@ fn id(text: &str) -> Result<UpgradeId, Trouble> {
         .map_err(|source| Trouble::Malformed { doing: "listing upgrades".to_owned(), source })
 }
 
+/// The one that was started last. Of one that cannot be read it is not known when that was.
+pub fn newest<'a>(
+    upgrades: impl IntoIterator<Item = &'a v1::UpgradeSummary, IntoIter: DoubleEndedIterator>,
+) -> Option<&'a v1::UpgradeSummary> {
+    let started = |upgrade: &&v1::UpgradeSummary| upgrade.started_at.map(|at| (at.seconds, at.nanos));
+    upgrades.into_iter().rev().max_by_key(started)
+}
+
 /// The upgrade that was named, or the newest.
 async fn which(client: &Client, named: Option<UpgradeId>) -> Result<UpgradeId, Trouble> {
     match named {
         Some(upgrade) => Ok(upgrade),
-        None => match client.list().await?.first() {
+        // The list begins with those that have not ended.
+        None => match newest(&client.list().await?) {
             Some(newest) => id(&newest.id),
             None => Err(Trouble::usage("there has been no upgrade yet").next("cutover plan DEPLOYMENT --to VERSION")),
         },
@@ -101,7 +111,7 @@ pub async fn watch(context: &Context, args: WhichUpgrade) -> Result<Exit, Troubl
     let upgrade = which(&client, args.upgrade).await?;
     tokio::select! {
         status = follow::through_holds(&client, &upgrade, 0, context.screen, &context.next, "ends this following, not the upgrade") => {
-            let status = status?;
+            let status = status.inspect_err(|_| follow::left(context, &upgrade))?;
             show(context, &status)?;
             Ok(Exit::of_upgrade(&status))
         }
@@ -172,4 +182,25 @@ pub(super) fn instance(instance: &v1::Instance) -> serde_json::Value {
         "last_heard": cutover_proto::convert::moment("last_heard", instance.last_heard).ok(),
         "report": report,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_upgrade_is_not_the_first_of_the_list_where_an_older_one_has_not_ended() {
+        let at = |id: &str, second: Option<i64>| {
+            let mut summary = v1::UpgradeSummary { id: id.to_owned(), ..Default::default() };
+            if let Some(second) = second {
+                summary.started_at.get_or_insert_default().seconds = second;
+            }
+            summary
+        };
+        let listed = [at("unread", None), at("unfinished", Some(1)), at("done", Some(2)), at("older", Some(0))];
+        assert_eq!(newest(&listed).unwrap().id, "done");
+        assert_eq!(newest(&listed[..1]).unwrap().id, "unread");
+        assert_eq!(newest(&[]), None);
+    }
 }

@@ -8,6 +8,7 @@ use crate::render::runbook::{Book, page};
 use crate::trouble::Trouble;
 use cutover_vocabulary::fact::Fact;
 use cutover_vocabulary::instance::InstanceReport;
+use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::{InstanceName, UpgradeId};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -77,7 +78,10 @@ async fn text(context: &Context, client: &Client, upgrade: &UpgradeId) -> Result
         | Fact::Ended { .. }
         | Fact::Closed => None,
     });
-    let what = GoBack { back: Back::Rollback, reason: "", what_if: true };
+    // Of the two ways back, the one that it would be.
+    let migrated =
+        status.borders.iter().any(|(border, _)| matches!(border, Border::MigrateAuthorised | Border::OpenAuthorised));
+    let what = GoBack { back: if migrated { Back::Rollback } else { Back::Abort }, reason: "", what_if: true };
     let book = Book {
         runner: chosen.unwrap_or_else(|| plan.binding.runner.clone()),
         storage: plan.binding.storage.clone(),

@@ -115,6 +115,17 @@ fn after_each_wave_old_and_new_instances_are_watched_each_for_its_own_version() 
 }
 
 #[test]
+fn while_the_last_wave_is_watched_nobody_is_taken_out_of_rotation_for_nobody_else_would_serve() {
+    let mut play = Play::start(plain());
+    for (wave, taken) in [(0, vec!["a"]), (1, vec!["a", "b"]), (2, vec![])] {
+        let orders = until_bake(&mut play, wave);
+        let withdrawn = |name: &&str| matches!(of(&orders, name).work, Work::Bake { withdraw: true, .. });
+        assert_eq!(NAMES.into_iter().filter(withdrawn).collect::<Vec<_>>(), taken, "wave {wave}");
+        play.settle();
+    }
+}
+
+#[test]
 fn a_canary_that_does_not_serve_holds_and_leaves_the_others_untouched() {
     let mut play = Play::start(plain());
     let orders = until_bake(&mut play, 0);

@@ -149,3 +149,25 @@ fn a_rehearsal_that_fails_ends_as_aborted_with_nothing_stopped() {
     let done = Outcome::Done(play.evidence(&order));
     assert!(play.outcome(&order, done).facts.is_empty());
 }
+
+#[test]
+fn what_a_way_back_would_mean_names_the_other_call_where_this_one_would_be_refused() {
+    let mut play = Play::start(Seen::default().plan());
+    play.until_phase(Phase::Secure);
+    let (abort, rollback) = (what_if(&play.upgrade, Back::Abort), what_if(&play.upgrade, Back::Rollback));
+    assert!(abort.allowed && !abort.stages.is_empty(), "{abort:?}");
+    assert!(!rollback.allowed && rollback.stages.is_empty(), "{rollback:?}");
+    let id = play.upgrade.id().clone();
+    assert!(rollback.meaning.contains(&format!("use `cutover abort {id}`")), "{rollback:?}");
+    assert!(rollback.meaning.ends_with(&abort.meaning), "{rollback:?}");
+    let refused = play.ask(1, Ask::Rollback { reason: "no".to_owned() }).rejected;
+    assert!(refused[0].is_some());
+
+    play.until_phase(Phase::Migrate);
+    let (abort, rollback) = (what_if(&play.upgrade, Back::Abort), what_if(&play.upgrade, Back::Rollback));
+    assert!(rollback.allowed && !rollback.stages.is_empty(), "{rollback:?}");
+    assert!(!abort.allowed && abort.stages.is_empty(), "{abort:?}");
+    assert!(abort.meaning.contains(&format!("use `cutover rollback {id}`")), "{abort:?}");
+    let refused = play.ask(2, Ask::Abort { reason: "no".to_owned() }).rejected;
+    assert!(refused[0].is_some());
+}

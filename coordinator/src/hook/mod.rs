@@ -14,11 +14,12 @@ use crate::upgrade_loop::Handle;
 use command::run;
 use cutover_core::upgrade::{Happened, Upgrade};
 use cutover_proto::Refused;
-use cutover_store::{StoreError, Stored};
+use cutover_store::{Key, StoreError, Stored};
 use cutover_vocabulary::name::shown;
-use cutover_vocabulary::{Fact, Recorded};
+use cutover_vocabulary::{Fact, Recorded, UpgradeId};
 use event::Event;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -64,6 +65,59 @@ pub(crate) async fn follow(leadership: Arc<Leadership>, hook: Arc<Hook>, handle:
         }
     };
     ended.run_until_cancelled(following).await;
+}
+
+/// Has upgrades followed that ended before their end was told and that no loop is begun for: a newer one of the deployment came after
+/// them. Goes on until it knows which, or the leadership is over.
+pub(crate) async fn follow_untold(leadership: Arc<Leadership>) {
+    let ended = leadership.ended.clone();
+    let looking = async {
+        let untold = loop {
+            match untold(&leadership).await {
+                Ok(untold) => break untold,
+                Err(why) => warn!(%why, "could not look for upgrades whose end is to be told to the hook; trying on"),
+            }
+            tokio::time::sleep(BACK_OFF).await;
+        };
+        for id in untold {
+            // With its loop comes who follows it.
+            if let Err(refused) = leadership.upgrade(&id).await {
+                warn!(upgrade = %id, "the end of this upgrade is not told to the hook: {refused}");
+            }
+        }
+    };
+    ended.run_until_cancelled(looking).await;
+}
+
+/// Upgrades whose end is stored and was not told.
+async fn untold(leadership: &Leadership) -> Result<Vec<UpgradeId>, Trouble> {
+    let notes: Vec<(Key, Told)> = leadership.registry.list(keys::HOOKS).await?;
+    let notes: BTreeMap<_, _> =
+        notes.into_iter().filter_map(|(key, told)| Some((keys::told_of(&key)?, told))).collect();
+    let mut untold = Vec::new();
+    for head in leadership.store.upgrades().await? {
+        let Some(told) = notes.get(&head.id).filter(|told| told.seq < head.seq) else { continue };
+        if leadership.entry(&head.id).is_none() && ends_after(leadership, &head.id, told.seq).await? {
+            untold.push(head.id);
+        }
+    }
+    Ok(untold)
+}
+
+/// Behind an end that was told there may be a close, of which nothing is told.
+async fn ends_after(leadership: &Leadership, id: &UpgradeId, mut seq: u64) -> Result<bool, StoreError> {
+    loop {
+        let page = leadership.store.load(id, seq, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(false) };
+        seq = last.seq();
+        let ends = |stored: &Stored| match stored {
+            Stored::Known(recorded) => matches!(recorded.fact, Fact::Ended { .. }),
+            Stored::Foreign { .. } => false,
+        };
+        if page.iter().any(ends) {
+            return Ok(true);
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

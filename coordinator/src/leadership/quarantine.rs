@@ -1,15 +1,15 @@
 //! Upgrades that are shown and left alone: what this version cannot read, and what an agent knows more of than the store.
 
 use super::{Entry, Leadership};
-use crate::upgrade_loop::Command;
 use crate::upgrade_loop::load::CannotLoad;
+use crate::upgrade_loop::{Command, Handle};
 use cutover_core::upgrade::{Input, Upgrade};
 use cutover_proto::{Code, Refused};
 use cutover_vocabulary::link::Hello;
-use cutover_vocabulary::{AgentName, DeploymentName, OrderId, UpgradeId};
+use cutover_vocabulary::{AgentName, DeploymentName, OrderId, Subject, UpgradeId};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 /// An upgrade that is left alone.
 #[derive(Debug, Clone)]
@@ -72,11 +72,30 @@ impl Quarantined {
         }
     }
 
+    /// One whose loop fell over: led on, it would most likely fall over again, and the others are led all the same.
+    fn fell_over(here: Arc<Upgrade>) -> Self {
+        Self {
+            why: "what leads it ended in a panic, which is a fault of Cutover; nothing is lost, and nothing is done any more".to_owned(),
+            remedy: "report what the coordinator's log says of it; a coordinator that is started again leads it once more, and \
+                     `cutover-agent local takeover` ends it by hand",
+            known: Known::Until(here),
+        }
+    }
+
     /// What it was at some moment, where that is known.
     pub(crate) fn before(&self) -> Option<Arc<Upgrade>> {
         match &self.known {
             Known::Until(upgrade) => Some(upgrade.clone()),
             Known::OneOf(_) | Known::Nothing => None,
+        }
+    }
+
+    /// Of which deployments it may be; none where nothing is known.
+    pub(crate) fn deployments(&self) -> BTreeSet<DeploymentName> {
+        match &self.known {
+            Known::Until(upgrade) => BTreeSet::from([upgrade.plan().binding.deployment.clone()]),
+            Known::OneOf(deployments) => deployments.clone(),
+            Known::Nothing => BTreeSet::new(),
         }
     }
 
@@ -86,10 +105,52 @@ impl Quarantined {
     }
 }
 
+/// Whether an order of an upgrade that is known here may have been this agent's: it takes part or did, or speaks for an instance of
+/// the deployment; and where the order is about an instance, that one is its own.
+fn may_be_its_own(upgrade: &Upgrade, order: &OrderId, hello: &Hello) -> bool {
+    let binding = &upgrade.plan().binding;
+    let takes_part = upgrade.ever_concerned(&hello.agent)
+        || hello.instances.iter().any(|report| report.deployment == binding.deployment);
+    takes_part
+        && match &order.step.subject {
+            Subject::Instance(instance) => {
+                let planned = binding.members.get(instance).map(|member| &member.agent);
+                hello.instances.iter().any(|report| report.instance == *instance)
+                    || planned == Some(&hello.agent)
+                    || upgrade.agent_for(instance).as_ref() == Some(&hello.agent)
+            }
+            Subject::Ledger(_) | Subject::Storage => true,
+        }
+}
+
+/// Stands while an upgrade's loop runs. Where that ends in a panic, the upgrade is shown and left alone: without a loop nobody would hear
+/// what its agents say, and it would look as if it went on.
+pub(super) struct WhileLed {
+    pub(super) leadership: Arc<Leadership>,
+    pub(super) handle: Handle,
+}
+impl Drop for WhileLed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let here = self.handle.now().upgrade;
+            self.leadership.quarantine(&self.handle.id, Quarantined::fell_over(here));
+        }
+    }
+}
+
 impl Leadership {
     /// How many upgrades are shown and left alone.
     pub(crate) fn quarantined(&self) -> usize {
         self.entries().values().filter(|entry| matches!(entry, Entry::Quarantined(_))).count()
+    }
+
+    /// Every upgrade that is shown and left alone.
+    pub(crate) fn left_alone(&self) -> Vec<(UpgradeId, Quarantined)> {
+        let quarantined = |(id, entry): (&UpgradeId, &Entry)| match entry {
+            Entry::Quarantined(quarantined) => Some((id.clone(), quarantined.clone())),
+            Entry::Led(_) => None,
+        };
+        self.entries().iter().filter_map(quarantined).collect()
     }
 
     /// Shows an upgrade and leaves it alone.
@@ -118,12 +179,24 @@ impl Leadership {
                 Err(refused) if refused.code == Code::Quarantined => continue,
                 Err(refused) => return Err(refused),
             };
-            if !here.as_ref().is_some_and(|upgrade| upgrade.gave(order)) {
-                self.quarantine(&order.upgrade, Quarantined::behind(hello, order, here));
+            match here {
+                Some(upgrade) if upgrade.gave(order) => {}
+                Some(upgrade) if !may_be_its_own(&upgrade, order, hello) => warn!(
+                    upgrade = %order.upgrade, %order, epoch = self.epoch.0, agent = %hello.agent,
+                    "the agent has an order in hand that was never given and that would not have been the agent's; the upgrade is led on"
+                ),
+                here => {
+                    self.quarantine(&order.upgrade, Quarantined::behind(hello, order, here));
+                }
             }
         }
         let mut unknown = BTreeSet::new();
         for (deployment, upgrade) in &hello.newest {
+            // What it says of a deployment that it has no part in holds up nothing there.
+            if !hello.instances.iter().any(|report| report.deployment == *deployment) {
+                debug!(%deployment, %upgrade, agent = %hello.agent, "passed by an upgrade of a deployment that the agent does not speak for");
+                continue;
+            }
             // One that is left alone for an order in hand is unknown here all the same.
             if !matches!(self.entry(upgrade), Some(Entry::Led(_))) && !self.holds(upgrade).await? {
                 warn!(
@@ -144,7 +217,7 @@ impl Leadership {
     async fn passed_by(self: &Arc<Self>, hello: &Hello, deployment: &DeploymentName, later: &UpgradeId) {
         let Some(Entry::Led(handle)) = self.latest_id(deployment).and_then(|id| self.entry(&id)) else { return };
         let here = handle.now().upgrade;
-        if here.finished() || here.taken_over() || !here.was_staged_by(&hello.agent) {
+        if here.finished() || here.taken_over() || !here.was_answered_by(&hello.agent) {
             return;
         }
         let note = format!(

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 mod fleet;
+mod list;
 mod refusals;
 mod unread;
 mod upgrades;

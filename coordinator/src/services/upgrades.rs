@@ -2,21 +2,24 @@
 
 use super::access::Speaker;
 use super::refusals::{foreign, no_such_upgrade, refuse, unreadable};
-use super::{caller, reason, watch};
+use super::{caller, list, reason, watch};
 use crate::election::Shared;
-use crate::leadership::{Entry, Leadership, Quarantined};
+use crate::leadership::Leadership;
 use crate::plans::Wish;
+use crate::registry::Answer;
 use crate::upgrade_loop::Handle;
+use crate::upgrade_loop::load::PAGE;
 use cutover_core::plan::{Approve, StrategyAsk};
-use cutover_core::upgrade::{Ask, Input, what_if};
-use cutover_proto::Refused;
+use cutover_core::upgrade::{Ask, Back, Input, Upgrade, what_if};
 use cutover_proto::malformed::{self, Malformed, text, texts, wanted, word};
 use cutover_proto::v1 as pb;
-use cutover_store::{Stored, UpgradeHead};
+use cutover_proto::{Code, Refused};
+use cutover_store::Stored;
+use cutover_vocabulary::fact::Cause;
 use cutover_vocabulary::finding::FindingCode;
 use cutover_vocabulary::hold::{Choice, HoldId};
 use cutover_vocabulary::status::{Status as UpgradeStatus, WhatIf};
-use cutover_vocabulary::{Elapsed, InstanceName, OperatorName, RequestId, UpgradeId};
+use cutover_vocabulary::{Elapsed, InstanceName, OperatorName, Recorded, RequestId, UpgradeId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -106,18 +109,8 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     ) -> Result<Response<pb::ListUpgradesResponse>, Status> {
         let asked = request.into_inner();
         let leadership = self.shared.leading().await?;
-        let wanted = asked.deployment.as_deref();
-        let heads = leadership.store.upgrades().await.map_err(|error| unreadable(&error))?;
-        let mut upgrades = Vec::new();
-        for head in heads {
-            let summary = summary(&leadership, &head).await?;
-            if wanted.is_none_or(|wanted| summary.deployment == wanted) {
-                upgrades.push(summary);
-            }
-        }
-        let started = |summary: &pb::UpgradeSummary| summary.started_at.map(|at| (at.seconds, at.nanos));
-        upgrades.sort_by(|a, b| started(b).cmp(&started(a)).then_with(|| b.id.cmp(&a.id)));
-        upgrades.truncate(limit(asked.limit, UPGRADES));
+        let most = limit(asked.limit, UPGRADES);
+        let upgrades = list::list(&leadership, asked.deployment.as_deref(), most).await?;
         Ok(Response::new(pb::ListUpgradesResponse { upgrades }))
     }
 
@@ -165,11 +158,11 @@ impl pb::upgrades_server::Upgrades for Upgrades {
     }
 
     async fn abort(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
-        self.go_back(Speaker::of(&request)?, request.into_inner(), |reason| Ask::Abort { reason }).await
+        self.go_back(Speaker::of(&request)?, request.into_inner(), Back::Abort).await
     }
 
     async fn rollback(&self, request: Request<pb::GoBackRequest>) -> Result<Response<pb::WhatIf>, Status> {
-        self.go_back(Speaker::of(&request)?, request.into_inner(), |reason| Ask::Rollback { reason }).await
+        self.go_back(Speaker::of(&request)?, request.into_inner(), Back::Rollback).await
     }
 
     async fn pause(&self, request: Request<pb::SteerRequest>) -> Result<Response<pb::Status>, Status> {
@@ -211,17 +204,25 @@ impl Upgrades {
         &self,
         speaker: Speaker,
         asked: pb::GoBackRequest,
-        ask: impl Fn(String) -> Ask,
+        back: Back,
     ) -> Result<Response<pb::WhatIf>, Status> {
         let leadership = self.shared.leading().await?;
-        let handle = leadership.upgrade(&read(text("upgrade", &asked.upgrade))?).await?;
-        let mut meant = meant(what_if(&handle.now().upgrade));
-        if !asked.what_if {
-            let (by, request) = caller(&speaker, &asked.operator, &asked.request_id)?;
-            carry_out(&leadership, &handle, by, request, ask(reason(asked.reason)?)).await?;
-            meant.begun = true;
+        // Also where it is only asked about, so that a rehearsal finds out.
+        if asked.accept_lost_writes {
+            return Err(no_lossy_way().into());
         }
-        Ok(Response::new(meant))
+        let handle = leadership.upgrade(&read(text("upgrade", &asked.upgrade))?).await?;
+        if asked.what_if {
+            return Ok(Response::new(meant(what_if(&handle.now().upgrade, back), false)));
+        }
+        let (by, request) = caller(&speaker, &asked.operator, &asked.request_id)?;
+        let reason = reason(asked.reason)?;
+        let ask = match back {
+            Back::Abort => Ask::Abort { reason },
+            Back::Rollback => Ask::Rollback { reason },
+        };
+        carry_out(&leadership, &handle, by, request.clone(), ask).await?;
+        Ok(Response::new(meant(meant_when_begun(&leadership, &handle, &request, back).await?, true)))
     }
 }
 
@@ -234,12 +235,21 @@ async fn carry_out(
     ask: Ask,
 ) -> Result<(), Refused> {
     let question = ("steer", &handle.id, format!("{ask:?}"), &by);
-    let (revision, call) = leadership.recall(&request, &question).await?;
-    if revision == cutover_store::Revision::NONE {
-        leadership.remember_call(&request, revision, &call).await?;
+    let (mut revision, mut call) = leadership.recall(&request, &question).await?;
+    if call.answer == Some(Answer::Done) {
+        return Ok(());
     }
-    match handle.ask(Input::Asked { by, request, ask }).await {
-        Some(Ok(())) => Ok(()),
+    if revision == cutover_store::Revision::NONE {
+        revision = leadership.remember_call(&request, revision, &call).await?;
+    }
+    match handle.ask(Input::Asked { by, request: request.clone(), ask }).await {
+        // A fact says that it was carried out.
+        Some(Ok(())) if handle.now().upgrade.knows_request(&request) => Ok(()),
+        // It was so already. A repeat that came after somebody else's call would undo that one.
+        Some(Ok(())) => {
+            call.answer = Some(Answer::Done);
+            leadership.remember_call(&request, revision, &call).await.map(drop)
+        }
         Some(Err(rejected)) => Err(refuse(&handle.now().upgrade, rejected)),
         None => Err(Refused::not_leader(None)),
     }
@@ -249,37 +259,36 @@ pub(super) fn status(leadership: &Leadership, handle: &Handle) -> UpgradeStatus 
     handle.now().upgrade.status(leadership.now())
 }
 
-/// An upgrade in one line. One without a loop is read for this alone.
-async fn summary(leadership: &Arc<Leadership>, head: &UpgradeHead) -> Result<pb::UpgradeSummary, Refused> {
-    use crate::upgrade_loop::load::{CannotLoad, load};
-    let now = leadership.now();
-    let (upgrade, quarantined) = match leadership.entry(&head.id) {
-        Some(Entry::Led(handle)) => (Some(handle.now().upgrade), None),
-        Some(Entry::Quarantined(quarantined)) => (quarantined.before(), Some(quarantined.why)),
-        None => match load(&*leadership.store, &head.id).await {
-            Ok(loaded) => (Some(Arc::new(loaded.upgrade)), None),
-            Err(CannotLoad::Store(error)) => return Err(unreadable(&error)),
-            Err(why @ (CannotLoad::Foreign { .. } | CannotLoad::Missing(_))) => {
-                let unread = Quarantined::unread(why);
-                (unread.before(), Some(unread.why))
+/// What going back meant at the moment when this call began it: of a repeated call the same as of the first.
+async fn meant_when_begun(
+    leadership: &Leadership,
+    handle: &Handle,
+    request: &RequestId,
+    back: Back,
+) -> Result<WhatIf, Refused> {
+    let asked = |by: &Cause| matches!(by, Cause::Operator { request: known, .. } if known == request);
+    let mut before: Vec<Recorded> = Vec::new();
+    'facts: loop {
+        let after = before.last().map_or(0, |fact| fact.seq);
+        let page = leadership.store.load(&handle.id, after, PAGE).await.map_err(|error| unreadable(&error))?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in page {
+            match stored {
+                Stored::Known(fact) if asked(&fact.by) => break 'facts,
+                Stored::Known(fact) => before.push(fact),
+                Stored::Foreign { seq, why } => return Err(foreign(&handle.id, seq, &why)),
             }
-        },
-    };
-    let quarantined = quarantined.map(|why| format!("quarantined, not led: {why}"));
-    let Some(upgrade) = upgrade else {
-        let id = head.id.to_string();
-        let waiting_for = quarantined.unwrap_or_default();
-        return Ok(pb::UpgradeSummary { id, waiting_for, seq: head.seq, ..Default::default() });
-    };
-    let mut summary = pb::UpgradeSummary::from(&upgrade.status(now));
-    summary.seq = head.seq;
-    if let Some(quarantined) = quarantined {
-        summary.waiting_for = quarantined;
+        }
     }
-    Ok(summary)
+    let upgrade = Upgrade::replay(handle.id.clone(), &before);
+    let upgrade =
+        upgrade.map_err(|broken| foreign(&handle.id, before.last().map_or(0, |fact| fact.seq), &broken.to_string()))?;
+    Ok(what_if(&upgrade, back))
 }
 
-fn meant(what_if: WhatIf) -> pb::WhatIf {
+fn meant(what_if: WhatIf, begun: bool) -> pb::WhatIf {
     let WhatIf { allowed, meaning, stages, ledgers } = what_if;
     pb::WhatIf {
         allowed,
@@ -287,8 +296,14 @@ fn meant(what_if: WhatIf) -> pb::WhatIf {
         stages: stages.into_iter().map(Into::into).collect(),
         ledgers: ledgers.into_iter().map(Into::into).collect(),
         lost_writes: String::new(),
-        begun: false,
+        begun,
     }
+}
+
+fn no_lossy_way() -> Refused {
+    let why = "Cutover has no way back that loses what clients wrote since traffic was let in";
+    let remedy = "leave `accept_lost_writes` out; once traffic was let in, repair forwards";
+    Refused::new(Code::InvalidArgument, why, remedy).with("field", "accept_lost_writes")
 }
 
 /// Field readers name the field; a `Status` is made of that here.

@@ -71,7 +71,9 @@ async fn tell(
             }
         }
         if handle.published.changed().await.is_err() {
-            return Err(Refused::not_leader(None));
+            // Its loop is gone: with its leadership, or because it is led no more.
+            let left_alone = leadership.entry(&handle.id).and_then(|entry| entry.handle(&handle.id).err());
+            return Err(left_alone.unwrap_or_else(|| Refused::not_leader(None)));
         }
     }
 }

@@ -10,6 +10,6 @@ pub mod panics;
 mod site;
 mod store;
 
-pub use agent::{FAILURE, FakeAgent, Journal, Manners};
+pub use agent::{Entry, FAILURE, FakeAgent, Journal, Manners};
 pub use site::{Backend, Client, Coordinator, Site, StopAt, persist, until};
 pub use store::{Meddled, Meddles};

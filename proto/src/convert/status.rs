@@ -276,6 +276,7 @@ impl From<&Status> for pb::UpgradeSummary {
             waiting_for: status.waiting_for.as_ref().map(WaitingFor::to_string).unwrap_or_default(),
             seq: status.seq,
             downtime_ms: status.downtime.map(millis),
+            quarantined: None,
         }
     }
 }

@@ -51,6 +51,12 @@ fn resolve<'a, 'b>(release: &Release, words: &'b [&'a str]) -> (Vec<&'a str>, &'
     (path, rest)
 }
 
+fn hang() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
 struct Command {
     release: &'static Release,
     line: CommandLine,
@@ -66,6 +72,10 @@ impl Command {
         let settings = Settings::load(self.release, &self.line);
         self.create_storage_dir(&settings);
         if path == ["version"] {
+            let faults = Faults::read(&self.release.version, &settings.storage_dir());
+            if faults.names(Switch::HangCommand, "version") {
+                hang();
+            }
             let Release { version, date, commit, .. } = self.release;
             console::out(&format!("Version: {version} \nDate: {date} \nCommit: {commit} \n"));
             std::process::exit(0);
@@ -81,9 +91,7 @@ impl Command {
             ["server", "start"] => http::serve(self.release, opened, settings, faults),
             ["storage", word] => {
                 if faults.names(Switch::HangCommand, word) {
-                    loop {
-                        std::thread::park();
-                    }
+                    hang();
                 }
                 if faults.names(Switch::FailCommand, word) {
                     self.fail("simulated failure of the command");

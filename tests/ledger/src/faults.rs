@@ -13,7 +13,7 @@
 //! | `NUMARY_SIM_IGNORE_SIGTERM=1` | the server ignores SIGTERM |
 //! | `NUMARY_SIM_DIE_AT_START=STATUS` | the server ends with that status instead of serving |
 //! | `NUMARY_SIM_MUTE_SERVER=1` | the server starts but never listens |
-//! | `NUMARY_SIM_HANG_COMMAND=WORD` | that storage command (`scan`, `list`, `upgrade`, …) never ends and never works |
+//! | `NUMARY_SIM_HANG_COMMAND=WORD` | that storage command (`scan`, `list`, `upgrade`, …), or `version`, never ends and never works |
 //! | `NUMARY_SIM_FAIL_COMMAND=WORD` | that storage command ends 1 without working |
 //! | `NUMARY_SIM_FAIL_READS=PATH` | while PATH exists, a GET of anything of a ledger is answered 500 |
 //! | `NUMARY_SIM_FAIL_WRITES=PATH` | while PATH exists, a POST of anything of a ledger is answered 500 and does nothing |

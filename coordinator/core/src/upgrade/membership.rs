@@ -154,7 +154,7 @@ impl Upgrade {
             || self.orders.values().any(|open| open.order.agent == *agent)
     }
     /// The same, or it did when the upgrade was started: something of the upgrade may be on its host.
-    pub(super) fn ever_concerned(&self, agent: &AgentName) -> bool {
+    pub fn ever_concerned(&self, agent: &AgentName) -> bool {
         self.concerns(agent) || self.plan.binding.members.values().any(|member| member.agent == *agent)
     }
 
@@ -281,8 +281,9 @@ impl Upgrade {
     }
 
     /// Whether an agent has carried out an order of this upgrade: the first that it answers with something to keep.
-    pub fn was_staged_by(&self, agent: &AgentName) -> bool {
-        self.members.iter().any(|(name, member)| member.agent == *agent && self.staged.contains_key(name))
+    pub fn was_answered_by(&self, agent: &AgentName) -> bool {
+        let answered = |name| self.served.contains_key(name) || self.staged.contains_key(name);
+        self.members.iter().any(|(name, member)| member.agent == *agent && answered(name))
     }
 
     /// Whether it was proved down, and no order has let it in again since.

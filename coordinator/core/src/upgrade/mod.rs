@@ -24,4 +24,4 @@ pub use phases::{Rules, Verdict, rules};
 pub use sequence::{Reached, Way, forward, rehearsal, way_back};
 pub use settle::Want;
 pub use state::{BrokenChain, Happened, StepState, Upgrade};
-pub use status::what_if;
+pub use status::{Back, what_if};

@@ -143,8 +143,17 @@ fn stage_status(number: usize, state: &StageState) -> StageStatus {
     }
 }
 
-/// What going back would mean now.
-pub fn what_if(upgrade: &Upgrade) -> WhatIf {
+/// By which call somebody goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// While no data was touched.
+    Abort,
+    /// By restoring; where instances serve, by starting what was there before.
+    Rollback,
+}
+
+/// What going back by this call would mean now. Where it would be refused because it takes the other call, it names that one.
+pub fn what_if(upgrade: &Upgrade, back: Back) -> WhatIf {
     let refused =
         |meaning: &str| WhatIf { allowed: false, meaning: meaning.to_owned(), stages: Vec::new(), ledgers: Vec::new() };
     if let Some(ending) = upgrade.ending() {
@@ -201,5 +210,16 @@ pub fn what_if(upgrade: &Upgrade) -> WhatIf {
         true => format!("{meaning}; it is paused, and going back resumes it"),
         false => meaning.to_owned(),
     };
-    WhatIf { allowed: true, meaning, stages, ledgers: ledgers.collect() }
+    match (back, upgrade.may_have_effect()) {
+        (Back::Abort, false) | (Back::Rollback, true) => {
+            WhatIf { allowed: true, meaning, stages, ledgers: ledgers.collect() }
+        }
+        (Back::Abort, true) => refused(&format!(
+            "the storage may have been migrated already, or clients let in: use `cutover rollback {}`. {meaning}",
+            upgrade.id
+        )),
+        (Back::Rollback, false) => {
+            refused(&format!("no data was touched yet: use `cutover abort {}`. {meaning}", upgrade.id))
+        }
+    }
 }

@@ -17,6 +17,13 @@ fn wanted<'a>(upgrade: &'a Upgrade, instance: &InstanceName) -> Option<&'a Versi
     if upgrade.runs_target(instance) { Some(target) } else { Some(&upgrade.members.get(instance)?.version) }
 }
 
+/// Whether somebody stays who is not ours to take out of rotation: one that was there before, on its former version or beside a
+/// rejoin. Where all have moved, what one suffers all may suffer, a database that is away for a moment, and nobody would be left.
+fn others_serve(upgrade: &Upgrade, instance: &InstanceName) -> bool {
+    let stays = |other: &InstanceName| other != instance && !upgrade.runs_target(other);
+    !upgrade.plan.binding.beside.is_empty() || upgrade.members.keys().any(stays)
+}
+
 impl Rules for Bake {
     /// A wave that has baked is not baked again when stages are entered once more for who joined.
     fn subjects(&self, upgrade: &Upgrade) -> Vec<Subject> {
@@ -30,8 +37,7 @@ impl Rules for Bake {
             version: wanted(upgrade, name)?.clone(),
             ledgers: binding.ledgers.keys().cloned().collect(),
             length: binding.limits.bake,
-            // One on the former version was there before, and is not ours to take away.
-            withdraw: upgrade.runs_target(name),
+            withdraw: upgrade.runs_target(name) && others_serve(upgrade, name),
             before: upgrade.served.get(name).copied().unwrap_or_default(),
         })
     }
