@@ -101,8 +101,10 @@ pub async fn follow(client: &Client, upgrade: &UpgradeId, after: u64, screen: Sc
     let bars = Bars::new(screen);
     loop {
         let before = seen;
-        let ended = once(client, upgrade, &mut seen, screen, &bars).await;
-        if seen > before {
+        let mut opened = None;
+        let ended = once(client, upgrade, &mut seen, &mut opened, screen, &bars).await;
+        // A ledger that migrates for an hour says nothing meanwhile.
+        if seen > before || opened.is_some_and(|at: Instant| at.elapsed() > SILENT) {
             lost = None;
         }
         match ended {
@@ -153,6 +155,7 @@ async fn once(
     client: &Client,
     upgrade: &UpgradeId,
     seen: &mut u64,
+    opened: &mut Option<Instant>,
     screen: Screen,
     bars: &Bars,
 ) -> Result<Status, Trouble> {
@@ -161,6 +164,7 @@ async fn once(
         return Ok(now);
     }
     let mut events = client.watch(upgrade, *seen).await?;
+    *opened = Some(Instant::now());
     while let Some(event) = events.next().await? {
         *seen = event.recorded.seq;
         show(screen, bars, &event)?;

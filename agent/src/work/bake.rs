@@ -6,7 +6,7 @@
 //! Half done: perhaps out of rotation; again watches from the beginning.
 
 use super::place;
-use super::rotation::{Rotation, turn};
+use super::rotation::{self, Rotation, turn};
 use super::site::{REQUEST, Site, address, note};
 use super::trouble::Trouble;
 use crate::ledger::http::{Http, HttpError};
@@ -85,7 +85,7 @@ pub(super) async fn bake(
         match looked {
             Ok(()) => looks += 1,
             Err(Wrong::Passes(why) | Wrong::Stays(why)) => {
-                if failing.is_decided(now, now >= until) {
+                if failing.is_decided(now, (now >= until).then_some(ask.length)) {
                     let why = format!("{why} (for {}, {} looks in a row)", failing.lasted(now), failing.in_a_row);
                     return Err(failed(site, order, &ask, &why).await?);
                 }
@@ -173,10 +173,12 @@ impl Failing {
         self.since.map_or(Elapsed(0), |since| now.since(since))
     }
 
-    /// Whether the instance has failed. What may pass by itself is waited for, but not beyond the end of the bake.
-    fn is_decided(&self, now: Elapsed, over: bool) -> bool {
-        let in_the_end = over && self.in_a_row >= IN_A_ROW;
-        self.staying >= IN_A_ROW || self.lasted(now) >= LASTS || in_the_end
+    /// Whether the instance has failed. What may pass by itself is waited for, beyond the end of the bake as well; there, of a short one,
+    /// for no longer than that was. `over`: how long it was, once it is.
+    fn is_decided(&self, now: Elapsed, over: Option<Elapsed>) -> bool {
+        let lasted = self.lasted(now);
+        let long = lasted >= LASTS || over.is_some_and(|length| lasted >= length);
+        self.staying >= IN_A_ROW || self.in_a_row >= IN_A_ROW && long
     }
 }
 
@@ -261,8 +263,10 @@ async fn failed(site: &Site, order: &Order, ask: &Ask<'_>, why: &str) -> Result<
         } else {
             "; it was taken out of rotation, the others serve"
         };
-    } else {
+    } else if rotation::is_in(service) {
         message += "; it was not taken out of rotation";
+    } else {
+        message += "; it is out of rotation since an earlier attempt";
     }
     let remedy = "look at its output in the agent's state directory; go back unless the cause is found and mended";
     Ok(Trouble::new(FailureKind::Failed, message, remedy).effect(Effect::Unknown))
@@ -283,26 +287,27 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_by_itself_must_last_or_go_on_at_the_end_and_anything_else_fails_three_looks() {
+    fn what_may_pass_by_itself_must_last_and_anything_else_fails_three_looks() {
         let mut failing = Failing::default();
         for millis in (0..20_000).step_by(500) {
             failing.note(at(millis), &passes());
-            assert!(!failing.is_decided(at(millis), false), "after {millis} ms");
+            assert!(!failing.is_decided(at(millis), None), "after {millis} ms");
+            assert!(!failing.is_decided(at(millis), Some(at(60_000))), "after {millis} ms, at the end of a long bake");
         }
-        assert!(failing.is_decided(at(19_500), true), "it does not serve at the end of the bake");
+        assert!(failing.is_decided(at(19_500), Some(at(19_500))), "as long as a short bake was");
         failing.note(at(20_000), &passes());
-        assert!(failing.is_decided(at(20_000), false));
+        assert!(failing.is_decided(at(20_000), None));
 
         failing.note(at(20_500), &Ok(()));
         failing.note(at(21_000), &passes());
         failing.note(at(21_500), &passes());
-        assert!(!failing.is_decided(at(21_500), true), "two looks decide nothing");
-        assert!(!failing.is_decided(at(40_999), false), "it is counted from the good look on");
+        assert!(!failing.is_decided(at(21_500), Some(at(500))), "two looks decide nothing");
+        assert!(!failing.is_decided(at(40_999), None), "it is counted from the good look on");
         for _ in 0..2 {
             failing.note(at(22_000), &stays());
         }
-        assert!(!failing.is_decided(at(22_000), false));
+        assert!(!failing.is_decided(at(22_000), None));
         failing.note(at(22_500), &stays());
-        assert!(failing.is_decided(at(22_500), false));
+        assert!(failing.is_decided(at(22_500), None));
     }
 }

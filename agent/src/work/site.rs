@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// How often a condition is looked at that nothing announces.
 pub(super) const LOOKING: Duration = Duration::from_millis(10);
 
+/// How long a binary may take to tell its version where that is only reported: half of what a whole look may take.
+const REPORTED_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a closed copy may take to end.
 pub(super) const CLOSED_END: Elapsed = Elapsed::from_secs(30);
 
@@ -166,7 +169,8 @@ impl Site {
         if mute.is_some_and(|mute| machine::uptime().since(mute.since) < mute.pause) {
             return None;
         }
-        self.version_on_disk(command, account).await
+        // One binary that hangs must not cost the look at the others.
+        tokio::time::timeout(REPORTED_WITHIN, self.version_on_disk(command, account)).await.ok().flatten()
     }
 }
 

@@ -62,7 +62,7 @@ async fn an_instance_that_cannot_be_read_for_some_looks_serves_on_and_stays_in_r
         until("four looks failed", || reads(&bed, 500) >= 4).await;
         std::fs::remove_file(&failing).unwrap();
     };
-    match baked(&bed, Elapsed::from_secs(6), outage).await.unwrap() {
+    match baked(&bed, Elapsed::from_secs(15), outage).await.unwrap() {
         Evidence::Baked { served, .. } => assert!(served.errors >= 4, "all of it is told: {served}"),
         other => panic!("{other:?}"),
     }
@@ -80,7 +80,7 @@ async fn an_instance_that_cannot_be_read_at_the_end_of_its_bake_has_failed_and_i
     assert!(is_out(&bed));
     // Whoever else served has moved or was excused since.
     let again = baked_beside(&bed, false, Elapsed::from_secs(1), async {}).await.unwrap_err();
-    assert!(again.message.contains("it was not taken out of rotation"), "{again:?}");
+    assert!(again.message.contains("it is out of rotation since an earlier attempt"), "{again:?}");
     std::fs::remove_file(&failing).unwrap();
     baked_beside(&bed, false, Elapsed(0), async {}).await.unwrap();
     assert!(!is_out(&bed), "a bake that ends well takes it back");
@@ -128,7 +128,6 @@ async fn an_instance_that_is_restarted_while_it_is_watched_has_failed() {
         }
     };
     let failure = baked(&bed, Elapsed::from_secs(8), restarted).await.unwrap_err();
-    let now = bed.pid("service").unwrap();
-    let said = format!("restarted while it was watched: process {former} ended, process {now} has run for ");
-    assert!(failure.message.contains(&said), "{failure:?}");
+    // Where its restart takes longer than three looks, that is said instead.
+    assert!(failure.message.contains(&format!("process {former} ended")), "{failure:?}");
 }

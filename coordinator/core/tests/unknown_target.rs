@@ -115,6 +115,27 @@ fn a_failed_migration_is_restored_although_its_agent_says_that_it_changed_nothin
     assert!(!restores(Seen::three_at((1, 4, 6), 6).plan()), "of a known one it is measured");
 }
 
+#[test]
+fn a_migration_that_was_refused_before_it_began_is_restored_by_nothing_and_retried_from_a_fresh_recovery_point() {
+    let refused = || {
+        let mut play = Play::start(plan(true));
+        let first = play.until(|_, order| matches!(order.work, Work::Migrate { .. })).unwrap();
+        play.outcome(&first, without_effect(FailureKind::Refused));
+        play
+    };
+    let mut play = refused();
+    play.decide(1, hold::Choice::Rollback);
+    play.until_end();
+    let restores = |recorded: &&fact::Recorded| matches!(&recorded.fact, Fact::AttemptOpened { order } if matches!(order.work, Work::Restore { .. }));
+    assert_eq!(play.facts.iter().filter(restores).count(), 1, "of what was registered alone");
+    let mut play = refused();
+    let before = play.facts.len();
+    play.decide(1, hold::Choice::Retry);
+    play.until_end();
+    let secured = |recorded: &fact::Recorded| matches!(&recorded.fact, Fact::AttemptOpened { order } if order.id.phase == Phase::Secure);
+    assert!(play.facts[before..].iter().any(secured), "somebody wrote after the recovery point: it is taken anew");
+}
+
 fn held(play: &Play, says: &str) {
     let HoldReason::Inconsistent { ledger: of, what } = play.hold().reason else { panic!("{:?}", play.hold()) };
     assert_eq!(of, ledger("shop"));

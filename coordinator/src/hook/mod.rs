@@ -97,8 +97,17 @@ async fn untold(leadership: &Leadership) -> Result<Vec<UpgradeId>, Trouble> {
     let mut untold = Vec::new();
     for head in leadership.store.upgrades().await? {
         let Some(told) = notes.get(&head.id).filter(|told| told.seq < head.seq) else { continue };
-        if leadership.entry(&head.id).is_none() && ends_after(leadership, &head.id, told.seq).await? {
-            untold.push(head.id);
+        if leadership.entry(&head.id).is_some() {
+            continue;
+        }
+        match ends_after(leadership, &head.id, told.seq).await {
+            Ok(true) => untold.push(head.id),
+            Ok(false) => {}
+            // The others are told all the same.
+            Err(error @ StoreError::Damaged { .. }) => {
+                warn!(upgrade = %head.id, "whether the end of this upgrade was told to the hook cannot be seen: {error}");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(untold)

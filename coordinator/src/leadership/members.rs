@@ -3,8 +3,9 @@
 use super::Leadership;
 use crate::registry::Registered;
 use cutover_store::Revision;
+use cutover_vocabulary::link::Hello;
 use cutover_vocabulary::{AgentName, DeploymentName, InstanceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
 impl Leadership {
@@ -41,6 +42,14 @@ impl Leadership {
             self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(deployment.clone());
         }
         heard
+    }
+
+    /// The deployments that an agent has instances of, by its hello and by the registry: an agent whose first look at its host failed says
+    /// hello all the same, and names none.
+    pub(super) fn deployments_of(&self, hello: &Hello) -> BTreeSet<DeploymentName> {
+        let registered = self.registered();
+        let mine = there(&registered).filter(|member| member.agent == hello.agent).map(|member| &member.deployment);
+        mine.chain(hello.instances.iter().map(|report| &report.deployment)).cloned().collect()
     }
 
     /// The registered instances of a deployment, with their agents.

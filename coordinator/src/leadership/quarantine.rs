@@ -53,7 +53,7 @@ impl Quarantined {
     }
 
     /// One of which an agent has more than the store.
-    fn behind(hello: &Hello, order: &OrderId, here: Option<Arc<Upgrade>>) -> Self {
+    fn behind(its_own: BTreeSet<DeploymentName>, hello: &Hello, order: &OrderId, here: Option<Arc<Upgrade>>) -> Self {
         let until = match &here {
             Some(upgrade) => format!("its facts of this upgrade end with number {}", upgrade.seq()),
             None => "it holds nothing of this upgrade".to_owned(),
@@ -63,12 +63,11 @@ impl Quarantined {
              under it, as after a backup was restored, and nobody here knows what came after",
             hello.agent
         );
-        let deployments = || hello.instances.iter().map(|report| report.deployment.clone()).collect();
         Self {
             why,
             remedy: "stop the coordinators and restore the newest store there is (docs/coordinators.md); if this is it, end the \
                      upgrade by hand: `cutover-agent local takeover` on every host, then start the coordinator again",
-            known: here.map_or_else(|| Known::OneOf(deployments()), Known::Until),
+            known: here.map_or_else(|| Known::OneOf(its_own), Known::Until),
         }
     }
 
@@ -186,14 +185,18 @@ impl Leadership {
                     "the agent has an order in hand that was never given and that would not have been the agent's; the upgrade is led on"
                 ),
                 here => {
-                    self.quarantine(&order.upgrade, Quarantined::behind(hello, order, here));
+                    self.quarantine(
+                        &order.upgrade,
+                        Quarantined::behind(self.deployments_of(hello), hello, order, here),
+                    );
                 }
             }
         }
         let mut unknown = BTreeSet::new();
+        let its_own = self.deployments_of(hello);
         for (deployment, upgrade) in &hello.newest {
             // What it says of a deployment that it has no part in holds up nothing there.
-            if !hello.instances.iter().any(|report| report.deployment == *deployment) {
+            if !its_own.contains(deployment) {
                 debug!(%deployment, %upgrade, agent = %hello.agent, "passed by an upgrade of a deployment that the agent does not speak for");
                 continue;
             }

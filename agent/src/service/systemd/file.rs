@@ -4,7 +4,10 @@
 pub(super) fn starts(text: &str) -> Vec<String> {
     let mut section = "";
     let mut values = Vec::new();
-    let joined = text.replace("\\\n", " ");
+    // Comments are no lines at all: one that ends in a backslash does not go on.
+    let is_comment = |line: &&str| line.trim_start().starts_with(['#', ';']);
+    let kept: String = text.lines().filter(|line| !is_comment(line)).map(|line| format!("{line}\n")).collect();
+    let joined = kept.replace("\\\n", " ");
     for line in joined.lines().map(str::trim) {
         if line.starts_with('[') {
             section = line;
@@ -31,7 +34,7 @@ mod tests {
 
     #[test]
     fn what_a_file_has_started_is_found_in_each_of_its_forms() {
-        let text = "[Service]\nExecStartPre=/bin/x\nExecStart=\nExecStart = -:\"/opt/a b/numary\" server \\\n  start\n\
+        let text = "[Service]\n# former \\\nExecStartPre=/bin/x\nExecStart=\nExecStart = -:\"/opt/a b/numary\" server \\\n  start\n\
                     ExecStart=/usr/bin/numary %i\n[Install]\nExecStart=/elsewhere\n";
         let starts = starts(text);
         let programs: Vec<&str> = starts.iter().map(|value| program(value)).collect();

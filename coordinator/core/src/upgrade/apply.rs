@@ -5,7 +5,7 @@ use super::state::{Drained, Happened, OpenOrder, Rest, StageState, StepState, Up
 use cutover_vocabulary::fact::{Cause, Fact, Settlement};
 use cutover_vocabulary::hold::{Choice, HoldId, HoldReason};
 use cutover_vocabulary::order::Epoch;
-use cutover_vocabulary::outcome::{Effect, StorageAttestation};
+use cutover_vocabulary::outcome::{Effect, FailureKind, StorageAttestation};
 use cutover_vocabulary::phase::Border;
 use cutover_vocabulary::status::Said;
 use cutover_vocabulary::storage::RecoveryItem;
@@ -64,7 +64,7 @@ impl Upgrade {
                     stage.failures.push(failure.message.clone());
                 }
                 if failure.effect == Effect::None {
-                    self.changed_nothing(order);
+                    self.changed_nothing(order, failure.kind);
                 }
                 if self.set_step(order, StepState::Open { failed: order.attempt }, at)
                     && let Some(length) = self.rest_after(order.attempt, failure.kind)
@@ -88,7 +88,7 @@ impl Upgrade {
                     Settlement::NeverBegun => self.had_no_effect(order),
                     Settlement::Finished(Outcome::Failed(failure)) | Settlement::Stopped(failure) => {
                         if failure.effect == Effect::None {
-                            self.changed_nothing(order);
+                            self.changed_nothing(order, failure.kind);
                         }
                     }
                 }
@@ -249,12 +249,17 @@ impl Upgrade {
         }
     }
 
-    /// Its agent says that it changed nothing. Of a migration it tells that by what the ledger records before and after, which is
-    /// enough where a migration is one transaction: measured of every release that is known, and of no other.
-    fn changed_nothing(&mut self, order: &OrderId) {
-        if order.phase != Phase::Migrate || !self.plan.binding.unknown_target {
+    /// Its agent says that it changed nothing.
+    fn changed_nothing(&mut self, order: &OrderId, kind: FailureKind) {
+        if !self.only_looked_unchanged(order, kind) {
             self.had_no_effect(order);
         }
+    }
+
+    /// Of a migration that ran an agent tells that it changed nothing by what the ledger records before and after, which is enough where
+    /// a migration is one transaction: measured of every release that is known, and of no other. What it refused it did not begin.
+    fn only_looked_unchanged(&self, order: &OrderId, kind: FailureKind) -> bool {
+        order.phase == Phase::Migrate && self.plan.binding.unknown_target && kind != FailureKind::Refused
     }
 
     /// It is known of this order that it changed nothing; of other attempts at the same step that says nothing.
@@ -304,7 +309,8 @@ impl Upgrade {
     /// What came of an order that was settled without its outcome: only an effect counts. A proof that was given while nobody
     /// waited for it any more proves nothing, and a recovery point of a former runner lies on another host.
     fn late(&mut self, order: &OrderId, outcome: &Outcome, at: Timestamp) {
-        let nothing = matches!(outcome, Outcome::Failed(failure) if failure.effect == Effect::None);
+        let nothing = matches!(outcome, Outcome::Failed(failure)
+            if failure.effect == Effect::None && !self.only_looked_unchanged(order, failure.kind));
         if order.phase == Phase::Migrate && !nothing {
             self.may_have_changed(order);
         }
