@@ -109,7 +109,7 @@ fn disaster_13_clients_in_a_hurry_neither_begin_nor_cancel_a_migration() {
     fleet.fault_in_target(&format!("NUMARY_SIM_MIGRATION_MILLIS={}", LONG.as_millis()));
     let end = std::sync::atomic::AtomicBool::new(false);
     let ended = || end.load(std::sync::atomic::Ordering::Relaxed);
-    let status = std::thread::scope(|scope| {
+    let (upgrade, status) = std::thread::scope(|scope| {
         for host in &fleet.hosts {
             // They know the instance's own port, and hang up before any migration could be done.
             scope.spawn(|| {
@@ -121,14 +121,15 @@ fn disaster_13_clients_in_a_hurry_neither_begin_nor_cancel_a_migration() {
                 }
             });
         }
-        let upgrade = fleet.begin();
         // Whatever comes of it, the threads must end.
-        let status =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fleet.until_state(&upgrade, State::Completed)));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let upgrade = fleet.begin();
+            let status = fleet.until_state(&upgrade, State::Completed);
+            (upgrade, status)
+        }));
         end.store(true, std::sync::atomic::Ordering::Relaxed);
-        (upgrade, status.unwrap())
+        done.unwrap()
     });
-    let (upgrade, status) = status;
     assert_eq!(status.ledgers.len(), LEDGERS.len());
     let facts = fleet.voice.facts(&upgrade).unwrap();
     for ledger in LEDGERS {
