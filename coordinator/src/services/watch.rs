@@ -34,8 +34,8 @@ pub(super) fn follow(leadership: Arc<Leadership>, handle: Handle, after_seq: u64
             followed = tell(&leadership, handle, after_seq, &outgoing) => followed,
         };
         if let Err(refused) = followed {
-            // The client may be gone.
-            let _ = outgoing.send(Err(refused.into())).await;
+            // The client may be gone, or not read: whoever resigns does not wait for it, and for it the stream just ends.
+            let _ = outgoing.try_send(Err(refused.into()));
         }
     });
     ReceiverStream::new(events)
