@@ -58,6 +58,17 @@ pub enum HttpError {
         why: String,
     },
 }
+impl HttpError {
+    /// Whether the same request may be answered well in a moment. A ledger whose sessions its database server ended (a restart, a
+    /// failover) answers one or two requests with an error of its own, and the next ones well (measured, every release on PostgreSQL).
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => status.is_server_error(),
+            Self::NotALedger { .. } => false,
+        }
+    }
+}
 
 /// An answer, as far as it was read.
 struct Answer {

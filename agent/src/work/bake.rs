@@ -127,22 +127,15 @@ enum Wrong {
 
 /// One look: what is wrong, if anything is.
 async fn look(http: &Http, version: &Version, ledgers: &[LedgerName]) -> Result<(), Wrong> {
-    let wrong = |error: HttpError, what: String| match error {
-        HttpError::Connect { .. } | HttpError::Broken { .. } => Wrong::Passes(what),
-        HttpError::Status { status, .. } if status.is_server_error() => Wrong::Passes(what),
-        HttpError::Status { .. } | HttpError::NotALedger { .. } => Wrong::Stays(what),
-    };
-    let found = http.version().await.map_err(|error| {
-        let what = error.to_string();
-        wrong(error, what)
-    })?;
+    let wrong = |error: &HttpError, what| if error.may_pass() { Wrong::Passes(what) } else { Wrong::Stays(what) };
+    let found = http.version().await.map_err(|error| wrong(&error, error.to_string()))?;
     if found != *version {
         return Err(Wrong::Stays(format!("it answers as {found}, not {version}")));
     }
     for ledger in ledgers {
         http.read(ledger).await.map_err(|error| {
             let what = format!("ledger {ledger} cannot be read: {error}");
-            wrong(error, what)
+            wrong(&error, what)
         })?;
     }
     Ok(())

@@ -178,14 +178,9 @@ fn place_it_was_started_on(service: &Service) -> Result<place::Place, Trouble> {
     ))
 }
 
-/// What the copy did not answer well. A ledger whose sessions its database server ended (a restart, a failover) answers one or two
-/// requests with an error of its own, and the next ones well (measured, every release on PostgreSQL): that may pass.
+/// What the copy did not answer well.
 fn unanswered(error: HttpError, doing: &str) -> Trouble {
-    let kind = match &error {
-        HttpError::Connect { .. } | HttpError::Broken { .. } => FailureKind::Transient,
-        HttpError::Status { status, .. } if status.is_server_error() => FailureKind::Transient,
-        HttpError::Status { .. } | HttpError::NotALedger { .. } => FailureKind::Failed,
-    };
+    let kind = if error.may_pass() { FailureKind::Transient } else { FailureKind::Failed };
     Trouble::new(kind, format!("{doing}: {error}"), "look at the copy's output in the agent's state directory")
 }
 
